@@ -1,0 +1,4 @@
+"""Everything made from records: the schema, the store, tables, comparison, report.
+
+Imports nothing heavy: pandas, seaborn and jinja2 come in with the function that needs them.
+"""
