@@ -2,3 +2,9 @@
 
 Imports nothing heavy: pandas, seaborn and jinja2 come in with the function that needs them.
 """
+
+from __future__ import annotations
+
+from reports.frame import load
+
+__all__ = ["load"]

@@ -1,0 +1,158 @@
+"""Records -> the tidy DataFrame: one row per record, statistics and derived columns computed on reading.
+
+Knows the schema and pandas; nothing of drawing, and it changes no file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reports import interval, store
+from reports.columns import NAMES
+from reports.record import Record
+from reports.store import Folder
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+SUBJECT = ("method", "implementation")
+PLACE = ("run", "machine")
+GEOMETRY = ("kernel", "stride", "padding", "ceil_mode")
+COORDINATES = ("direction", *GEOMETRY, "shape", "dtype", "layout")
+MEASURE = ("probe", "metric", "unit", "clock", "protocol", "image")
+_AS_IS = (
+    "case",
+    *SUBJECT,
+    "direction",
+    "ceil_mode",
+    "dtype",
+    "layout",
+    "device",
+    *MEASURE,
+    "status",
+    "reason",
+    "stop",
+)
+_ORIGIN = ("bytes", "machine", "commit", "dirty", "version", "time", "command")
+_NUMBERS = ("median", "lo", "hi", "gbps", "percent_of_copy", "ratio_to_avg", "ratio_lo", "ratio_hi")
+_WIDE = ("_lo", "_hi")  # the 97.5 % ends that a ratio's interval is made from
+
+
+def folders(runs: Folder | Sequence[Folder]) -> list[Path]:
+    """The run folders given, checked; several are allowed, none is a mistake."""
+    paths = [Path(run) for run in ([runs] if isinstance(runs, (str, os.PathLike)) else runs)]
+    if not paths:
+        raise ValueError("runs: expected a run folder or several, got none")
+    for path in paths:
+        if not (path / store.RECORDS).is_file():
+            raise FileNotFoundError(f"{path} is no run folder: it has no {store.RECORDS}")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ValueError(f"runs: expected different folders, got one twice: {', '.join(map(str, paths))}")
+    return paths
+
+
+def load(runs: Folder | Sequence[Folder]) -> DataFrame:
+    """The records of a run, or of several runs together, as a tidy DataFrame with the columns of `reports.columns`.
+
+    >>> frame = load("results/20250102")  # doctest: +SKIP
+    >>> frame.query("probe == 'latency'").pivot_table("median", "method", "kernel")  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    paths = folders(runs)
+    columns: dict[str, list[Any]] = {name: [] for name in (*NAMES, *_WIDE)}
+    for name, path in zip(_names(paths), paths):
+        devices = store.read_machine(path)["devices"]
+        for record in store.read(path):
+            _add(columns, name, record, devices)
+    frame = pd.DataFrame({name: _series(name, values) for name, values in columns.items()})
+    _throughput(frame)
+    _against_avg(frame)
+    return frame[list(NAMES)]
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """Folder names, told apart by a number where two are the same."""
+    names: list[str] = []
+    for path in paths:
+        name, number = path.resolve().name, 2
+        while name in names:
+            name, number = f"{path.resolve().name} ({number})", number + 1
+        names.append(name)
+    return names
+
+
+def _add(columns: dict[str, list[Any]], run: str, record: Record, devices: dict[str, Any]) -> None:
+    for name in (*_AS_IS, *_ORIGIN):
+        value = getattr(record, name)
+        columns[name].append(sys.intern(value) if type(value) is str else value)
+    for name in ("kernel", "stride", "padding", "shape"):
+        columns[name].append(sys.intern("x".join(map(str, getattr(record, name)))))
+    device = devices.get(record.machine)
+    label = device.get("name") if isinstance(device, dict) else None
+    columns["run"].append(run)
+    columns["device_name"].append(str(label or record.machine))
+    columns["warnings"].append(sys.intern("; ".join(record.warnings)) if record.warnings else None)
+    columns["verified"].append(record.measurement.get("verified"))
+    columns["measurement"].append(sys.intern(json.dumps(record.measurement, sort_keys=True)))
+    samples = record.samples or []
+    kept = sorted(x for x, keep in zip(samples, record.kept or []) if keep)
+    lo, hi = interval.interval(kept)
+    columns["lo"].append(lo)
+    columns["hi"].append(hi)
+    for name, end in zip(_WIDE, interval.interval(kept, 0.975)):
+        columns[name].append(end)
+    columns["median"].append(interval.median(kept) if kept else record.value)
+    columns["n"].append(len(kept) if record.samples is not None else int(record.value is not None))
+    columns["discarded"].append(len(samples) - len(kept))
+    for name in ("gbps", "percent_of_copy", "ratio_to_avg", "ratio_lo", "ratio_hi"):
+        columns[name].append(None)
+
+
+def _series(name: str, values: list[Any]) -> Series[Any]:
+    import pandas as pd
+
+    if name in _NUMBERS or name in _WIDE:
+        return pd.Series(values, dtype="float64")
+    if name in ("n", "discarded"):
+        return pd.Series(values, dtype="int64")
+    if name == "bytes":
+        return pd.Series(values, dtype="Int64")
+    if name in ("ceil_mode", "dirty", "verified"):
+        return pd.Series([x if type(x) is bool else None for x in values], dtype="boolean")
+    return pd.Series(values, dtype="str")
+
+
+def _throughput(frame: DataFrame) -> None:
+    """gbps, and its share of the copy of the same shape and dtype; where there is none, of the same bytes."""
+    import pandas as pd
+
+    timed = frame["probe"].eq("latency") & frame["median"].gt(0)
+    frame["gbps"] = (frame["bytes"].astype("float64") / frame["median"] / 1e9).where(timed)
+    copies = frame[frame["implementation"].eq("copy") & frame["gbps"].notna()]
+    ceiling = pd.Series(float("nan"), index=frame.index)
+    for same in (("shape", "dtype"), ("bytes",)):
+        on = [*PLACE, "clock", *same]
+        table = copies.groupby(on)["gbps"].median().rename("ceiling").reset_index()
+        ceiling = ceiling.fillna(frame[on].merge(table, "left", on).set_axis(frame.index)["ceiling"])
+    frame["percent_of_copy"] = 100 * frame["gbps"] / ceiling
+
+
+def _against_avg(frame: DataFrame) -> None:
+    """Ratios to torch's avg_pool at the same coordinates, for what adds up: seconds, bytes, joules."""
+    on = [*PLACE, *COORDINATES, "probe", "metric", "clock"]
+    avg = frame[frame["method"].eq("avg") & frame["implementation"].eq("torch") & frame["median"].gt(0)]
+    avg = avg.drop_duplicates(on, keep="last")[[*on, "median", *_WIDE]]
+    joined = frame[on].merge(avg, "left", on).set_axis(frame.index)
+    counts = frame["unit"].isin(["s", "B", "J"])
+    frame["ratio_to_avg"] = (frame["median"] / joined["median"]).where(counts)
+    is_avg = frame["method"].eq("avg") & frame["implementation"].eq("torch")
+    for ratio, end, other in (("ratio_lo", "_lo", "_hi"), ("ratio_hi", "_hi", "_lo")):
+        frame[ratio] = (frame[end] / joined[other]).where(
+            counts & ~is_avg
+        )  # avg over itself is 1 without doubt
