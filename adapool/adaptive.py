@@ -1,0 +1,164 @@
+"""AdaPool and AdaUnPool as layers: who owns beta, how it starts and how it is kept in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from adapool import named
+from adapool.functional import check_choice
+from adapool.modules import ranks
+from adapool.window import Ints, Window
+
+Constraint = Literal["clamp", "sigmoid"]
+
+
+def initial_beta(
+    beta: Tensor | float | Sequence[int] | None,
+    init: str,
+    device: Any = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Starting values of beta from a number, a tensor or a shape.
+
+    A shape is filled with 0.5, or with `init="released"` by clamp(randn, 0, 1) as the released package does.
+    """
+    check_choice("beta_init", init, ("half", "released"))
+    dtype = dtype or (beta.dtype if isinstance(beta, Tensor) else torch.get_default_dtype())
+    if isinstance(beta, Tensor):
+        if not beta.is_floating_point():
+            raise TypeError(f"beta: expected a floating point tensor, got {beta.dtype}")
+        return beta.detach().clone().to(device=device or beta.device, dtype=dtype)
+    if isinstance(beta, float) or beta is None:
+        return torch.full((1,), 0.5 if beta is None else beta, device=device, dtype=dtype)
+    shape = (beta,) if isinstance(beta, int) and not isinstance(beta, bool) else beta
+    whole = isinstance(shape, Sequence) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape)
+    if not whole or isinstance(shape, str):
+        raise TypeError(f"beta: expected a float, a shape of positive ints or a Tensor, got {beta!r}")
+    if init == "released":
+        return torch.randn(tuple(shape), device=device, dtype=dtype).clamp_(0, 1)
+    return torch.full(tuple(shape), 0.5, device=device, dtype=dtype)
+
+
+class AdaPool(nn.Module):
+    """Adaptive exponential pooling: `y = beta eDSCW(x) + (1 - beta) eM(x)`, see `adapool.adapool2d`.
+
+    beta: a number, a shape or a tensor that broadcasts to `(C, *out)`; a scalar or `(C, 1, 1)` works at any input
+    size. A shape is filled with 0.5 (`beta_init="released"`: clamp(randn, 0, 1)). It is kept in [0, 1] by
+    `constraint="clamp"` (with `project_` after the optimizer's step) or `"sigmoid"` (the parameter is the logit).
+    `kernel_size=None` pools the whole extent; `return_mask=True` returns `(y, (mask_edscw, mask_em, beta))`, the
+    arguments of AdaUnpool. `native` belongs to the released signature and changes nothing. Further keywords are
+    `adapool.pool`'s: gradient, similarity, implementation.
+
+    Shape: `(N, C, *spatial)` or `(C, *spatial)` to `(N, C, *out)`. Raises ValueError or TypeError naming the argument.
+    Source: Stergiou & Poppe 2021 (arXiv 2111.00772); state_dict key `beta` as in the released package.
+
+    >>> layer = AdaPool2d(kernel_size=2, beta=(1, 1))
+    >>> layer(torch.ones(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 4, 4])
+    """
+
+    rank: ClassVar[int]
+
+    def __init__(
+        self,
+        kernel_size: Ints | None = 2,
+        beta: Tensor | float | Sequence[int] | None = None,
+        stride: Ints | None = None,
+        beta_trainable: bool = True,
+        return_mask: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        native: bool = False,
+        *,
+        padding: Ints = 0,
+        ceil_mode: bool = False,
+        constraint: Constraint = "clamp",
+        beta_init: Literal["half", "released"] = "half",
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        check_choice("constraint", constraint, ("clamp", "sigmoid"))
+        if kernel_size is not None:
+            kernel_size = Window.make(self.rank, kernel_size, stride, padding, ceil_mode).kernel
+        self.kernel_size, self.stride, self.padding, self.ceil_mode = kernel_size, stride, padding, ceil_mode
+        self.return_mask, self.constraint, self.options = return_mask, constraint, options
+        start = initial_beta(beta, beta_init, device, dtype)
+        if not ((start >= 0) & (start <= 1)).all():
+            raise ValueError(f"beta: expected values in [0, 1], got {start.min():g}..{start.max():g}")
+        if constraint == "sigmoid":
+            start = torch.logit(start, eps=1e-6)
+        if beta_trainable:
+            self.beta = nn.Parameter(start)
+        else:
+            self.register_buffer("beta", start)
+
+    def share(self) -> Tensor:
+        """Beta under its constraint: in [0, 1], with a gradient at both ends."""
+        return self.beta.sigmoid() if self.constraint == "sigmoid" else self.beta.clamp(0, 1)
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Move beta back into [0, 1] in place; call it after `optimizer.step()` under the clamp constraint."""
+        if self.constraint == "clamp":
+            self.beta.clamp_(0, 1)
+
+    def forward(self, x: Tensor) -> Any:
+        function = getattr(named, f"adapool{self.rank}d")
+        return function(
+            x,
+            self.share(),
+            self.kernel_size,
+            self.stride,
+            self.return_mask,
+            padding=self.padding,
+            ceil_mode=self.ceil_mode,
+            **self.options,
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"ceil_mode={self.ceil_mode}, beta={tuple(self.beta.shape)}, constraint={self.constraint!r}"
+        )
+
+
+class AdaUnpool(nn.Module):
+    """Inverse of AdaPool from its masks: `out_i = N y w_i`, see `adapool.adaunpool2d`.
+
+    >>> y, mask = AdaPool2d(2, return_mask=True)(torch.ones(1, 3, 8, 8))
+    >>> AdaUnpool2d()(y, mask).shape
+    torch.Size([1, 3, 8, 8])
+    """
+
+    rank: ClassVar[int]
+
+    def __init__(
+        self,
+        interpolate: bool = True,
+        kernel_size: Ints | None = None,
+        stride: Ints | None = None,
+        padding: Ints = 0,
+        ceil_mode: bool = False,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__()
+        self.options = {
+            "interpolate": interpolate, "kernel_size": kernel_size, "stride": stride,
+            "padding": padding, "ceil_mode": ceil_mode, "normalize": normalize,
+        }  # fmt: skip
+
+    def forward(self, x: Tensor, mask: named.Masks, output_size: Sequence[int] | None = None) -> Tensor:
+        function = getattr(named, f"adaunpool{self.rank}d")
+        out: Tensor = function(x, mask, output_size=output_size, **self.options)
+        return out
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{k}={v!r}" for k, v in self.options.items() if v is not None)
+
+
+AdaPool1d, AdaPool2d, AdaPool3d = ranks(AdaPool)
+AdaUnpool1d, AdaUnpool2d, AdaUnpool3d = ranks(AdaUnpool)

@@ -1,0 +1,245 @@
+"""Pooling as functions: check the arguments, choose the compiled kernel or the plain row, run it.
+
+Knows no method by name; those names live in `named.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from adapool import methods as _rows  # noqa: F401  (declares the methods)
+from adapool import native
+from adapool.region import Region
+from adapool.registry import Method, Operand, get
+from adapool.window import Ints, Window
+
+Implementation = Literal["auto", "native", "plain"]
+Gradient = Literal["exact", "detached"]
+Similarity = Literal["channel", "vector"]
+
+
+def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def make_batched(x: Tensor, rank: int, name: str = "x") -> tuple[Tensor, bool]:
+    """`x` as [N, C, *spatial], and whether the batch axis had to be added."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}: expected a Tensor, got {type(x).__name__}")
+    if not x.is_floating_point():
+        raise TypeError(f"{name}: expected a floating point dtype, got {x.dtype}")
+    if x.dim() not in (rank + 1, rank + 2):
+        raise ValueError(
+            f"{name}: expected {rank + 2} axes (N, C, {rank} spatial) or {rank + 1} without N, got {tuple(x.shape)}"
+        )
+    if 0 in x.shape[-rank:]:
+        raise ValueError(f"{name}: expected spatial sizes of at least 1, got {tuple(x.shape)}")
+    return (x, False) if x.dim() == rank + 2 else (x.unsqueeze(0), True)
+
+
+def make_window(x: Tensor, kernel_size: Ints | None, stride: Ints | None, padding: Ints, ceil_mode: bool) -> Window:
+    """The window for `x`; a `kernel_size` of None is the whole extent, an int means x is [N, C, *spatial]."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x: expected a Tensor, got {type(x).__name__}")
+    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else x.dim() - 2
+    if rank not in (1, 2, 3):
+        raise ValueError(f"x: expected 1, 2 or 3 spatial axes behind N and C, got shape {tuple(x.shape)}")
+    if kernel_size is None:
+        if x.dim() < rank + 1:
+            raise ValueError(f"x: expected at least {rank + 1} axes, got {tuple(x.shape)}")
+        kernel_size = tuple(max(n, 1) for n in x.shape[-rank:])
+    return Window.make(rank, kernel_size, stride, padding, ceil_mode)
+
+
+def _cell_operand(spec: Operand, value: Any, x: Tensor, cells: tuple[int, ...]) -> Tensor | float:
+    """A number or a tensor that broadcasts to `cells`, (N, C, *out)."""
+    if isinstance(value, Tensor):
+        if not value.is_floating_point():
+            raise TypeError(f"{spec.name}: expected a floating point dtype, got {value.dtype}")
+        if value.device != x.device and value.dim() > 0:
+            raise ValueError(f"{spec.name}: expected a tensor on {x.device} like x, got one on {value.device}")
+        if value.dim() > len(cells) or any(
+            n not in (1, m) for n, m in zip(value.shape, cells[len(cells) - value.dim() :], strict=True)
+        ):
+            per_channel = (cells[1], *(1,) * (len(cells) - 2))
+            raise ValueError(
+                f"{spec.name}: expected a number or a shape that broadcasts to (C, *out) = {cells[1:]}, "
+                f"such as (1,) or {per_channel}, got {tuple(value.shape)}"
+            )
+        return value.to(x.device)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{spec.name}: expected a number or a Tensor, got {type(value).__name__}")
+    if not math.isfinite(value) or (spec.least is not None and value < spec.least):
+        bound = "" if spec.least is None else f" of at least {spec.least}"
+        raise ValueError(f"{spec.name}: expected a finite number{bound}, got {value}")
+    return float(value)
+
+
+def check_operands(
+    entry: Method, given: dict[str, Any], x: Tensor, cells: tuple[int, ...], generator: torch.Generator | None
+) -> dict[str, Any]:
+    """Every operand the method takes, checked, with defaults filled in."""
+    unknown = sorted(set(given) - {spec.name for spec in entry.operands})
+    if unknown:
+        takes = ", ".join(spec.name for spec in entry.operands) or "no operands"
+        raise TypeError(f"{unknown[0]}: method {entry.name!r} takes {takes}")
+    found: dict[str, Any] = {}
+    for spec in entry.operands:
+        value = given.get(spec.name)
+        if spec.kind == "input":
+            value = x if value is None else value
+            if not isinstance(value, Tensor) or value.shape != x.shape or value.device != x.device:
+                came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise ValueError(
+                    f"{spec.name}: expected a tensor of x's shape {tuple(x.shape)} on {x.device}, got {came}"
+                )
+        elif spec.kind == "random" and value is None:
+            value = torch.rand(cells, generator=generator, device=x.device)
+        else:
+            value = spec.default if value is None else value
+            value = value if value is None else _cell_operand(spec, value, x, cells)
+        found[spec.name] = value
+    return found
+
+
+def uses_native(implementation: str, entry: Method, x: Tensor, similarity: str) -> bool:
+    """Whether the compiled kernel runs; ValueError if it was asked for and there is none."""
+    check_choice("implementation", implementation, ("auto", "native", "plain"))
+    if implementation == "plain":
+        return False
+    able = similarity == "channel" and native.supports(entry.name, x)
+    if implementation == "native" and not able:
+        raise ValueError(
+            f"implementation: no compiled kernel for method {entry.name!r}, similarity {similarity!r}, {x.dtype} on "
+            f"{x.device.type} ({native.status().get(x.device.type, 'no library for this device')})"
+        )
+    return able
+
+
+def run_row(
+    entry: Method,
+    x: Tensor,
+    window: Window,
+    operands: dict[str, Any],
+    similarity: str = "channel",
+    gradient: str = "exact",
+) -> tuple[Tensor, Tensor | None]:
+    """The plain row on `x [N, C, *spatial]`, in float32 at least: the cells, and weights or chosen taps."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    region = Region(window.unfold(x).to(wide), window.inside(x.shape[2:], x.device), gradient == "detached")
+    given = {
+        spec.name: window.unfold(operands[spec.name]).to(wide) if spec.kind == "input" else operands[spec.name]
+        for spec in entry.operands
+    }
+    if entry.vector:
+        given["similarity"] = similarity
+    return entry(region, **given)
+
+
+def _places(taps: Tensor, x: Tensor, window: Window) -> Tensor:
+    """Flat index in the plane of `x` of the chosen tap of every cell."""
+    places = window.places(x.shape[2:], x.device).expand(*taps.shape, -1)
+    return places.gather(-1, taps.unsqueeze(-1)).squeeze(-1)
+
+
+def _run(
+    x: Tensor,
+    method: str,
+    window: Window,
+    want_extra: bool,
+    implementation: str = "auto",
+    gradient: str = "exact",
+    similarity: str = "channel",
+    generator: torch.Generator | None = None,
+    **given: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Check everything, run `method` over `window`, and take an added batch axis off again."""
+    entry = get(method)
+    check_choice("gradient", gradient, ("exact", "detached"))
+    check_choice("similarity", similarity, ("channel", "vector") if entry.vector else ("channel",))
+    if gradient == "detached" and entry.extra != "weights":
+        raise ValueError(f"gradient: expected 'exact', method {method!r} has no weights to detach, got 'detached'")
+    x, added = make_batched(x, window.rank)
+    if added:
+        given = {k: v.unsqueeze(0) if isinstance(v, Tensor) and v.dim() == x.dim() - 1 else v for k, v in given.items()}
+    cells = (*x.shape[:2], *window.output(x.shape[2:]))
+    operands = check_operands(entry, given, x, cells, generator)
+    extra: Tensor | None = None
+    if uses_native(implementation, entry, x, similarity):
+        if want_extra:
+            y, extra = native.pool_extra(x, method, window, list(operands.values()))
+        else:
+            y = native.pool(x, method, window, list(operands.values()), gradient)
+    else:
+        y, extra = run_row(entry, x, window, operands, similarity, gradient)
+        y = y.to(x.dtype)
+        if extra is not None:
+            extra = _places(extra, x, window) if entry.extra == "indices" else extra.detach()
+    if added:
+        y, extra = y.squeeze(0), None if extra is None else extra.squeeze(0)
+    return y, extra
+
+
+def pool(
+    x: Tensor,
+    method: str,
+    kernel_size: Ints | None,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    ceil_mode: bool = False,
+    *,
+    implementation: Implementation = "auto",
+    gradient: Gradient = "exact",
+    similarity: Similarity = "channel",
+    generator: torch.Generator | None = None,
+    **operands: Any,
+) -> Tensor:
+    """Pool `x` by any method of `adapool.names()`.
+
+    Shape: x `(N, C, *spatial)`, or `(C, *spatial)` when `kernel_size` is a tuple; result `(N, C, *out)` with
+    `out = floor((size + 2 padding - kernel) / stride) + 1` (`ceil_mode`: rounded up). `kernel_size=None` pools the
+    whole extent. Padded taps are excluded from weights and means.
+
+    `gradient="detached"` treats the weights as constants, as the released AdaPool does; the default is the exact
+    gradient. `similarity="vector"` compares channel vectors instead of scalars (edscw, idw, ada). `implementation`
+    chooses the compiled kernel or the plain row; "auto" takes the kernel where there is one. The other keywords are
+    the method's operands, for example `beta` for ada.
+
+    Raises ValueError or TypeError naming the argument, what was expected and what came.
+
+    >>> pool(torch.arange(4.0).reshape(1, 1, 2, 2), "softpool", 2)
+    tensor([[[[2.4927]]]])
+    """
+    window = make_window(x, kernel_size, stride, padding, ceil_mode)
+    return _run(x, method, window, False, implementation, gradient, similarity, generator, **operands)[0]
+
+
+def pool_with_extra(
+    x: Tensor,
+    method: str,
+    kernel_size: Ints | None,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    ceil_mode: bool = False,
+    **options: Any,
+) -> tuple[Tensor, Tensor]:
+    """`pool`, and what the method chose by: weights `(N, C, *out, taps)` or flat indices `(N, C, *out)`.
+
+    Both are constants for autograd (`unpool` with a guide differentiates through the weights). Indices count
+    within the input plane, as torch.nn.MaxPool2d(return_indices=True) does. Raises ValueError for a method that has neither.
+
+    >>> pool_with_extra(torch.tensor([[[1.0, 3.0, 2.0]]]), "max", 3)[1]
+    tensor([[[1]]])
+    """
+    if get(method).extra is None:
+        raise ValueError(f"method: expected one with weights or indices, got {method!r}")
+    window = make_window(x, kernel_size, stride, padding, ceil_mode)
+    y, extra = _run(x, method, window, True, **options)
+    assert extra is not None
+    return y, extra

@@ -1,0 +1,150 @@
+"""Pooling that needs more than one region: small networks around a row. A table of layer factories.
+
+Each row of `LEARNED` is `factory(rank, channels, kernel_size, stride, padding) -> nn.Module`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adapool.functional import pool
+from adapool.window import Ints, Window
+
+_CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_NORM = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+
+
+class LIPPool(nn.Module):
+    """Local importance pooling: `y = sum_i w_i x_i`, `w = softmax_i(12 sigmoid(G(x)_i))`.
+
+    `bottleneck=None` is SimplifiedLIP, G = conv3 -> instance norm; a width (128 in the paper) is the bottleneck,
+    G = conv1 -> norm -> ReLU -> conv3 -> norm -> ReLU -> conv1 -> norm. The last norm's scale starts at 0, so the
+    layer starts as average pooling over the real taps. Weights are shifted by the region's maximum: no overflow in
+    half. Shape: `(N, C, *spatial)`; the norms need more than one place. Source: Gao et al. 2019 (arXiv 1908.04156);
+    1-D and 3-D are the direct generalisation.
+
+    >>> LIPPool(2, channels=3)(torch.ones(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 4, 4])
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        channels: int,
+        kernel_size: Ints = 3,
+        stride: Ints | None = 2,
+        padding: Ints = 1,
+        bottleneck: int | None = None,
+    ) -> None:
+        super().__init__()
+        _check_channels(rank, channels)
+        self.window = Window.make(rank, kernel_size, stride, padding)
+        conv, norm = _CONV[rank], _NORM[rank]
+        if bottleneck is None:
+            layers: list[nn.Module] = [conv(channels, channels, 3, padding=1, bias=False)]
+        else:
+            layers = [
+                conv(channels, bottleneck, 1, bias=False),
+                norm(bottleneck, affine=True),
+                nn.ReLU(),
+                conv(bottleneck, bottleneck, 3, padding=1, bias=False),
+                norm(bottleneck, affine=True),
+                nn.ReLU(),
+                conv(bottleneck, channels, 1, bias=False),
+            ]
+        last = norm(channels, affine=True)
+        assert last.weight is not None
+        nn.init.zeros_(last.weight)
+        self.logits = nn.Sequential(*layers, last, nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = 12 * self.logits(x)
+        return pool(x, "lip", self.window.kernel, self.window.stride, self.window.padding, logits=logits)
+
+
+class DPPPool(nn.Module):
+    """Detail-preserving pooling with trained lambda and alpha per channel, see the row `dpp`.
+
+    lite: the guide is the region's mean. `full=True`: the guide is a trained depthwise convolution of size 3 over
+    the neighbourhood, strided like the window and centred on it, `I~ = F * I + b`, F starting as the 3-tap mean.
+    `lam = exp(log_lam)` and `alpha = exp(min(log_alpha, 10))` start at 1, as in the authors' black-box code.
+    Shape: `(N, C, *spatial)`. Source: Saeedan et al. 2018 (arXiv 1804.04438), mean-normalised form; windows other
+    than 2 x 2 with stride 2 are the direct generalisation.
+
+    >>> DPPPool(2, channels=3, full=True)(torch.ones(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 4, 4])
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        channels: int,
+        kernel_size: Ints = 2,
+        stride: Ints | None = None,
+        padding: Ints = 0,
+        *,
+        full: bool = False,
+        symmetric: bool = True,
+    ) -> None:
+        super().__init__()
+        _check_channels(rank, channels)
+        self.window = Window.make(rank, kernel_size, stride, padding)
+        self.method = "dpp" if symmetric else "dpp_asym"
+        shape = (channels, *(1,) * rank)
+        self.log_lam = nn.Parameter(torch.zeros(shape))
+        self.log_alpha = nn.Parameter(torch.zeros(shape))
+        self.filter: nn.Parameter | None = None
+        self.bias: nn.Parameter | None = None
+        if full:
+            self.filter = nn.Parameter(torch.full((channels, 1, *(3,) * rank), 3.0**-rank))
+            self.bias = nn.Parameter(torch.zeros(channels))
+
+    def _guide(self, x: Tensor) -> Tensor | None:
+        """`F * I + b` at every cell: the three taps around the window's centre (towards its start when even)."""
+        if self.filter is None:
+            return None
+        window = self.window
+        cells = window.output(x.shape[-window.rank :])
+        margins: list[int] = []
+        axes = zip(x.shape[-window.rank :], cells, window.kernel, window.stride, window.padding, strict=True)
+        for n, o, k, s, p in reversed(list(axes)):
+            before = p + 1 - (k - 1) // 2  # the first cell's three taps start at (k - 1) // 2 - p - 1
+            margins += [before, (o - 1) * s + 3 - before - n]
+        padded = nn.functional.pad(x, margins)
+        convolve = {1: nn.functional.conv1d, 2: nn.functional.conv2d, 3: nn.functional.conv3d}[window.rank]
+        guide: Tensor = convolve(padded, self.filter, self.bias, window.stride, groups=x.shape[-window.rank - 1])
+        return guide
+
+    def forward(self, x: Tensor) -> Tensor:
+        lam, alpha = self.log_lam.exp(), self.log_alpha.clamp(max=10).exp()
+        window = self.window
+        return pool(
+            x,
+            self.method,
+            window.kernel,
+            window.stride,
+            window.padding,
+            guide=self._guide(x),
+            lam=lam,
+            alpha=alpha,
+        )
+
+
+def _check_channels(rank: int, channels: int) -> None:
+    if rank not in _CONV:
+        raise ValueError(f"rank: expected 1, 2 or 3, got {rank!r}")
+    if not isinstance(channels, int) or channels < 1:
+        raise ValueError(f"channels: expected a positive int, got {channels!r}")
+
+
+LEARNED: dict[str, Callable[..., Any]] = {
+    "lip_simplified": LIPPool,
+    "lip_bottleneck": partial(LIPPool, bottleneck=128),
+    "dpp_full": partial(DPPPool, full=True),
+    "dpp_full_asym": partial(DPPPool, full=True, symmetric=False),
+}

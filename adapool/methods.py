@@ -1,0 +1,227 @@
+"""One row per region method: formula, source, and a few lines of plain torch.
+
+A row is the definition, the portable fallback and the test oracle at once. Values come in float32 or
+float64; every row is exact under autograd, and NaN and inf go through.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from adapool.region import Region, per_tap
+from adapool.registry import Operand, method
+
+TINY = 2.0**-64  # magnitudes below this fraction of the region's largest count as zero
+FAR = -1e4  # exponents below this weigh nothing in any dtype
+
+Weighted = tuple[Tensor, Tensor]
+
+
+@method("y = max_i a_i; the gradient goes to the first maximum", "torch.nn.MaxPool2d", extra="indices")
+def max(region: Region) -> Weighted:
+    """Maximum."""
+    tap = region.keep(region.values.detach(), -torch.inf).max(-1).indices
+    if region.inside is not None:  # -inf everywhere: a tie that a padded tap must not win
+        inside = region.inside.expand_as(region.values)
+        real = inside.gather(-1, tap.unsqueeze(-1)).squeeze(-1)
+        tap = torch.where(real, tap, inside.int().argmax(-1))
+    return region.pick(tap), tap
+
+
+@method("y = (1/N) sum_i a_i over the N real taps", "torch.nn.AvgPool2d(count_include_pad=False)", extra="weights")
+def avg(region: Region) -> Weighted:
+    """Average."""
+    scale = region.scale(region.values)
+    weights = region.keep(torch.ones_like(region.values)) / region.count
+    return (region.mean(region.values / scale) * scale).squeeze(-1), weights
+
+
+@method("y = sum_i a_i", "torch.nn.AvgPool2d times N")
+def sum(region: Region) -> Tensor:
+    """Sum."""
+    return region.sum(region.values).squeeze(-1)
+
+
+def _norm(region: Region, values: Tensor, p: Tensor | float) -> Tensor:
+    """`(sum_i values_i^p)^(1/p)`, scaled against overflow; 0 with gradient 0 where the sum is 0."""
+    scale = region.scale(values)
+    total = region.sum((values / scale) ** per_tap(p))
+    zero = total == 0
+    root = torch.where(zero, 1.0, total) ** (1 / per_tap(p))
+    return torch.where(zero, 0.0, root * scale).squeeze(-1)
+
+
+_P = Operand("p", default=2.0, least=1.0)
+
+
+@method("y = (sum_i a_i^p)^(1/p); NaN where the sum is negative", "torch.nn.LPPool2d", operands=(_P,))
+def lp(region: Region, p: Tensor | float) -> Tensor:
+    """Power sum as torch defines it, without absolute values."""
+    return _norm(region, region.values, p)
+
+
+@method("y = (sum_i |a_i|^p)^(1/p)", "Sermanet et al. 2012 (arXiv 1204.3968)", operands=(_P,))
+def lp_abs(region: Region, p: Tensor | float) -> Tensor:
+    """Lp norm, the power sum of magnitudes."""
+    return _norm(region, region.values.abs(), p)
+
+
+def _mass(region: Region) -> Tensor:
+    """Positive parts, scaled to at most 1; the same for every tap where none is positive."""
+    mass = region.keep(region.values.clamp(min=0))
+    mass = mass / region.scale(mass)
+    dead = mass.amax(-1, keepdim=True) == 0
+    return torch.where(dead, region.keep(torch.ones_like(mass)), mass)
+
+
+@method(
+    "y = a_l with l drawn by p_i = max(a_i, 0) / sum_j max(a_j, 0); uniform where the sum is 0",
+    "Zeiler & Fergus 2013 (arXiv 1301.3557), training",
+    operands=(Operand("u", kind="random"),),
+    extra="indices",
+)
+def stochastic(region: Region, u: Tensor) -> Weighted:
+    """Stochastic pooling, training: one tap drawn in proportion to its activation."""
+    edge = _mass(region).detach().cumsum(-1)
+    total = edge[..., -1:]
+    # Strict "edge > threshold", so that a tap without mass is never drawn; rounding may lift u * total to the total.
+    tap = torch.minimum((~(edge > per_tap(u) * total)).sum(-1), (edge == total).int().argmax(-1))
+    return torch.where(total.isnan().squeeze(-1), torch.nan, region.pick(tap)), tap
+
+
+@method(
+    "y = sum_i r_i a_i / sum_i r_i, r_i = max(a_i, 0); the mean where no tap is positive",
+    "Zeiler & Fergus 2013 (arXiv 1301.3557), inference",
+    extra="weights",
+)
+def stochastic_eval(region: Region) -> Weighted:
+    """Stochastic pooling, inference: the expectation of training."""
+    mass = _mass(region)
+    weights = mass / mass.sum(-1, keepdim=True)
+    return region.weigh(weights), weights
+
+
+@method(
+    "y = sum_i w_i a_i, w_i = exp(a_i) / sum_j exp(a_j)",
+    "Stergiou et al. 2021, SoftPool (arXiv 2101.00440); eM of AdaPool",
+    extra="weights",
+)
+def softpool(region: Region) -> Weighted:
+    """Exponential maximum (eM, SoftPool)."""
+    top = region.max(region.values.detach())
+    # The shift keeps exp finite; a - a carries inf and NaN past the clamp.
+    below = (region.values - top).clamp(min=FAR) + (region.values - region.values)
+    weights = region.softmax(below)
+    return top.squeeze(-1) + region.weigh(weights, below), weights
+
+
+def _dice(values: Tensor, mean: Tensor, similarity: str) -> Tensor:
+    """Dice-Sorensen coefficient 2 |a m| / (a^2 + m^2) of each tap with the mean, for values of at most 1."""
+    if similarity == "vector":
+        dot = (values * mean).sum(1, keepdim=True).abs()
+        squares = (values * values + mean * mean).sum(1, keepdim=True)
+        known = squares > TINY * TINY
+        return torch.where(known, 2 * dot / torch.where(known, squares, 1.0), 0.0)
+    small, large = torch.minimum(values.abs(), mean.abs()), torch.maximum(values.abs(), mean.abs())
+    known = ~(large <= TINY)
+    ratio = torch.where(known, small / torch.where(known, large, 1.0), 0.0)
+    return 2 * ratio / (1 + ratio * ratio)
+
+
+@method(
+    "y = sum_i w_i a_i, w = softmax_i(2 |a_i m| / (a_i^2 + m^2)), m the region's mean",
+    "Stergiou & Poppe 2021, AdaPool (arXiv 2111.00772)",
+    extra="weights",
+    vector=True,
+)
+def edscw(region: Region, similarity: str = "channel") -> Weighted:
+    """Exponential Dice-Sorensen coefficient weighting (eDSCW)."""
+    scale = region.scale(region.values)
+    if similarity == "vector":
+        scale = scale.amax(1, keepdim=True)
+    values = region.values / scale
+    weights = region.softmax(_dice(values, region.mean(values), similarity))
+    return region.weigh(weights), weights
+
+
+@method(
+    "y = sum_i w_i a_i, w_i = |a_i - m|^-1 / sum_j |a_j - m|^-1, m the region's mean; m where a tap equals m",
+    "Stergiou & Poppe 2021, AdaPool (arXiv 2111.00772)",
+    extra="weights",
+    vector=True,
+)
+def idw(region: Region, similarity: str = "channel") -> Weighted:
+    """Inverse distance weighting (IDW)."""
+    scale = region.scale(region.values)
+    if similarity == "vector":
+        scale = scale.amax(1, keepdim=True)
+    values = region.values / scale
+    gap = values - region.mean(values)
+    gap = torch.linalg.vector_norm(gap, dim=1, keepdim=True) if similarity == "vector" else gap.abs()
+    far, near = region.max(gap.detach()), -region.max(-gap.detach())
+    flat = near <= 16 * torch.finfo(gap.dtype).eps * far
+    inverse = region.keep(near / torch.where(flat, 1.0, gap))
+    weights = torch.where(flat, region.keep(torch.ones_like(gap)), inverse)
+    weights = weights / weights.sum(-1, keepdim=True)
+    return region.weigh(weights), weights
+
+
+@method(
+    "y = beta eDSCW(a) + (1 - beta) eM(a)",
+    "Stergiou & Poppe 2021, AdaPool (arXiv 2111.00772)",
+    operands=(Operand("beta", default=0.5),),
+    extra="weights",
+    vector=True,
+)
+def ada(region: Region, beta: Tensor | float, similarity: str = "channel") -> Weighted:
+    """Adaptive exponential pooling (AdaPool)."""
+    dice, dice_weights = edscw(region, similarity)
+    soft, soft_weights = softpool(region)
+    share = per_tap(beta)
+    return beta * dice + (1 - beta) * soft, share * dice_weights + (1 - share) * soft_weights
+
+
+@method(
+    "y = sum_i w_i a_i / sum_i w_i, w_i = (v_i / mean_j v_j)^(lam/2) + alpha, "
+    "v_i = (a_i - guide)^2 + 1e-3 (asymmetric: max(0, a_i - guide)^2 + 1e-3)",
+    "Saeedan et al. 2018, DPP (arXiv 1804.04438)",
+    operands=(
+        Operand("guide"),
+        Operand("lam", default=1.0, least=0.0),
+        Operand("alpha", default=1.0, least=0.0),
+    ),
+    extra="weights",
+    dpp_asym={"symmetric": False},
+)
+def dpp(
+    region: Region,
+    guide: Tensor | float | None,
+    lam: Tensor | float,
+    alpha: Tensor | float,
+    symmetric: bool = True,
+) -> Weighted:
+    """Detail-preserving pooling; the guide is the region's mean unless given."""
+    scale = region.scale(region.values).clamp(min=1)
+    values = region.values / scale
+    centre = region.mean(values) if guide is None else per_tap(guide) / scale
+    detail = values - centre
+    if not symmetric:
+        detail = detail.clamp(min=0)
+    # 1e-3 in units of the scale; the floor keeps a huge flat region from 0 / 0.
+    power = detail * detail + (1e-3 / scale / scale).clamp(min=torch.finfo(detail.dtype).tiny)
+    weights = region.keep((power / region.mean(power)) ** (per_tap(lam) / 2) + per_tap(alpha))
+    weights = weights / weights.sum(-1, keepdim=True)
+    return region.weigh(weights), weights
+
+
+@method(
+    "y = sum_i w_i a_i, w = softmax_i(logits_i)",
+    "Gao et al. 2019, LIP (arXiv 1908.04156)",
+    operands=(Operand("logits", kind="input"),),
+    extra="weights",
+)
+def lip(region: Region, logits: Tensor) -> Weighted:
+    """Local importance pooling with given logits."""
+    weights = region.softmax(logits)
+    return region.weigh(weights), weights

@@ -1,0 +1,193 @@
+"""Layers without parameters: one call to the functions. Signatures follow torch.nn and the released packages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
+
+from torch import Tensor, nn
+
+from adapool import named
+from adapool.functional import pool, pool_with_extra
+from adapool.registry import get
+from adapool.unpooling import max_unpool
+from adapool.window import Ints, Window
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def ranks(layer: type[Layer]) -> tuple[type[Layer], type[Layer], type[Layer]]:
+    """`layer` for 1-D, 2-D and 3-D input."""
+    made = [
+        type(
+            f"{layer.__name__}{rank}d",
+            (layer,),
+            {"rank": rank, "__module__": __name__, "__doc__": layer.__doc__},
+        )
+        for rank in (1, 2, 3)
+    ]
+    return made[0], made[1], made[2]
+
+
+class Pool(nn.Module):
+    """Any method of `adapool.names()` as a layer; its operands are plain attributes.
+
+    `Pool("softpool", 2)`; keywords are `adapool.functional.pool`'s. In training mode "stochastic" draws, in
+    evaluation mode it takes the expectation. Shape: `(N, C, *spatial)` to `(N, C, *out)`.
+
+    >>> Pool("avg", 2)(torch.ones(1, 1, 4, 4)).shape
+    torch.Size([1, 1, 2, 2])
+    """
+
+    rank: ClassVar[int | None] = None
+
+    def __init__(
+        self,
+        method: str,
+        kernel_size: Ints | None,
+        stride: Ints | None = None,
+        padding: Ints = 0,
+        ceil_mode: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        get(method)
+        if self.rank is not None and kernel_size is not None:
+            kernel_size = Window.make(self.rank, kernel_size, stride, padding, ceil_mode).kernel
+        self.method, self.kernel_size, self.stride = method, kernel_size, stride
+        self.padding, self.ceil_mode, self.options = padding, ceil_mode, options
+
+    def _window(self, x: Tensor) -> tuple[Any, ...]:
+        kernel = self.kernel_size
+        if kernel is None and self.rank is not None:
+            kernel = tuple(x.shape[-self.rank :])
+        return kernel, self.stride, self.padding, self.ceil_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        method = "stochastic_eval" if self.method == "stochastic" and not self.training else self.method
+        return pool(x, method, *self._window(x), **self.options)
+
+    def extra_repr(self) -> str:
+        shown = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        shown += f", ceil_mode={self.ceil_mode}" + "".join(f", {k}={v!r}" for k, v in self.options.items())
+        return shown if type(self) is not Pool else f"{self.method!r}, {shown}"
+
+
+class _NamedPool(Pool):
+    """A layer with a fixed method and the released signature."""
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        kernel_size: Ints | None = 2,
+        stride: Ints | None = None,
+        return_mask: bool = False,
+        native: bool = False,
+        *,
+        padding: Ints = 0,
+        ceil_mode: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(self.name, kernel_size, stride, padding, ceil_mode, **options)
+        self.return_mask = return_mask
+
+    def forward(self, x: Tensor) -> Any:
+        if not self.return_mask:
+            return super().forward(x)
+        kernel, *window = self._window(x)
+        y, weights = pool_with_extra(x, self.method, kernel, *window, **self.options)
+        return y, named.tile(weights, kernel)
+
+
+class MaxUnpool(nn.Module):
+    """torch.nn.MaxUnpool2d, deterministic where regions share an index: the last region wins.
+
+    >>> y, indices = adapool.max_pool2d(torch.ones(1, 1, 4, 4), 2, return_indices=True)
+    >>> MaxUnpool2d(2)(y, indices).shape
+    torch.Size([1, 1, 4, 4])
+    """
+
+    rank: ClassVar[int]
+
+    def __init__(self, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0) -> None:
+        super().__init__()
+        window = Window.make(self.rank, kernel_size, stride, padding)
+        self.kernel_size, self.stride, self.padding = window.kernel, window.stride, window.padding
+
+    def forward(self, x: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        size = None if output_size is None else tuple(output_size)[-self.rank :]
+        return max_unpool(x, indices, self.kernel_size, self.stride, self.padding, output_size=size)
+
+
+class EDSCWPool(_NamedPool):
+    """`softmax_i(dice(a_i, mean a))`-weighted pooling (eDSCW), see `adapool.edscwpool2d`.
+
+    >>> EDSCWPool2d(2)(torch.ones(1, 1, 4, 4)).unique()
+    tensor([1.])
+    """
+
+    name = "edscw"
+
+
+class EMPool(_NamedPool):
+    """Exponential maximum pooling (eM), see `adapool.empool2d`.
+
+    >>> EMPool2d(2)(torch.arange(4.0).reshape(1, 1, 2, 2)).item()
+    2.492...
+    """
+
+    name = "softpool"
+
+
+class IDWPool(_NamedPool):
+    """Inverse distance weighted pooling, see `adapool.idwpool2d`.
+
+    >>> IDWPool2d(2)(torch.arange(4.0).reshape(1, 1, 2, 2)).item()
+    1.5
+    """
+
+    name = "idw"
+
+
+class SoftPool(Pool):
+    """`EMPool` under SoftPool's released name and signature; `force_inplace` changes nothing.
+
+    >>> SoftPool2d(2)(torch.ones(1, 1, 4, 4)).unique()
+    tensor([1.])
+    """
+
+    def __init__(
+        self,
+        kernel_size: Ints | None = 2,
+        stride: Ints | None = None,
+        force_inplace: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__("softpool", kernel_size, stride, **options)
+
+
+class StochasticPool(Pool):
+    """Stochastic pooling (Zeiler & Fergus 2013): draws a tap in training, takes the expectation in evaluation.
+
+    >>> StochasticPool2d(2).eval()(torch.arange(4.0).reshape(1, 1, 2, 2)).item()
+    2.333...
+    """
+
+    def __init__(
+        self,
+        kernel_size: Ints | None = 2,
+        stride: Ints | None = None,
+        padding: Ints = 0,
+        ceil_mode: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__("stochastic", kernel_size, stride, padding, ceil_mode, **options)
+
+
+EDSCWPool1d, EDSCWPool2d, EDSCWPool3d = ranks(EDSCWPool)
+EMPool1d, EMPool2d, EMPool3d = ranks(EMPool)
+IDWPool1d, IDWPool2d, IDWPool3d = ranks(IDWPool)
+MaxUnpool1d, MaxUnpool2d, MaxUnpool3d = ranks(MaxUnpool)
+SoftPool1d, SoftPool2d, SoftPool3d = ranks(SoftPool)
+StochasticPool1d, StochasticPool2d, StochasticPool3d = ranks(StochasticPool)

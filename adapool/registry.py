@@ -1,0 +1,91 @@
+"""The table of methods: what one is, how it is declared, how it is found. Knows no method by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What a method takes besides the region.
+
+    kind "cell": a number or a tensor that broadcasts to (N, C, *out); "input": a tensor shaped like the
+    input, read under the same window; "random": uniform numbers in [0, 1) of shape (N, C, *out).
+    `default` None means: the input itself ("input"), a fresh draw ("random"), or left to the row ("cell").
+    `least` is the smallest number allowed.
+    """
+
+    name: str
+    kind: Literal["cell", "input", "random"] = "cell"
+    default: float | None = None
+    least: float | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """One pooling method: a frozen row of the table."""
+
+    name: str
+    row: Callable[..., Any]
+    title: str
+    formula: str
+    source: str
+    operands: tuple[Operand, ...] = ()
+    extra: Literal["weights", "indices"] | None = None
+    vector: bool = False  # has a similarity over the channel vector as well
+    constants: Mapping[str, Any] = field(default_factory=dict)  # what sets this variant of the row apart
+
+    def __call__(self, region: Any, **operands: Any) -> tuple[Tensor, Tensor | None]:
+        """Run the row: the pooled cells and, where the method has them, the weights or the chosen taps."""
+        result = self.row(region, **self.constants, **operands)
+        return result if isinstance(result, tuple) else (result, None)
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def method(
+    formula: str,
+    source: str,
+    *,
+    operands: tuple[Operand, ...] = (),
+    extra: Literal["weights", "indices"] | None = None,
+    vector: bool = False,
+    **variants: Mapping[str, Any],
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare a row: `@method(formula, source)` above a plain-torch function of one region.
+
+    The function's name is the method's, its docstring the title. `variants` declares the same row again under
+    another name with other constants: `dpp_asym={"symmetric": False}`.
+    """
+
+    def declare(row: Callable[..., Any]) -> Callable[..., Any]:
+        title = (row.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        for name, constants in {row.__name__: {}, **variants}.items():
+            if name in _METHODS:
+                raise ValueError(f"method {name!r} is declared twice")
+            _METHODS[name] = Method(name, row, title, formula, source, operands, extra, vector, dict(constants))
+        return row
+
+    return declare
+
+
+def names() -> tuple[str, ...]:
+    """All region methods, in the order of their declaration."""
+    return tuple(_METHODS)
+
+
+def get(name: str) -> Method:
+    """The method called `name`; ValueError with the nearest known name otherwise."""
+    if not isinstance(name, str):
+        raise TypeError(f"method: expected a name, got {type(name).__name__}")
+    if name not in _METHODS:
+        near = difflib.get_close_matches(name, _METHODS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown method {name!r}; {hint}known: {', '.join(_METHODS)}")
+    return _METHODS[name]

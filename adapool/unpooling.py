@@ -1,0 +1,162 @@
+"""Inverses: unpooling from given weights, from a guide whose weights are recomputed, and from indices.
+
+Knows nothing of how a method computes its weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adapool import native
+from adapool.functional import Implementation, Similarity, check_operands, make_batched, run_row, uses_native
+from adapool.region import Region
+from adapool.registry import get
+from adapool.window import Ints, Window
+
+
+def _spread(y: Tensor, weights: Tensor, window: Window, spatial: Sequence[int], normalize: bool) -> Tensor:
+    """`sum_R w_Ri y_R` at every place; normalised: times the region's taps, over the number of regions there."""
+    inside = window.inside(spatial, y.device)
+    region = Region(weights, inside)
+    taps = region.keep(weights * y.unsqueeze(-1))
+    if not normalize:
+        return window.fold(taps, spatial).to(y.dtype)
+    ones = region.keep(torch.ones((*y.shape[2:], window.taps), device=y.device, dtype=taps.dtype))
+    return (window.fold(taps * region.count, spatial) / window.fold(ones, spatial).clamp(min=1)).to(y.dtype)
+
+
+def unpool(
+    y: Tensor,
+    guide: Tensor,
+    method: str,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    ceil_mode: bool = False,
+    *,
+    normalize: bool = True,
+    implementation: Implementation = "auto",
+    similarity: Similarity = "channel",
+    **operands: Any,
+) -> Tensor:
+    """Spread `y` back over the regions of `guide`, by the weights `method` has on the guide.
+
+    `out_i = (1 / c_i) sum_R N_R w_Ri y_R` over the `c_i` regions R that hold place i, N_R the real taps of R: a
+    constant region comes back exactly. `normalize=False` is the released form `sum_R w_Ri y_R`, which darkens an
+    image to 1/N. Places in no region are 0.
+
+    Shape: y `(N, C, *out)`, guide `(N, C, *spatial)` with `*out` its pooled size; result like guide. No weights are
+    stored; gradients reach y, guide and operands. Raises ValueError for a method without weights.
+
+    >>> unpool(torch.ones(1, 1, 1), torch.tensor([[[1.0, 3.0]]]), "softpool", 2)
+    tensor([[[0.2384, 1.7616]]])
+    """
+    entry = get(method)
+    if entry.extra != "weights":
+        raise ValueError(f"method: expected one with weights, got {method!r}")
+    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else y.dim() - 2
+    window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
+    y, added = make_batched(y, rank, "y")
+    guide, _ = make_batched(guide, rank, "guide")
+    cells = (*guide.shape[:2], *window.output(guide.shape[2:]))
+    if y.shape != cells:
+        raise ValueError(f"y: expected the guide's pooled shape {cells}, got {tuple(y.shape)}")
+    if y.dtype != guide.dtype or y.device != guide.device:
+        raise ValueError(f"y: expected {guide.dtype} on {guide.device} like guide, got {y.dtype} on {y.device}")
+    found = check_operands(entry, operands, guide, cells, None)
+    if uses_native(implementation, entry, guide, similarity):
+        out = native.unpool(y, guide, method, window, list(found.values()), normalize)
+    else:
+        weights = run_row(entry, guide, window, found, similarity)[1]
+        assert weights is not None
+        out = _spread(y, weights.expand(*cells, -1), window, guide.shape[2:], normalize)
+    return out.squeeze(0) if added else out
+
+
+def unpool_weights(
+    y: Tensor,
+    weights: Tensor,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    ceil_mode: bool = False,
+    *,
+    output_size: Sequence[int] | None = None,
+    normalize: bool = True,
+    implementation: Implementation = "auto",
+) -> Tensor:
+    """Spread `y` by weights that `pool_with_extra` gave; the formula is `unpool`'s.
+
+    Shape: y `(N, C, *out)`, weights `(N, C, *out, taps)` or `(N, 1, *out, taps)`. `output_size` is needed where the
+    stride does not divide the pooled input; by default it is the smallest size that pools to `*out`.
+
+    >>> unpool_weights(torch.ones(1, 1, 1), torch.tensor([[[[0.25, 0.75]]]]), 2)
+    tensor([[[0.5000, 1.5000]]])
+    """
+    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else y.dim() - 2
+    window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
+    y, added = make_batched(y, rank, "y")
+    weights = weights.unsqueeze(0) if added and isinstance(weights, Tensor) else weights
+    if not isinstance(weights, Tensor) or not weights.is_floating_point():
+        raise TypeError(f"weights: expected a floating point Tensor, got {getattr(weights, 'dtype', type(weights))}")
+    allowed = ((*y.shape, window.taps), (y.shape[0], 1, *y.shape[2:], window.taps))
+    if tuple(weights.shape) not in allowed:
+        raise ValueError(f"weights: expected shape {allowed[0]} or {allowed[1]}, got {tuple(weights.shape)}")
+    if weights.device != y.device:
+        raise ValueError(f"weights: expected a tensor on {y.device} like y, got one on {weights.device}")
+    spatial = tuple(output_size) if output_size is not None else window.default_unpooled(y.shape[2:])
+    window.check_unpooled(spatial, y.shape[2:])
+    weights = weights.expand(*allowed[0])
+    if uses_native(implementation, get("avg"), y, "channel"):
+        out = native.unpool_masks(y, weights, window, spatial, normalize)
+    else:
+        out = _spread(y, weights, window, spatial, normalize)
+    return out.squeeze(0) if added else out
+
+
+def max_unpool(
+    y: Tensor,
+    indices: Tensor,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    *,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    """Put every value back at its index, zeros elsewhere: the inverse of pooling by a chosen tap.
+
+    Shape: y and indices `(N, C, *out)`, indices counted within the output plane; result `(N, C, *output_size)`,
+    by default `(out - 1) stride - 2 padding + kernel`. Where regions share an index the last one wins, in every run,
+    and only that one receives the gradient. Source: torch.nn.MaxUnpool2d.
+
+    >>> max_unpool(torch.tensor([[[5.0]]]), torch.tensor([[[1]]]), 2)
+    tensor([[[0., 5.]]])
+    """
+    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else y.dim() - 2
+    window = Window.make(rank, kernel_size, stride, padding)
+    y, added = make_batched(y, rank, "y")
+    indices = indices.unsqueeze(0) if added else indices
+    if indices.dtype != torch.int64 or indices.shape != y.shape or indices.device != y.device:
+        raise ValueError(
+            f"indices: expected int64 of y's shape {tuple(y.shape)} on {y.device}, "
+            f"got {indices.dtype} {tuple(indices.shape)} on {indices.device}"
+        )
+    least = window.default_unpooled(y.shape[2:])
+    spatial = tuple(output_size) if output_size is not None else least
+    near = len(spatial) == rank and all(abs(n - m) < s for n, m, s in zip(spatial, least, window.stride, strict=True))
+    if not near or min(spatial) < 1:
+        raise ValueError(f"output_size: expected {rank} sizes within a stride of {least}, got {spatial}")
+    flat, places = y.flatten(2), indices.flatten(2)
+    size = torch.Size(spatial).numel()
+    if places.numel() and not torch.compiler.is_compiling() and (places.min() < 0 or places.max() >= size):
+        raise ValueError(f"indices: expected places in a plane of {size}, got {int(places.min())}..{int(places.max())}")
+    order = torch.arange(flat.shape[-1], device=y.device).expand_as(places)
+    blank = torch.full((*y.shape[:2], size), -1, device=y.device)
+    last = blank.scatter_reduce(-1, places, order, "amax").gather(-1, places) == order
+    out = flat.new_zeros((*y.shape[:2], size)).scatter_add(-1, places, torch.where(last, flat, 0.0))
+    out = out.reshape(*y.shape[:2], *spatial)
+    return out.squeeze(0) if added else out
