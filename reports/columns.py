@@ -1,4 +1,7 @@
-"""The data dictionary: every column of records.csv, once. The CSV's order, the report and the documents are made from it."""
+"""The data dictionary: every column of records.csv, once.
+
+The CSV's order, the report and the documents are made from it. Knows nothing of pandas.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _ROWS = """
 run           | computed | -    | name of the run folder; a number is added when two folders have the same name
 case          | record   | -    | the case's name, the same text in every run: the key for joins
 method        | record   | -    | pooling method
-implementation| record   | -    | native, plain (rows of torch operations), compiled, torch (its own operator), own (the user's), copy (the ceiling)
+implementation| record   | -    | native, plain (eager torch), compiled, torch (its own), own (yours), copy (ceiling)
 direction     | record   | -    | forward, backward, both, inverse, or none where it has no meaning
 kernel        | record   | -    | window size per axis, as 3x3
 stride        | record   | -    | stride per axis
@@ -38,15 +41,15 @@ image         | record   | -    | retention only: the image's name
 status        | record   | -    | ok, skipped, failed, timeout, oom or incorrect; only ok has a number
 reason        | record   | -    | why there is no number
 median        | computed | unit | median of the kept samples; the value itself for a metric without samples
-lo            | computed | unit | lower end of the 95 % interval of the median (binomial order statistics); empty below 6 samples
+lo            | computed | unit | lower end of the median's 95 % interval (order statistics); empty below 6 samples
 hi            | computed | unit | upper end of the same interval
 n             | computed | 1    | kept samples; 1 for a metric without samples
 discarded     | computed | 1    | samples that were measured and not kept
 stop          | record   | -    | why sampling ended: precise, budget or max samples
 gbps          | computed | GB/s | bytes / median / 1e9, latency only
-percent_of_copy|computed | %    | gbps as a share of the device copy (same run, machine, clock; same shape and dtype, else same bytes)
+percent_of_copy|computed | %    | gbps as a share of the copy's of the same run, machine, clock and size
 ratio_to_avg  | computed | 1    | median over the median of torch's avg_pool at the same coordinates (s, B and J only)
-ratio_lo      | computed | 1    | lower end of the ratio's interval, at least 95 % (ends of two 97.5 % intervals); empty below 7 samples
+ratio_lo      | computed | 1    | lower end of the ratio's interval, at least 95 %; empty below 7 samples
 ratio_hi      | computed | 1    | upper end of the same interval
 bytes         | record   | B    | compulsory bytes of the definition: what any implementation has to read and write
 warnings      | record   | -    | what is doubtful about the number, joined by "; "

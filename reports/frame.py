@@ -40,7 +40,7 @@ _AS_IS = (
 )
 _ORIGIN = ("bytes", "machine", "commit", "dirty", "version", "time", "command")
 _NUMBERS = ("median", "lo", "hi", "gbps", "percent_of_copy", "ratio_to_avg", "ratio_lo", "ratio_hi")
-_WIDE = ("_lo", "_hi")  # the 97.5 % ends that a ratio's interval is made from
+WIDE = ("_lo", "_hi")
 
 
 def folders(runs: Folder | Sequence[Folder]) -> list[Path]:
@@ -62,18 +62,24 @@ def load(runs: Folder | Sequence[Folder]) -> DataFrame:
     >>> frame = load("results/20250102")  # doctest: +SKIP
     >>> frame.query("probe == 'latency'").pivot_table("median", "method", "kernel")  # doctest: +SKIP
     """
+    frame: DataFrame = table(runs)[list(NAMES)]
+    return frame
+
+
+def table(runs: Folder | Sequence[Folder]) -> DataFrame:
+    """What `load` gives, with the 97.5 % ends (WIDE) that the interval of a ratio of two medians is made from."""
     import pandas as pd
 
     paths = folders(runs)
-    columns: dict[str, list[Any]] = {name: [] for name in (*NAMES, *_WIDE)}
-    for name, path in zip(_names(paths), paths):
+    columns: dict[str, list[Any]] = {name: [] for name in (*NAMES, *WIDE)}
+    for name, path in zip(_names(paths), paths, strict=True):
         devices = store.read_machine(path)["devices"]
         for record in store.read(path):
             _add(columns, name, record, devices)
-    frame = pd.DataFrame({name: _series(name, values) for name, values in columns.items()})
+    frame: DataFrame = pd.DataFrame({name: _series(name, values) for name, values in columns.items()})
     _throughput(frame)
     _against_avg(frame)
-    return frame[list(NAMES)]
+    return frame
 
 
 def _names(paths: list[Path]) -> list[str]:
@@ -101,11 +107,11 @@ def _add(columns: dict[str, list[Any]], run: str, record: Record, devices: dict[
     columns["verified"].append(record.measurement.get("verified"))
     columns["measurement"].append(sys.intern(json.dumps(record.measurement, sort_keys=True)))
     samples = record.samples or []
-    kept = sorted(x for x, keep in zip(samples, record.kept or []) if keep)
+    kept = sorted(x for x, keep in zip(samples, record.kept or [], strict=True) if keep)
     lo, hi = interval.interval(kept)
     columns["lo"].append(lo)
     columns["hi"].append(hi)
-    for name, end in zip(_WIDE, interval.interval(kept, 0.975)):
+    for name, end in zip(WIDE, interval.interval(kept, 0.975), strict=True):
         columns[name].append(end)
     columns["median"].append(interval.median(kept) if kept else record.value)
     columns["n"].append(len(kept) if record.samples is not None else int(record.value is not None))
@@ -117,15 +123,17 @@ def _add(columns: dict[str, list[Any]], run: str, record: Record, devices: dict[
 def _series(name: str, values: list[Any]) -> Series[Any]:
     import pandas as pd
 
-    if name in _NUMBERS or name in _WIDE:
-        return pd.Series(values, dtype="float64")
-    if name in ("n", "discarded"):
-        return pd.Series(values, dtype="int64")
-    if name == "bytes":
-        return pd.Series(values, dtype="Int64")
-    if name in ("ceil_mode", "dirty", "verified"):
-        return pd.Series([x if type(x) is bool else None for x in values], dtype="boolean")
-    return pd.Series(values, dtype="str")
+    dtype = "str" if pd.__version__ >= "3" else "object"  # before 3, "str" would write None as text
+    if name in _NUMBERS or name in WIDE:
+        dtype = "float64"
+    elif name in ("n", "discarded"):
+        dtype = "int64"
+    elif name == "bytes":
+        dtype = "Int64"
+    elif name in ("ceil_mode", "dirty", "verified"):
+        dtype, values = "boolean", [x if type(x) is bool else None for x in values]
+    series: Series[Any] = pd.Series(values, dtype=dtype)
+    return series
 
 
 def _throughput(frame: DataFrame) -> None:
@@ -147,12 +155,10 @@ def _against_avg(frame: DataFrame) -> None:
     """Ratios to torch's avg_pool at the same coordinates, for what adds up: seconds, bytes, joules."""
     on = [*PLACE, *COORDINATES, "probe", "metric", "clock"]
     avg = frame[frame["method"].eq("avg") & frame["implementation"].eq("torch") & frame["median"].gt(0)]
-    avg = avg.drop_duplicates(on, keep="last")[[*on, "median", *_WIDE]]
+    avg = avg.drop_duplicates(on, keep="last")[[*on, "median", *WIDE]]
     joined = frame[on].merge(avg, "left", on).set_axis(frame.index)
     counts = frame["unit"].isin(["s", "B", "J"])
     frame["ratio_to_avg"] = (frame["median"] / joined["median"]).where(counts)
     is_avg = frame["method"].eq("avg") & frame["implementation"].eq("torch")
     for ratio, end, other in (("ratio_lo", "_lo", "_hi"), ("ratio_hi", "_hi", "_lo")):
-        frame[ratio] = (frame[end] / joined[other]).where(
-            counts & ~is_avg
-        )  # avg over itself is 1 without doubt
+        frame[ratio] = (frame[end] / joined[other]).where(counts & ~is_avg)  # avg over itself is 1 without doubt

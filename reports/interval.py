@@ -21,9 +21,7 @@ def rank(n: int, confidence: float = 0.95) -> int:
     (0, 1, 10)
     """
     one_side = (1 - Fraction(str(confidence))) / 2
-    allowed = (
-        one_side.numerator * 2**n // one_side.denominator
-    )  # in counts of 2**-n, so that nothing is rounded
+    allowed = one_side.numerator * 2**n // one_side.denominator  # in counts of 2**-n, so that nothing is rounded
     r, ways, below = 0, 1, 0
     while below + ways <= allowed:
         below += ways

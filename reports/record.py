@@ -1,4 +1,4 @@
-"""The one schema: a record is one case x one metric, with raw samples in SI units, its status and its method of measurement.
+"""The one schema: a record is one case x one metric, with raw samples in SI units, status and method of measurement.
 
 Stdlib only and quick to import; knows nothing of torch, of files, or of statistics made from records.
 """
@@ -102,16 +102,12 @@ class Record:
     def to_json(self) -> str:
         """One line of strict JSON (no NaN, ASCII only, no newline)."""
         try:
-            return json.dumps(
-                {name: getattr(self, name) for name in FIELDS}, allow_nan=False, separators=(",", ":")
-            )
+            return json.dumps({name: getattr(self, name) for name in FIELDS}, allow_nan=False, separators=(",", ":"))
         except (
             TypeError,
             ValueError,
         ) as error:  # every other field is checked, so it is measurement's content
-            raise ValueError(
-                f"measurement: expected finite JSON values, got {self.measurement!r} ({error})"
-            ) from None
+            raise ValueError(f"measurement: expected finite JSON values, got {self.measurement!r} ({error})") from None
 
     @classmethod
     def from_json(cls, line: Line) -> Record:
@@ -121,9 +117,7 @@ class Record:
         except ValueError as error:
             raise ValueError(f"record: expected one JSON object, got {line[:60]!r}... ({error})") from None
         if not isinstance(data, dict):
-            raise ValueError(  # noqa: TRY004 (what is wrong is the text, not the argument's type)
-                f"record: expected one JSON object, got {type(data).__name__}"
-            )
+            raise ValueError(f"record: expected one JSON object, got {type(data).__name__}")
         schema = data.get("schema")
         if type(schema) is not int or schema < 1:
             raise ValueError(f"schema: expected a whole number from 1 on, got {schema!r}")
@@ -211,7 +205,7 @@ def _check_samples(samples: list[float], kept: list[bool], value: float) -> None
         raise _fault("kept", f"{len(samples)} flags, one per sample", f"{len(kept)} flags")
     if True not in kept:
         raise _fault("kept", "at least one kept sample for status ok", kept)
-    median = statistics.median([x for x, keep in zip(samples, kept) if keep])
+    median = statistics.median([x for x, keep in zip(samples, kept, strict=True) if keep])
     if not math.isclose(value, median, rel_tol=1e-6):
         raise _fault("value", f"the median of the kept samples, {median!r}", value)
 
@@ -233,7 +227,7 @@ def _check_origin(r: Record) -> None:
         raise _fault("bytes", "a whole number from 0 on, or null", r.bytes)
     try:
         # 3.10 does not read a final Z
-        offset = datetime.fromisoformat(r.time.replace("Z", "+00:00")).utcoffset()  # noqa: FURB162
+        offset = datetime.fromisoformat(r.time.replace("Z", "+00:00")).utcoffset()
     except (AttributeError, TypeError, ValueError):
         raise _fault("time", "an ISO date and time", r.time) from None
     if offset != timedelta(0):

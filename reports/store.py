@@ -5,6 +5,7 @@ Knows the schema and the disk; nothing of statistics, of devices, or of how a re
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -60,9 +61,7 @@ class Writer:
             os.fsync(self._file)
         except OSError as error:
             self._cut(before)
-            what = (
-                "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "the disk refused it"
-            )
+            what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "the disk refused it"
             raise OSError(
                 error.errno,
                 f"cannot append the record of case {record.case}: {what} ({error.strerror}); "
@@ -71,17 +70,15 @@ class Writer:
             ) from error
 
     def _cut(self, size: int) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the error that led here is the one to tell; opening again mends the line
             os.ftruncate(self._file, size)
-        except OSError:
-            pass  # the error that led here is the one to tell; opening again mends the line
 
     def close(self) -> None:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
-    def __enter__(self) -> Writer:  # noqa: PYI034 (Self is not in Python 3.10)
+    def __enter__(self) -> Writer:
         return self
 
     def __exit__(
@@ -107,9 +104,7 @@ def read(run: Folder) -> Iterator[Record]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n") and not _complete(line):
-                warnings.warn(
-                    f"{path}, line {number}: the last line is cut off and was dropped", stacklevel=2
-                )
+                warnings.warn(f"{path}, line {number}: the last line is cut off and was dropped", stacklevel=2)
                 return
             try:
                 yield Record.from_json(line)
@@ -123,7 +118,7 @@ def done(run: Folder) -> set[Key]:
 
 
 def read_machine(run: Folder) -> dict[str, Any]:
-    """machine.json as {"run": {...}, "devices": {key: {...}}}; both empty, with a warning, when the file is not there."""
+    """machine.json as {"run": {...}, "devices": {key: {...}}}; both empty, with a warning, when it is not there."""
     path = (Path(run) if Path(run).is_dir() else Path(run).parent) / MACHINE
     try:
         data = json.loads(path.read_bytes())
@@ -132,9 +127,7 @@ def read_machine(run: Folder) -> dict[str, Any]:
         data = {}
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON, got something else ({error})") from None
-    if not isinstance(data, dict) or not all(
-        isinstance(data.get(part, {}), dict) for part in ("run", "devices")
-    ):
+    if not isinstance(data, dict) or not all(isinstance(data.get(part, {}), dict) for part in ("run", "devices")):
         raise ValueError(f'{path}: expected {{"run": {{...}}, "devices": {{...}}}}, got {str(data)[:60]}')
     return {"run": data.get("run", {}), "devices": data.get("devices", {})}
 

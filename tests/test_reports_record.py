@@ -62,7 +62,8 @@ SCALAR = {"samples": None, "kept": None, "stop": None}
 def test_a_record_survives_the_round_trip_as_one_ascii_line() -> None:
     record = Record(**{**GOOD, "reason": "naïve\u2028<b>", "status": "failed", "value": None, **SCALAR})
     line = record.to_json()
-    assert "\n" not in line and line.isascii()
+    assert "\n" not in line
+    assert line.isascii()
     assert Record.from_json(line) == record
     assert Record.from_json(line.encode()) == record
     assert set(json.loads(line)) == set(FIELDS)
@@ -142,7 +143,7 @@ def test_a_final_z_is_utc() -> None:
 
 def test_measurement_that_is_no_json_is_refused_on_writing() -> None:
     for content in ({"x": math.nan}, {"x": object()}):
-        with pytest.raises(ValueError, match="^measurement: "):
+        with pytest.raises(ValueError, match=r"^measurement: "):
             replace(Record(**GOOD), measurement=content).to_json()
 
 

@@ -1,0 +1,205 @@
+"""Side by side: the methods of one run (comparison.csv), and two runs against each other.
+
+Two runs were not interleaved, so a difference in time is never called a regression here: that word is the gate's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reports import digits, store
+from reports.frame import COORDINATES, MEASURE, PLACE, SUBJECT, WIDE, table
+from reports.store import Folder
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+KEY = ["machine", "case", "probe", "metric", "clock", "protocol", "image"]
+VERDICTS = {  # in the order in which a reader wants them
+    "FAILED": "B has no result because it failed, ran out of time or memory, or was incorrect",
+    "MISSING": "A has it and B does not, or B skipped it",
+    "REGRESSED": "worse, in a metric that repeats exactly on one machine (bytes, retained information)",
+    "SLOWER": "the interval lies above the margin; unconfirmed, since the runs were not interleaved",
+    "HIGHER": "more (energy, or bytes and retention across machines); unconfirmed or no fault",
+    "IMPROVED": "better, in a metric that repeats exactly on one machine",
+    "FASTER": "the interval lies below the margin; unconfirmed, since the runs were not interleaved",
+    "LOWER": "less (energy, or bytes and retention across machines); unconfirmed or no gain",
+    "NEW": "B has it and A does not",
+    "INCONCLUSIVE": "the interval is too wide to say; the note gives the smallest change it could have shown",
+    "EQUIVALENT": "the interval lies inside the margin",
+    "UNMEASURED": "neither run has a number",
+}
+_HIGHER_IS_BETTER = ("psnr", "ssim")
+_LISTED = 20
+
+
+class Comparison(NamedTuple):
+    """Every key of either run with its verdict, and the same in words."""
+
+    table: DataFrame
+    text: str
+
+
+def side_by_side(frame: DataFrame) -> DataFrame:
+    """One row per place and coordinates, one group of columns per method/implementation; a hole keeps its status."""
+    import pandas as pd
+
+    subject = frame["method"] + "/" + frame["implementation"]
+    index = [*PLACE, *MEASURE, *COORDINATES]
+    rows = frame.assign(subject=subject).drop_duplicates([*index, "subject"], keep="last")
+    if rows.empty:
+        wide: DataFrame = pd.DataFrame(columns=index)
+        return wide
+    keys = rows[index].astype("object").where(rows[index].notna(), "")  # NaN would fall out of a pivot
+    values = ["median", "lo", "hi", "ratio_to_avg", "status"]
+    wide = pd.concat([keys, rows[["subject", *values]]], axis=1).pivot(index=index, columns="subject", values=values)
+    order = [(value, name) for name in dict.fromkeys(subject) for value in values]
+    wide = wide[order]
+    wide.columns = pd.Index([name if value == "median" else f"{name} {value}" for value, name in order])
+    tidy: DataFrame = wide.reset_index()
+    return tidy
+
+
+def compare(a: Folder, b: Folder, across: bool = False, margin: float | None = None) -> Comparison:
+    """Compares run B with run A, case by case.
+
+    Ratios are B / A with an interval of at least 95 %. `margin` is the relative change that counts in time and energy;
+    without one it is 1 % on a GPU and 5 % on a CPU, what two runs of the same build may differ by. Runs of different
+    machines are a ValueError unless `across`.
+    """
+    left, right = table(a), table(b)
+    note = _pair_machines(left, right, across)
+    found = _join(left, right)
+    margins = found["device"].map(lambda device: margin if margin is not None else (0.05 if device == "cpu" else 0.01))
+    found["margin"] = margins.where(found["unit"].isin(["s", "J"]), 0.0).astype("float64")
+    judged = [_verdict(row, bool(note)) for row in found.to_dict("records")]
+    found["verdict"] = [verdict for verdict, _ in judged]
+    found["note"] = [text for _, text in judged]
+    doubled = sum(int(side.duplicated(KEY).sum()) for side in (left, right))
+    if doubled:
+        note.append(f"{doubled} records repeat a key of their run; the last of each was used.")
+    found = found.drop(columns=["device"])
+    return Comparison(found, _text(found, left, right, [*note, *_environment(a, b)]))
+
+
+def _pair_machines(left: DataFrame, right: DataFrame, across: bool) -> list[str]:
+    """Renames B's machine to A's where different ones may be compared; says so."""
+    names = [
+        {str(key): name for key, name in side.groupby("machine")["device_name"].first().items()}
+        for side in (left, right)
+    ]
+    ours, theirs = (sorted(set(mine) - set(other)) for mine, other in (names, names[::-1]))
+    if not (ours and theirs) or len(ours) < len(names[0]):
+        return []  # what only one side has is NEW or MISSING
+    told = [f"{names[0][ours[0]]} ({ours[0]})", f"{names[1][theirs[0]]} ({theirs[0]})"]
+    if not across:
+        raise ValueError(
+            f"the runs are of different machines: {told[0]} and {told[1]}; --across compares them all the same"
+        )
+    if len(ours) > 1 or len(theirs) > 1:
+        raise ValueError(f"across: expected one machine in each run, got {', '.join(ours)} and {', '.join(theirs)}")
+    right["machine"] = right["machine"].replace(theirs[0], ours[0])
+    return [f"Different machines: A is {told[0]}, B is {told[1]}."]
+
+
+def _join(left: DataFrame, right: DataFrame) -> DataFrame:
+    facts = [*SUBJECT, "unit", "device"]
+    values = ["status", "reason", "median", "lo", "hi", "n", *WIDE, *facts]
+    sides = [side.drop_duplicates(KEY, keep="last")[[*KEY, *values]] for side in (left, right)]
+    both = sides[0].merge(sides[1], "outer", KEY, suffixes=("_a", "_b"), sort=False)
+    for name in facts:
+        both[name] = both.pop(f"{name}_a").fillna(both.pop(f"{name}_b"))
+    both["ratio"] = both["median_b"] / both["median_a"].where(both["median_a"].ne(0))
+    both["ratio_lo"] = both["_lo_b"] / both["_hi_a"]
+    both["ratio_hi"] = both["_hi_b"] / both["_lo_a"]
+    joined: DataFrame = both.drop(columns=[f"{end}_{side}" for end in WIDE for side in "ab"])
+    return joined
+
+
+def _verdict(row: dict[Any, Any], across: bool) -> tuple[str, str]:
+    """The verdict on one joined row and a note: a reason, or what an inconclusive interval could have shown."""
+    a, b = row["status_a"], row["status_b"]  # NaN where the side has no such record
+    if b not in ("ok", "skipped") and isinstance(b, str):
+        return "FAILED", f"{b}: {row['reason_b']}" + (" (the same in A)" if a == b else "")
+    if b != "ok":
+        why = f"skipped: {row['reason_b']}" if b == "skipped" else "not in B"
+        return ("MISSING", why) if a == "ok" or b != "skipped" else ("UNMEASURED", why)
+    if a != "ok":
+        return "NEW", f"{a} in A: {row['reason_a']}" if isinstance(a, str) else "not in A"
+    if row["unit"] in ("s", "J"):
+        return _sampled(row)
+    change = row["median_b"] - row["median_a"]
+    if abs(change) <= (0 if row["unit"] == "B" else 1e-4 * max(1.0, abs(row["median_a"]))):
+        return "EQUIVALENT", ""
+    if across:
+        return ("HIGHER" if change > 0 else "LOWER"), ""
+    return ("IMPROVED" if (change > 0) == (row["metric"] in _HIGHER_IS_BETTER) else "REGRESSED"), ""
+
+
+def _sampled(row: dict[Any, Any]) -> tuple[str, str]:
+    ratio, lo, hi, margin = (row[name] for name in ("ratio", "ratio_lo", "ratio_hi", "margin"))
+    if not lo <= hi:  # NaN: too few samples
+        return "INCONCLUSIVE", f"no interval: {int(row['n_a'])} and {int(row['n_b'])} samples, 7 are needed"
+    words = ("SLOWER", "FASTER") if row["unit"] == "s" else ("HIGHER", "LOWER")
+    if lo > 1 + margin:
+        return words[0], ""
+    if hi < 1 - margin:
+        return words[1], ""
+    if lo >= 1 - margin and hi <= 1 + margin:
+        return "EQUIVALENT", ""
+    return "INCONCLUSIVE", f"could have shown ±{100 * (margin + max(hi / ratio, ratio / lo) - 1):.1f} %"
+
+
+def _environment(a: Folder, b: Folder) -> list[str]:
+    """What differs between the runs' own entries of machine.json, as far as both state it."""
+    ours, theirs = (store.read_machine(run)["run"] for run in (a, b))
+    skip = ("time", "command", "started", "finished", "seconds")
+    differ = [
+        f"{name}: {ours[name]} -> {theirs[name]}"
+        for name in ours
+        if name in theirs and name not in skip and ours[name] != theirs[name]
+        if all(isinstance(side[name], (str, int, float, bool)) for side in (ours, theirs))
+    ]
+    return [f"The environments differ: {'; '.join(differ)}."] if differ else []
+
+
+def _text(found: DataFrame, left: DataFrame, right: DataFrame, notes: list[str]) -> str:
+    lines = [f"{side}: {_origin(frame)}" for side, frame in (("A", left), ("B", right))]
+    lines += [
+        *notes,
+        "The runs were not interleaved: a difference in time is a hint; the gate confirms it.",
+        "",
+    ]
+    counts = found["verdict"].value_counts()
+    for verdict, meaning in VERDICTS.items():
+        rows = found[found["verdict"].eq(verdict)]
+        if rows.empty:
+            continue
+        lines.append(f"{verdict} {counts[verdict]}  ({meaning})")
+        if verdict in ("INCONCLUSIVE", "EQUIVALENT", "UNMEASURED"):
+            continue
+        lines += [f"  {_line(row)}" for row in rows.head(_LISTED).to_dict("records")]
+        if len(rows) > _LISTED:
+            lines.append(f"  and {len(rows) - _LISTED} more in the table")
+    return "\n".join(lines) + "\n"
+
+
+def _origin(frame: DataFrame) -> str:
+    def one(column: Series[Any]) -> str:
+        known = [str(value) for value in column.dropna().unique()]
+        return known[0] if len(known) == 1 else f"{len(known)} different" if known else "unknown"
+
+    return f"{one(frame['run'])}, commit {one(frame['commit'])}, {one(frame['device_name'])}, {len(frame)} records"
+
+
+def _line(row: dict[Any, Any]) -> str:
+    name = " ".join(
+        row[part] for part in ("case", "metric", "clock", "protocol", "image") if isinstance(row[part], str)
+    )
+    if row["ratio"] != row["ratio"]:
+        return f"{name}  {row['note']}"
+    a, b = (
+        digits.quantity(row[f"median_{s}"], row["unit"], row[f"lo_{s}"], row[f"hi_{s}"], row[f"n_{s}"]) for s in "ab"
+    )
+    ratio = digits.times(row["ratio"], row["ratio_lo"], row["ratio_hi"], exact=row["unit"] not in ("s", "J"))
+    return f"{name}  {a} -> {b}  {ratio} {row['note']}".rstrip()
