@@ -208,8 +208,8 @@ def dpp(
     detail = values - centre
     if not symmetric:
         detail = detail.clamp(min=0)
-    # 1e-3 in units of the scale; the floor keeps a huge flat region from 0 / 0.
-    power = detail * detail + (1e-3 / scale / scale).clamp(min=torch.finfo(detail.dtype).tiny)
+    # 1e-3 in units of the scale; the floor, the dtype's resolution, keeps a huge flat region from 0 / 0.
+    power = detail * detail + (1e-3 / scale / scale).clamp(min=torch.finfo(detail.dtype).eps ** 2)
     weights = region.keep((power / region.mean(power)) ** (per_tap(lam) / 2) + per_tap(alpha))
     weights = weights / weights.sum(-1, keepdim=True)
     return region.weigh(weights), weights

@@ -22,7 +22,7 @@ def ranks(layer: type[Layer]) -> tuple[type[Layer], type[Layer], type[Layer]]:
         type(
             f"{layer.__name__}{rank}d",
             (layer,),
-            {"rank": rank, "__module__": __name__, "__doc__": layer.__doc__},
+            {"rank": rank, "__module__": layer.__module__, "__doc__": layer.__doc__},
         )
         for rank in (1, 2, 3)
     ]

@@ -1,26 +1,232 @@
-"""The compiled operators, when their libraries are there."""
+"""The compiled operators: loading, shapes, gradients, vmap. Knows methods by name only, never their formulas.
+
+The calls here trust their arguments; `functional` has checked them.
+"""
 
 from __future__ import annotations
 
+import importlib.resources
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from adapool.window import Window
 
-def supports(method: str, x: Tensor) -> bool:
-    """Whether a compiled kernel exists for this method, device and dtype."""
-    return False
+METHODS = frozenset(
+    "max avg sum lp lp_abs stochastic stochastic_eval softpool edscw idw ada dpp dpp_asym lip".split()
+)  # the lines of ADAPOOL_METHODS in csrc/methods.h
+_MIXING = ("ada",)  # methods whose operand mixes weights and is not inside them
+DTYPES = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
+
+Operands = Sequence["Tensor | float | None"]
+
+
+def _load(device: str) -> str:
+    """Load the library of a device: "ok", or in one line why there is none."""
+    if os.environ.get("ADAPOOL_NATIVE") == "0":
+        return "switched off by ADAPOOL_NATIVE=0"
+    if device == "cuda" and torch.version.cuda is None:
+        return "this torch is built without CUDA"
+    if device == "cuda" and _STATUS["cpu"] != "ok":
+        return f"needs the CPU library ({_STATUS['cpu']})"
+    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    if version < (2, 10):
+        return f"needs torch 2.10 or newer, got {torch.__version__}"
+    name = f"libadapool_{device}.so"
+    folder = os.environ.get("ADAPOOL_LIBRARY_DIR")
+    path = Path(folder, name) if folder else importlib.resources.files("adapool").joinpath(name)
+    if not path.is_file():
+        where = f" in {folder}" if folder else " beside the installed package"
+        return f"not built: no {name}{where}; install with a C++ compiler{' and nvcc' if device == 'cuda' else ''}"
+    try:
+        torch.ops.load_library(str(path))
+    except OSError as error:
+        return f"does not load: {str(error).splitlines()[0]}"
+    return "ok"
+
+
+_STATUS: dict[str, str] = {}
+for _device in ("cpu", "cuda"):
+    _STATUS[_device] = _load(_device)
+_LOADED = frozenset(device for device, state in _STATUS.items() if state == "ok")
 
 
 def status() -> dict[str, str]:
-    """One line for each device: "ok", or why there is no library."""
-    return {"cpu": "not built", "cuda": "not built"}
+    """For each device "ok", or in one line why its compiled operators cannot run."""
+    found = dict(_STATUS)
+    if found["cuda"] == "ok" and not torch.cuda.is_available():
+        found["cuda"] = "built and loaded, but torch sees no GPU"
+    return found
 
 
-def pool(*args: Any) -> Tensor:
-    raise RuntimeError("not built")
+def supports(method: str, x: Tensor) -> bool:
+    """Whether a compiled kernel exists for this method on the device and dtype of `x`."""
+    return method in METHODS and x.device.type in _LOADED and x.dtype in DTYPES
 
 
-pool_extra: Any = pool
-unpool: Any = pool
-unpool_masks: Any = pool
+def _encode(operands: Operands) -> tuple[list[Tensor], list[float]]:
+    """The tensors among the operands, and a number for each: inf marks a tensor, -inf the method's own default."""
+    tensors = [o for o in operands if isinstance(o, Tensor)]
+    constants = [math.inf if isinstance(o, Tensor) else -math.inf if o is None else o for o in operands]
+    return tensors, constants
+
+
+def _differentiates(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def pool(x: Tensor, method: str, window: Window, operands: Operands, gradient: str = "exact") -> Tensor:
+    """Pool `x [N, C, *spatial]`; differentiable in x and in tensor operands."""
+    tensors, constants = _encode(operands)
+    args = (method, window.kernel, window.stride, window.padding, window.ceil_mode, constants)
+    y: Tensor
+    if _differentiates(x, *tensors):
+        y = _Pool.apply(x, *args, gradient == "detached", False, *tensors)[0]
+    else:
+        y = torch.ops.adapool.pool.default(x, tensors, *args, False)[0]
+    return y
+
+
+def pool_extra(x: Tensor, method: str, window: Window, operands: Operands) -> tuple[Tensor, Tensor]:
+    """`pool`, and weights `[N, C, *out, taps]` or flat plane indices `[N, C, *out]`, constants for autograd."""
+    tensors, constants = _encode(operands)
+    args = (method, window.kernel, window.stride, window.padding, window.ceil_mode, constants)
+    if _differentiates(x, *tensors):
+        y, extra = _Pool.apply(x, *args, False, True, *tensors)
+    else:
+        y, extra = torch.ops.adapool.pool.default(x, tensors, *args, True)
+    return y, extra
+
+
+def unpool(y: Tensor, guide: Tensor, method: str, window: Window, operands: Operands, normalize: bool) -> Tensor:
+    """Spread `y` by the weights that `method` has on the guide; differentiable in y, guide and tensor operands."""
+    tensors, constants = _encode(operands)
+    return _unpool(y, guide, method, guide.shape[2:], window, constants, normalize, tensors)
+
+
+def unpool_masks(y: Tensor, weights: Tensor, window: Window, output_size: Sequence[int], normalize: bool) -> Tensor:
+    """Spread `y` by weights `[N, C, *out, taps]`; differentiable in both."""
+    return _unpool(y, weights, "weights", output_size, window, [], normalize, [])
+
+
+def _unpool(
+    y: Tensor, guide: Tensor, method: str, size: Sequence[int], window: Window, constants: list[float],
+    normalize: bool, tensors: list[Tensor],
+) -> Tensor:
+    frame = (window.kernel, window.stride, window.padding, window.ceil_mode)
+    out: Tensor
+    if _differentiates(y, guide, *tensors):
+        out = _Unpool.apply(y, guide, method, tuple(size), *frame, constants, normalize, *tensors)
+    else:
+        out = torch.ops.adapool.unpool.default(y, guide, tensors, method, size, *frame, constants, normalize)
+    return out
+
+
+# Gradients. Functions and not register_autograd, which failed under torch.func.grad.
+
+
+class _Once(torch.autograd.Function):
+    """A first derivative, computed by `run(*tensors)`; its own derivative is refused."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(run: Any, *tensors: Tensor) -> Any:
+        return tuple(run(*tensors))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(
+            "adapool: the compiled operators have first derivatives only; for a second derivative use "
+            "implementation='plain'"
+        )
+
+
+def _first_derivative(run: Any, *tensors: Tensor) -> Any:
+    """Gradients by `run`; inside create_graph=True wrapped so that a second derivative raises."""
+    return _Once.apply(run, *tensors) if torch.is_grad_enabled() else run(*tensors)
+
+
+def _or_none(grads: Sequence[Tensor], wants: Sequence[int]) -> list[Tensor | None]:
+    return [grad if wanted else None for grad, wanted in zip(grads, wants, strict=True)]
+
+
+class _Pool(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        x: Tensor, method: str, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, constants: list[float],
+        detached: bool, want_extra: bool, *tensors: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        args = (method, kernel, stride, padding, ceil_mode, constants)
+        y, extra = torch.ops.adapool.pool.default(x, list(tensors), *args, want_extra)
+        return y, extra
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        x, *ctx.args = inputs[:7]
+        ctx.detached = inputs[7]
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, *inputs[9:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any, _: Any) -> Any:  # type: ignore[override]
+        needs = ctx.needs_input_grad
+        if grad is None:
+            return (None,) * len(needs)
+        args, detached = ctx.args, ctx.detached
+        # Weights that are constants carry no gradient to the operands they are made from.
+        reached = not detached or args[0] in _MIXING
+        wants = [int(needs[0]), *(int(need and reached) for need in needs[9:])]
+
+        def run(grad: Tensor, x: Tensor, *tensors: Tensor) -> Any:
+            return torch.ops.adapool.pool_backward.default(grad, x, list(tensors), *args, detached, wants)
+
+        grads = _or_none(_first_derivative(run, grad, *ctx.saved_tensors), wants)
+        return (grads[0], *(None,) * 8, *grads[1:])
+
+
+class _Unpool(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        y: Tensor, guide: Tensor, method: str, size: Any, kernel: Any, stride: Any, padding: Any, ceil_mode: bool,
+        constants: list[float], normalize: bool, *tensors: Tensor,
+    ) -> Tensor:
+        args = (method, size, kernel, stride, padding, ceil_mode, constants, normalize)
+        out: Tensor = torch.ops.adapool.unpool.default(y, guide, list(tensors), *args)
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        y, guide, method, _, *frame = inputs[:10]
+        ctx.args = (method, *frame)
+        ctx.save_for_backward(y, guide, *inputs[10:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:  # type: ignore[override]
+        needs = ctx.needs_input_grad
+        wants = [int(needs[0]), int(needs[1]), *map(int, needs[10:])]
+        args = ctx.args
+
+        def run(grad: Tensor, y: Tensor, guide: Tensor, *tensors: Tensor) -> Any:
+            return torch.ops.adapool.unpool_backward.default(grad, y, guide, list(tensors), *args, wants)
+
+        grads = _or_none(_first_derivative(run, grad, *ctx.saved_tensors), wants)
+        return (*grads[:2], *(None,) * 8, *grads[2:])
+
+
+if "cpu" in _LOADED:
+    from adapool import native_rules as _rules  # noqa: F401  (shapes and vmap of the operators just loaded)

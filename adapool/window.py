@@ -17,9 +17,8 @@ Ints = int | Sequence[int]
 
 def _per_axis(name: str, value: Ints, rank: int, least: int) -> tuple[int, ...]:
     """`value` as one int for each of `rank` axes, each at least `least`."""
-    axes = (value,) * rank if isinstance(value, int) else tuple(value)
-    whole = all(isinstance(v, int) and not isinstance(v, bool) for v in axes)
-    if isinstance(value, bool) or not whole:
+    axes = tuple(value) if isinstance(value, Sequence) else (value,) * rank
+    if not all(isinstance(v, int) and not isinstance(v, bool) for v in axes):
         raise TypeError(f"{name}: expected an int or {rank} ints, got {value!r}")
     if len(axes) == 1:
         axes *= rank
@@ -56,7 +55,7 @@ class Window:
         """Check torch.nn's arguments and return the window. `stride=None` means `kernel_size`."""
         kernel = _per_axis("kernel_size", kernel_size, rank, 1)
         # torch.nn reads an empty stride as "not given", and so do we.
-        missing = stride is None or (not isinstance(stride, int) and len(stride) == 0)
+        missing = stride is None or (isinstance(stride, Sequence) and len(stride) == 0)
         steps = kernel if missing else _per_axis("stride", stride, rank, 1)  # type: ignore[arg-type]
         pads = _per_axis("padding", padding, rank, 0)
         if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):

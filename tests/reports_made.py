@@ -12,7 +12,7 @@ from typing import Any
 from reports import store
 from reports.record import METRICS, Record
 
-METHODS = (  # fmt: skip
+METHODS = (
     "max",
     "avg",
     "sum",

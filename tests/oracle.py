@@ -1,0 +1,123 @@
+"""Definitions a second time, slowly: loops over cells and taps in plain Python floats, and hand-worked numbers.
+
+The tests compare the rows with this file; nothing here may import adapool.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+# operators.md-style golden values, float64, worked independently of this project
+GOLDEN = {
+    (0.0, 1.0, 2.0, 3.0): {
+        "max": 3.0, "avg": 1.5, "sum": 6.0, "lp": math.sqrt(14), "lp_abs": math.sqrt(14),
+        "softpool": 2.4926527345857696, "edscw": 1.7257109441779277, "idw": 1.5,
+        "stochastic_eval": 7 / 3, "dpp": 1.5, "dpp_asym": 1.9661646078829276,
+        "ada": (2.4926527345857696 + 1.7257109441779277) / 2, "lip": 2.4926527345857696,
+    },
+    (1.0, -2.0, 0.5, 4.0): {
+        "max": 4.0, "avg": 0.875, "sum": 3.5, "lp_abs": math.sqrt(21.25),
+        "softpool": 3.7506385813831584, "edscw": 0.6673815037597175, "idw": 0.875,
+        "stochastic_eval": 3.1363636363636362, "dpp": 0.9664473341199782, "dpp_asym": 1.8860561980320543,
+    },
+    (-1.0, -2.0, -3.0, -0.5): {
+        "max": -0.5, "avg": -1.625, "softpool": -0.9410487306868619, "edscw": -1.6986744675852141, "idw": -1.625,
+        "stochastic_eval": -1.625,
+    },
+}  # fmt: skip
+GOLDEN_GRADIENT = {
+    (0.0, 1.0, 2.0, 3.0): {
+        "softpool": (-0.047852361853, -0.042931886932, 0.120181849982, 0.970602398803),
+        "edscw": (0.16363581084, 0.267596541411, 0.345030406801, 0.256017863055),
+    },
+    (1.0, -2.0, 0.5, 4.0): {
+        "softpool": (-0.080519284553, -0.010878573684, -0.062785872017, 1.154183730254),
+        "edscw": (0.278902015488, 0.06216614761, 0.214704764292, 0.101364850336),
+    },
+    (-1.0, -2.0, -3.0, -0.5): {
+        "edscw": (0.245175779897, 0.335220567527, 0.255722239956, 0.031781665531),
+    },
+}  # fmt: skip
+
+
+def _softmax(logits: Sequence[float]) -> list[float]:
+    top = max(logits)
+    parts = [math.exp(v - top) for v in logits]
+    return [p / sum(parts) for p in parts]
+
+
+def _blend(weights: Sequence[float], a: Sequence[float]) -> float:
+    return math.fsum(w * v for w, v in zip(weights, a, strict=True)) / math.fsum(weights)
+
+
+def softpool(a: Sequence[float]) -> float:
+    return _blend(_softmax(a), a)
+
+
+def edscw(a: Sequence[float]) -> float:
+    m = math.fsum(a) / len(a)
+    dice = [2 * abs(v * m) / (v * v + m * m) if v or m else 0.0 for v in a]
+    return _blend(_softmax(dice), a)
+
+
+def idw(a: Sequence[float]) -> float:
+    m = math.fsum(a) / len(a)
+    gaps = [abs(v - m) for v in a]
+    if min(gaps) <= 1e-12 * max(gaps):
+        return m
+    return _blend([1 / g for g in gaps], a)
+
+
+def stochastic_eval(a: Sequence[float]) -> float:
+    mass = [max(v, 0.0) for v in a]
+    return _blend(mass, a) if any(mass) else math.fsum(a) / len(a)
+
+
+def dpp(a: Sequence[float], symmetric: bool = True) -> float:
+    m = math.fsum(a) / len(a)
+    power = [((v - m) if symmetric else max(0.0, v - m)) ** 2 + 1e-3 for v in a]
+    return _blend([math.sqrt(v / (math.fsum(power) / len(a))) + 1 for v in power], a)
+
+
+DEFINITIONS: dict[str, Callable[[Sequence[float]], float]] = {
+    "max": max,
+    "avg": lambda a: math.fsum(a) / len(a),
+    "sum": math.fsum,
+    "lp_abs": lambda a: math.sqrt(math.fsum(v * v for v in a)),
+    "lp": lambda a: math.sqrt(math.fsum(v * v for v in a)),
+    "softpool": softpool,
+    "edscw": edscw,
+    "idw": idw,
+    "ada": lambda a: 0.5 * edscw(a) + 0.5 * softpool(a),
+    "stochastic_eval": stochastic_eval,
+    "dpp": dpp,
+    "dpp_asym": lambda a: dpp(a, False),
+    "lip": softpool,
+}
+
+
+def cells(size: int, k: int, s: int, p: int, ceil_mode: bool) -> int:
+    """Output size by counting windows: the definition in torch.nn's documentation."""
+    count = 0
+    while True:
+        start = count * s - p
+        whole = start + k <= size + p
+        ragged = ceil_mode and start < size and start - s + k < size + p
+        if not (whole or ragged):
+            return count
+        count += 1
+
+
+def regions(
+    spatial: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], ceil_mode: bool
+) -> Iterator[tuple[tuple[int, ...], list[tuple[int, ...]]]]:
+    """Every output cell with the coordinates of its real taps."""
+    axes = list(zip(spatial, kernel, stride, padding, strict=True))
+    for cell in itertools.product(*(range(cells(n, k, s, p, ceil_mode)) for n, k, s, p in axes)):
+        lines = [
+            [i for i in range(o * s - p, o * s - p + k) if 0 <= i < n]
+            for o, (n, k, s, p) in zip(cell, axes, strict=True)
+        ]
+        yield cell, list(itertools.product(*lines))

@@ -1,0 +1,62 @@
+"""torch.compile without graph breaks, export, autocast, vmap and data-parallel use."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import adapool
+from adapool import AdaPool2d, names, pool
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> None:
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("name", names())
+def test_fullgraph(name: str) -> None:
+    operands = {"u": torch.rand(2, 3, 4, 4)} if name == "stochastic" else {}
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return pool(x, name, 3, 2, 1, **operands).square().sum()
+
+    x = torch.randn(2, 3, 8, 8).requires_grad_()
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), loss(x))
+    (ours,), (expected,) = torch.autograd.grad(compiled(x), x), torch.autograd.grad(loss(x), x)
+    torch.testing.assert_close(ours, expected)
+
+
+def test_layers_and_inverse_fullgraph() -> None:
+    layer = AdaPool2d(2, beta=(3, 1, 1))
+
+    def round_trip(x: torch.Tensor) -> torch.Tensor:
+        return adapool.unpool(layer(x), x, "ada", 2, beta=layer.share())
+
+    x = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(torch.compile(round_trip, fullgraph=True, backend="aot_eager")(x), round_trip(x))
+
+
+def test_export() -> None:
+    layer, x = AdaPool2d(2, beta=(3, 1, 1)), torch.randn(2, 3, 8, 8)
+    program = torch.export.export(layer, (x,))
+    torch.testing.assert_close(program.module()(x), layer(x))
+
+
+def test_autocast_keeps_half_inputs_and_float_beta() -> None:
+    layer, conv = AdaPool2d(2, beta=(4, 1, 1)), torch.nn.Conv2d(3, 4, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(conv(torch.randn(2, 3, 10, 10)))
+    assert y.dtype == torch.bfloat16
+    y.float().sum().backward()
+    assert layer.beta.grad is not None and layer.beta.grad.dtype == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch has no batching rule for unfold's adjoint
+def test_vmap_and_vmap_of_grad() -> None:
+    x = torch.randn(4, 2, 3, 8, 8)
+    one = lambda v: pool(v, "ada", 2)  # noqa: E731
+    torch.testing.assert_close(torch.vmap(one)(x), torch.stack([one(v) for v in x]))
+    slope = torch.func.grad(lambda v: one(v).square().sum())
+    torch.testing.assert_close(torch.vmap(slope)(x), torch.stack([slope(v) for v in x]))

@@ -1,0 +1,83 @@
+"""Bad input: one message that names the argument, what was expected and what came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import adapool
+from adapool import AdaPool2d, pool
+
+X = torch.ones(2, 3, 8, 8)
+Y = torch.ones(2, 3, 4, 4)
+
+CASES: list[tuple[type[Exception], list[str], Callable[[], Any]]] = [
+    (ValueError, ["unknown method 'sotfpool'", "did you mean 'softpool'", "known: max, avg"], lambda: pool(X, "sotfpool", 2)),
+    (ValueError, ["kernel_size", "at most the padded input", "8 + 2 * 0", "got 9"], lambda: pool(X, "avg", 9)),
+    (ValueError, ["kernel_size", "positive", "got 0"], lambda: pool(X, "avg", 0)),
+    (ValueError, ["kernel_size", "positive", "-2"], lambda: pool(X, "avg", (2, -2))),
+    (ValueError, ["kernel_size", "2 ints", "(1, 2, 3)"], lambda: AdaPool2d((1, 2, 3))),
+    (TypeError, ["kernel_size", "2.5"], lambda: pool(X, "avg", 2.5)),
+    (TypeError, ["kernel_size", "True"], lambda: pool(X, "avg", True)),
+    (ValueError, ["stride", "positive", "got 0"], lambda: pool(X, "avg", 2, 0)),
+    (ValueError, ["stride", "positive", "got -1"], lambda: pool(X, "avg", 2, -1)),
+    (ValueError, ["padding", "half of kernel_size", "(2, 2)"], lambda: pool(X, "avg", 2, 2, 2)),
+    (ValueError, ["padding", "non-negative", "-1"], lambda: pool(X, "avg", 2, 2, -1)),
+    (ValueError, ["x", "1, 2 or 3 spatial axes", "(2, 3)"], lambda: pool(torch.ones(2, 3), "avg", 2)),
+    (ValueError, ["x", "4 axes", "(8,)"], lambda: adapool.adapool2d(torch.ones(8))),
+    (ValueError, ["x", "4 axes", "(1, 2, 3, 4, 5)"], lambda: adapool.adapool2d(torch.ones(1, 2, 3, 4, 5))),
+    (ValueError, ["x", "at least 1", "(2, 3, 0, 8)"], lambda: pool(torch.ones(2, 3, 0, 8), "avg", 1)),
+    (TypeError, ["x", "floating point", "int64"], lambda: pool(torch.ones(1, 1, 4, 4).long(), "max", 2)),
+    (TypeError, ["x", "floating point", "complex64"], lambda: pool(torch.ones(1, 1, 4, 4).to(torch.complex64), "max", 2)),
+    (TypeError, ["x", "Tensor", "list"], lambda: pool([1.0], "max", 2)),
+    (ValueError, ["beta", "(3, 4, 4)", "(3, 1, 1)", "got (5,)"], lambda: adapool.adapool2d(X, torch.ones(5))),
+    (ValueError, ["beta", "meta", "cpu"], lambda: adapool.adapool2d(X, torch.ones(3, 1, 1, device="meta"))),
+    (TypeError, ["beta", "floating point", "int64"], lambda: adapool.adapool2d(X, torch.ones(1).long())),
+    (TypeError, ["beta", "number or a Tensor", "str"], lambda: adapool.adapool2d(X, "half")),
+    (ValueError, ["beta", "finite", "nan"], lambda: adapool.adapool2d(X, float("nan"))),
+    (ValueError, ["beta", "[0, 1]", "1.5"], lambda: AdaPool2d(2, beta=1.5)),
+    (TypeError, ["beta", "shape", "(0, 1)"], lambda: AdaPool2d(2, beta=(0, 1))),
+    (TypeError, ["beta", "shape", "'ab'"], lambda: AdaPool2d(2, beta="ab")),
+    (ValueError, ["constraint", "'clamp', 'sigmoid'", "'relu'"], lambda: AdaPool2d(2, constraint="relu")),
+    (ValueError, ["beta_init", "'half', 'released'", "'zero'"], lambda: AdaPool2d(2, beta_init="zero")),
+    (ValueError, ["p", "at least 1.0", "0.5"], lambda: pool(X, "lp", 2, p=0.5)),
+    (TypeError, ["gamma", "'ada' takes beta"], lambda: pool(X, "ada", 2, gamma=1)),
+    (TypeError, ["beta", "'avg' takes no operands"], lambda: pool(X, "avg", 2, beta=1)),
+    (ValueError, ["logits", "x's shape (2, 3, 8, 8)", "(2, 3, 4, 4)"], lambda: pool(X, "lip", 2, logits=Y)),
+    (ValueError, ["gradient", "'exact', 'detached'", "'none'"], lambda: pool(X, "ada", 2, gradient="none")),
+    (ValueError, ["gradient", "'max' has no weights"], lambda: pool(X, "max", 2, gradient="detached")),
+    (ValueError, ["similarity", "'channel'", "'vector'"], lambda: pool(X, "avg", 2, similarity="vector")),
+    (ValueError, ["implementation", "'auto', 'native', 'plain'", "'cuda'"], lambda: pool(X, "avg", 2, implementation="cuda")),
+    (ValueError, ["implementation", "no compiled kernel", "'vector'"],
+     lambda: pool(X, "ada", 2, implementation="native", similarity="vector")),
+    (ValueError, ["method", "weights or indices", "'sum'"], lambda: adapool.pool_with_extra(X, "sum", 2)),
+    (ValueError, ["method", "weights", "'max'"], lambda: adapool.unpool(Y, X, "max", 2)),
+    (ValueError, ["y", "(2, 3, 4, 4)", "(2, 3, 8, 8)"], lambda: adapool.unpool(X, X, "ada", 2)),
+    (ValueError, ["y", "float32", "float64"], lambda: adapool.unpool(Y.double(), X, "ada", 2)),
+    (ValueError, ["weights", "(2, 3, 4, 4, 4)", "(2, 3, 4, 4, 9)"],
+     lambda: adapool.unpool_weights(Y, torch.ones(2, 3, 4, 4, 9), 2)),
+    (ValueError, ["output_size", "pool to (4, 4)", "(8, 8)", "(11, 8)"],
+     lambda: adapool.unpool_weights(Y, torch.ones(2, 3, 4, 4, 4), 2, output_size=(11, 8))),
+    (ValueError, ["mask", "(2, 3, 8, 8)", "(2, 3, 9, 9)"], lambda: adapool.adaunpool2d(Y, torch.ones(2, 3, 9, 9))),
+    (TypeError, ["mask", "(mask_edscw, mask_em, beta)"], lambda: adapool.adaunpool2d(Y, (X, X))),
+    (ValueError, ["kernel_size", "interpolate=False"], lambda: adapool.adaunpool2d(Y, X, interpolate=False)),
+    (ValueError, ["indices", "int64", "float32"], lambda: adapool.max_unpool(Y, Y, 2)),
+    (ValueError, ["indices", "plane of 64", "99"], lambda: adapool.max_unpool(Y, torch.full((2, 3, 4, 4), 99), 2)),
+    (ValueError, ["output_size", "within a stride of (8, 8)", "(20, 8)"],
+     lambda: adapool.max_unpool(Y, torch.zeros(2, 3, 4, 4).long(), 2, output_size=(20, 8))),
+    (ValueError, ["channels", "positive int", "0"], lambda: adapool.LIPPool(2, 0)),
+    (ValueError, ["rank", "1, 2 or 3", "4"], lambda: adapool.DPPPool(4, 3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "words", "call"), CASES, ids=[" ".join(c[1][:2]) for c in CASES])
+def test_message_names_argument_expectation_and_what_came(kind, words, call) -> None:
+    with pytest.raises(kind) as raised:
+        call()
+    message = str(raised.value)
+    assert "\n" not in message and len(message) < 400
+    for word in words:
+        assert word in message

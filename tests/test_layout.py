@@ -1,0 +1,85 @@
+"""The house rules: who may import whom, what may be called what, how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CODE = ("adapool", "csrc", "suites", "reports", "tests")
+SOURCES = sorted(
+    path
+    for folder in CODE
+    for suffix in ("*.py", "*.h", "*.cuh", "*.cu", "*.cpp")
+    for path in (ROOT / folder).rglob(suffix)
+) + [ROOT / "runner.py"]
+MAY_IMPORT = {
+    "adapool": {"adapool", "torch"},
+    "reports": {"reports", "numpy", "pandas", "matplotlib", "seaborn", "jinja2", "scipy"},
+    "suites": None,
+}
+ORDER = ["window", "region", "registry", "methods", "native", "functional", "unpooling", "named", "modules", "adaptive"]
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+@pytest.mark.parametrize("folder", ["adapool", "reports", "suites"])
+def test_arrows_point_down(folder: str) -> None:
+    allowed = MAY_IMPORT[folder]
+    for path in (ROOT / folder).rglob("*.py"):
+        roots = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names)
+        if allowed is not None:
+            assert roots <= allowed, f"{path.name} imports {roots - allowed}"
+        assert not roots & {"tests", "runner"}, path.name
+        if folder == "suites" and not path.name.startswith(("conftest", "test_")):
+            above = {n for n in imports(path) if n.startswith("reports.") and n.split(".")[1] not in ("record", "store")}
+            assert not above, f"{path.name} imports {above}"
+
+
+def test_no_cycles_inside_the_library() -> None:
+    for path in (ROOT / "adapool").glob("*.py"):
+        if path.stem not in ORDER:
+            continue
+        own = {n.split(".")[1] for n in imports(path) if n.startswith("adapool.")} & set(ORDER)
+        assert all(ORDER.index(n) < ORDER.index(path.stem) for n in own), (path.name, own)
+
+
+def test_kernel_headers_know_no_torch() -> None:
+    for path in (ROOT / "csrc").glob("*"):
+        if path.suffix in (".h", ".cuh") and path.name not in ("check.h", "bind.h"):
+            assert "torch" not in path.read_text().replace("no torch", ""), path.name
+
+
+def test_lengths_and_names() -> None:
+    for path in SOURCES:
+        assert len(path.read_text().splitlines()) <= 400, f"{path.name} is too long"
+        assert path.stem not in ("utils", "common", "helpers", "misc", "base", "manager"), path
+
+
+def test_heavy_imports_wait() -> None:
+    listing = subprocess.run(
+        [sys.executable, "-c", "import sys, reports, runner; print(*sys.modules)"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert not {"torch", "pandas", "matplotlib", "numpy"} & set(listing)
+
+
+def test_importing_the_library_is_quick() -> None:
+    script = "import time, torch; t = time.perf_counter(); import adapool; print(time.perf_counter() - t)"
+    seconds = min(
+        float(subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+        for _ in range(3)
+    )
+    assert seconds < 0.06
