@@ -1,0 +1,203 @@
+// The four operators, once for every device. A Device supplies run(), masks() and chunks().
+// Knows PyTorch's stable ABI; knows no method's formula.
+#pragma once
+#include <tuple>
+
+#include "check.h"
+
+namespace adapool {
+
+inline Tensor nothing(const Tensor& like, ScalarType dtype) { return allocate({0}, dtype, like, false); }
+
+template <class Device>
+std::tuple<Tensor, Tensor> pool(const Tensor& x, std::vector<Tensor> operands, std::string method, Ints kernel,
+                                Ints stride, Ints padding, bool ceil_mode, std::vector<double> constants,
+                                bool want_extra) {
+  Call call(x, operands, method, kernel, stride, padding, ceil_mode, constants);
+  Job& job = call.job;
+  const Tensor& in = call.input.x;
+  Tensor y = allocate(call.cells, in.scalar_type(), in, job.channels_last);
+  const bool indices = call.traits.indices;
+  const ScalarType dtype = indices ? ScalarType::Long : call.accumulator();
+  Tensor extra = nothing(in, dtype);
+  if (want_extra) {
+    STD_TORCH_CHECK(indices || call.traits.weighted, "method: ", method, " has neither weights nor indices");
+    Ints shape = call.cells;
+    if (!indices) shape.push_back(job.window.taps());
+    extra = allocate(shape, dtype, in, indices && job.channels_last);
+    job.extra = extra.mutable_data_ptr();
+  }
+  job.y = write(y);
+  job.ys = strides_of(y);
+  Device::run(call, Direction::forward, nullptr, nullptr);
+  return {y, extra};
+}
+
+// The gradient of a cell operand: terms summed in fixed chunks, chunks in order.
+template <class Device> Tensor operand_gradient(const Call& call, size_t i) {
+  const Tensor& t = call.tensors[i];
+  const int64_t rank = int64_t(call.cells.size()), missing = rank - t.dim();
+  Reduction reduction{{1, 1, 1, 1, 1}, {1, 1, 1, 1, 1}, 1, 1, 1, call.which[i]};
+  for (int64_t axis = 0; axis < rank; ++axis) {
+    const int64_t d = axis < 2 ? axis : axis + 5 - rank, size = call.cells[axis];
+    const bool kept = axis >= missing && t.size(axis - missing) == size;
+    (kept ? reduction.kept : reduction.summed)[d] = size;
+    (kept ? reduction.entries : reduction.terms) *= size;
+  }
+  Tensor result = allocate(shape_of(t), t.scalar_type(), t, false);
+  reduction.chunks = Device::chunks(reduction.entries, reduction.terms);
+  Tensor partial = allocate({reduction.chunks > 1 ? reduction.chunks * reduction.entries : 0}, call.accumulator(), t, false);
+  const Any out = write(result);
+  if (reduction.entries > 0) Device::run(call, Direction::operand, &reduction, partial.mutable_data_ptr(), &out);
+  return result;
+}
+
+// Gradients of the operands that are wanted, empty tensors for the others. The job's coefficient is set.
+template <class Device>
+void operand_gradients(Call& call, const Ints& wants, size_t first, std::vector<Tensor>& results) {
+  for (size_t i = 0; i < call.tensors.size(); ++i) {
+    const Tensor& t = call.tensors[i];
+    if (wants[first + i] == 0) {
+      results.push_back(nothing(t, t.scalar_type()));
+    } else if (call.which[i] < 0) {
+      results.push_back(call.like_input(t.scalar_type()));
+      call.job.to_logits = true;
+      call.job.target = write(results.back());
+      Device::run(call, Direction::gather, nullptr, nullptr);
+      call.job.to_logits = false;
+    } else {
+      results.push_back(operand_gradient<Device>(call, i));
+    }
+  }
+}
+
+template <class Device>
+std::vector<Tensor> pool_backward(const Tensor& grad, const Tensor& x, std::vector<Tensor> operands,
+                                  std::string method, Ints kernel, Ints stride, Ints padding, bool ceil_mode,
+                                  std::vector<double> constants, bool detached, Ints wants) {
+  Call call(x, operands, method, kernel, stride, padding, ceil_mode, constants);
+  Job& job = call.job;
+  const Tensor& in = call.input.x;
+  check_shape(grad, call.cells, in, "grad");
+  STD_TORCH_CHECK(wants.size() == 1 + call.tensors.size(), "wants: expected one for x and one for each operand");
+  job.coefficient = read(grad, "grad");
+  job.cs = strides_of(grad);
+  job.use_weight = true;
+  job.use_through = !detached;
+  std::vector<Tensor> results;
+  if (wants[0] == 0) {
+    results.push_back(nothing(in, in.scalar_type()));
+  } else {
+    results.push_back(call.like_input(in.scalar_type()));
+    job.target = write(results.back());
+    Device::run(call, Direction::gather, nullptr, nullptr);
+  }
+  operand_gradients<Device>(call, wants, 1, results);
+  return results;
+}
+
+inline MaskJob mask_job(const Tensor& y, const Tensor& weights, const Ints& size, const Ints& kernel,
+                        const Ints& stride, const Ints& padding, bool ceil_mode, bool normalize) {
+  MaskJob job{};
+  job.window = window_of(size, kernel, stride, padding, ceil_mode);
+  Ints cells = with_spatial(y, job.window.out);
+  check_shape(y, cells, y, "y");
+  cells.push_back(job.window.taps());
+  check_shape(weights, cells, y, "weights");
+  job.batch = y.size(0);
+  job.channels = y.size(1);
+  job.normalize = normalize;
+  job.y = read(y, "y");
+  job.ys = strides_of(y);
+  job.weights = read(weights, "weights");
+  job.ws = {weights.stride(0), weights.stride(1), {0, 0, 0}};
+  for (int64_t d = 5 - y.dim(); d < 3; ++d) job.ws.d[d] = weights.stride(d + y.dim() - 3);
+  job.tap_stride = weights.stride(y.dim());
+  return job;
+}
+
+template <class Device>
+Tensor unpool(const Tensor& y, const Tensor& guide, std::vector<Tensor> operands, std::string method, Ints size,
+              Ints kernel, Ints stride, Ints padding, bool ceil_mode, std::vector<double> constants, bool normalize) {
+  if (method == "weights") {
+    MaskJob job = mask_job(y, guide, size, kernel, stride, padding, ceil_mode, normalize);
+    job.channels_last = !y.is_contiguous() && is_channels_last(y);
+    Tensor out = allocate(with_spatial(y, job.window.in), y.scalar_type(), y, job.channels_last);
+    job.out = write(out);
+    job.os = strides_of(out);
+    Device::masks(y, job, MaskDirection::forward);
+    return out;
+  }
+  Call call(guide, operands, method, kernel, stride, padding, ceil_mode, constants);
+  Job& job = call.job;
+  STD_TORCH_CHECK(call.traits.weighted, "method: ", method, " has no weights");
+  STD_TORCH_CHECK(size == spatial_of(guide), "size: expected the guide's");
+  check_shape(y, call.cells, guide, "y");
+  job.coefficient = read(y, "y");
+  job.cs = strides_of(y);
+  job.use_weight = job.unpool = true;
+  job.normalize = normalize;
+  Tensor out = call.like_input(y.scalar_type());
+  job.target = write(out);
+  Device::run(call, Direction::gather, nullptr, nullptr);
+  return out;
+}
+
+template <class Device>
+std::vector<Tensor> unpool_backward(const Tensor& grad, const Tensor& y, const Tensor& guide,
+                                    std::vector<Tensor> operands, std::string method, Ints kernel, Ints stride,
+                                    Ints padding, bool ceil_mode, std::vector<double> constants, bool normalize,
+                                    Ints wants) {
+  std::vector<Tensor> results;
+  STD_TORCH_CHECK(wants.size() == 2 + operands.size(), "wants: expected one for y, guide and each operand");
+  if (method == "weights") {
+    MaskJob job = mask_job(y, guide, spatial_of(grad), kernel, stride, padding, ceil_mode, normalize);
+    job.out = read(grad, "grad");
+    job.os = strides_of(grad);
+    job.channels_last = !y.is_contiguous() && is_channels_last(y);
+    results.push_back(wants[0] ? allocate(shape_of(y), y.scalar_type(), y, job.channels_last) : nothing(y, y.scalar_type()));
+    results.push_back(wants[1] ? allocate(shape_of(guide), guide.scalar_type(), y, false) : nothing(y, guide.scalar_type()));
+    for (int i = 0; i < 2; ++i) {
+      if (!wants[i]) continue;
+      job.grad = write(results[i]);
+      if (i == 0) job.gs = strides_of(results[0]);
+      Device::masks(y, job, i == 0 ? MaskDirection::to_y : MaskDirection::to_weights);
+    }
+    return results;
+  }
+  Call call(guide, operands, method, kernel, stride, padding, ceil_mode, constants);
+  Job& job = call.job;
+  check_shape(grad, shape_of(guide), guide, "grad");
+  check_shape(y, call.cells, guide, "y");
+  const Tensor spread = in_layout(grad, job.channels_last);
+  job.spread = read(spread, "grad");
+  job.unpool = true;
+  job.normalize = normalize;
+  results.push_back(nothing(y, y.scalar_type()));
+  if (wants[0]) {
+    results[0] = allocate(call.cells, y.scalar_type(), y, job.channels_last);
+    job.y = write(results[0]);
+    job.ys = strides_of(results[0]);
+    Device::run(call, Direction::forward, nullptr, nullptr);
+  }
+  job.coefficient = read(y, "y");
+  job.cs = strides_of(y);
+  job.use_through = true;
+  results.push_back(nothing(guide, guide.scalar_type()));
+  if (wants[1]) {
+    results[1] = call.like_input(guide.scalar_type());
+    job.target = write(results[1]);
+    Device::run(call, Direction::gather, nullptr, nullptr);
+  }
+  operand_gradients<Device>(call, wants, 2, results);
+  return results;
+}
+
+template <class Device> void register_on(torch::stable::detail::StableLibrary& m) {
+  m.impl("pool", TORCH_BOX(&pool<Device>));
+  m.impl("pool_backward", TORCH_BOX(&pool_backward<Device>));
+  m.impl("unpool", TORCH_BOX(&unpool<Device>));
+  m.impl("unpool_backward", TORCH_BOX(&unpool_backward<Device>));
+}
+
+}  // namespace adapool

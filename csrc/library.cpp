@@ -1,0 +1,18 @@
+// The operators' schemas, for ever the same for every method, rank, dtype and device.
+#include <torch/csrc/stable/library.h>
+
+// constants: one number per operand of the method; +inf: it is the next of `operands`; -inf: the method's default.
+// extra: weights [N, C, *out, taps] or flat indices [N, C, *out], empty unless wanted.
+// wants: for x (unpool: y, guide) and each of `operands`, 1 if its gradient is wanted; empty tensors for the others.
+// Method "weights" of unpool takes stored weights [N, C, *out, taps] in place of the guide.
+#define ADAPOOL_WINDOW "int[] kernel, int[] stride, int[] padding, bool ceil_mode"
+STABLE_TORCH_LIBRARY(adapool, m) {
+  m.def("pool(Tensor x, Tensor[] operands, str method, " ADAPOOL_WINDOW
+        ", float[] constants, bool want_extra) -> (Tensor, Tensor)");
+  m.def("pool_backward(Tensor grad, Tensor x, Tensor[] operands, str method, " ADAPOOL_WINDOW
+        ", float[] constants, bool detached, int[] wants) -> Tensor[]");
+  m.def("unpool(Tensor y, Tensor guide, Tensor[] operands, str method, int[] size, " ADAPOOL_WINDOW
+        ", float[] constants, bool normalize) -> Tensor");
+  m.def("unpool_backward(Tensor grad, Tensor y, Tensor guide, Tensor[] operands, str method, " ADAPOOL_WINDOW
+        ", float[] constants, bool normalize, int[] wants) -> Tensor[]");
+}

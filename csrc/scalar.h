@@ -1,0 +1,120 @@
+// Numbers in memory and in registers: 16-bit storage types, typed pointers, exact powers of two.
+// Host and device; knows no window and no method.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#if defined(__CUDACC__)
+#include <cuda_fp16.h>
+#define ADAPOOL_HD __host__ __device__ inline
+#else
+#define ADAPOOL_HD inline
+#endif
+
+namespace adapool {
+
+struct Half { uint16_t bits; };
+struct BFloat16 { uint16_t bits; };
+
+enum class Type : int32_t { float64, float32, float16, bfloat16 };
+
+template <class T> struct Number { using Acc = float; };  // Acc: what T is computed in
+template <> struct Number<double> { using Acc = double; };
+template <class T> using AccOf = typename Number<T>::Acc;
+
+template <class To, class From> ADAPOOL_HD To bit_cast(From from) {
+  static_assert(sizeof(To) == sizeof(From), "bit_cast keeps the size");
+  To to;
+  memcpy(&to, &from, sizeof(to));
+  return to;
+}
+
+ADAPOOL_HD double widen(double v) { return v; }
+ADAPOOL_HD float widen(float v) { return v; }
+ADAPOOL_HD float widen(BFloat16 v) { return bit_cast<float>(uint32_t(v.bits) << 16); }
+ADAPOOL_HD float widen(Half v) {
+#if defined(__CUDA_ARCH__)
+  return __half2float(__ushort_as_half(v.bits));
+#else
+  // The exponent moves by a multiplication, which also makes half's denormals right.
+  const uint32_t magnitude = uint32_t(v.bits & 0x7fff) << 13, sign = uint32_t(v.bits & 0x8000) << 16;
+  const float scaled = bit_cast<float>(magnitude) * bit_cast<float>(uint32_t(254 - 15) << 23);
+  const uint32_t special = magnitude >= (0x7c00u << 13) ? 0x7f800000u : 0u;
+  return bit_cast<float>(bit_cast<uint32_t>(scaled) | special | sign);
+#endif
+}
+
+// Rounds to nearest even; NaN stays NaN, too large becomes inf.
+template <class T> ADAPOOL_HD T narrow(double v) { return T(v); }
+template <> ADAPOOL_HD BFloat16 narrow<BFloat16>(double wide) {
+  const float v = float(wide);
+  const uint32_t bits = bit_cast<uint32_t>(v);
+  if (v != v) return {uint16_t((bits >> 16) | 0x40)};
+  return {uint16_t((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16)};
+}
+template <> ADAPOOL_HD Half narrow<Half>(double wide) {
+  const float v = float(wide);
+#if defined(__CUDA_ARCH__)
+  return {__half_as_ushort(__float2half_rn(v))};
+#else
+  const uint32_t bits = bit_cast<uint32_t>(v), sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return {uint16_t(sign | 0x7e00u)};
+  if (magnitude >= 0x477ff000u) return {uint16_t(sign | 0x7c00u)};  // 65520 and above round to inf
+  if (magnitude < 0x38800000u) {  // a denormal half: adding 0.5 leaves the rounded steps of 2^-24 in the last bits
+    const float steps = bit_cast<float>(magnitude) + 0.5f;
+    return {uint16_t(sign | (bit_cast<uint32_t>(steps) - 0x3f000000u))};
+  }
+  const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1);
+  return {uint16_t(sign | ((rounded - (uint32_t(112) << 23)) >> 13))};
+#endif
+}
+
+// A tensor's data whose dtype is known at run time only: operands, gradients, outputs.
+struct Any {
+  void* data;
+  Type type;
+
+  ADAPOOL_HD bool given() const { return data != nullptr; }
+  template <class Acc> ADAPOOL_HD Acc load(int64_t i) const {
+    switch (type) {
+      case Type::float64: return Acc(static_cast<const double*>(data)[i]);
+      case Type::float32: return Acc(static_cast<const float*>(data)[i]);
+      case Type::float16: return Acc(widen(static_cast<const Half*>(data)[i]));
+      default: return Acc(widen(static_cast<const BFloat16*>(data)[i]));
+    }
+  }
+  template <class Acc> ADAPOOL_HD void store(int64_t i, Acc v) const {
+    switch (type) {
+      case Type::float64: static_cast<double*>(data)[i] = double(v); break;
+      case Type::float32: static_cast<float*>(data)[i] = float(v); break;
+      case Type::float16: static_cast<Half*>(data)[i] = narrow<Half>(v); break;
+      default: static_cast<BFloat16*>(data)[i] = narrow<BFloat16>(v);
+    }
+  }
+};
+
+// The power of two that brings a largest magnitude `top` into [1, 4): multiplying by it is exact, so that sums,
+// squares and differences of scaled values neither overflow nor underflow. Finite and normal for every top.
+ADAPOOL_HD float unit_of(float top) {
+  const int32_t field = 254 - int32_t((bit_cast<uint32_t>(top) >> 23) & 0xff);
+  return bit_cast<float>(uint32_t(field < 1 ? 1 : field) << 23);
+}
+ADAPOOL_HD double unit_of(double top) {
+  const int64_t field = 2046 - int64_t((bit_cast<uint64_t>(top) >> 52) & 0x7ff);
+  return bit_cast<double>(uint64_t(field < 1 ? 1 : field) << 52);
+}
+
+// A sum in blocks of 32, so that its error grows with the number of blocks and not with the number of terms.
+template <class Acc> struct Sum {
+  Acc block = 0, total = 0;
+  int32_t n = 0;
+  ADAPOOL_HD void add(Acc v) {
+    block += v;
+    if (++n == 32) { total += block; block = 0; n = 0; }
+  }
+  ADAPOOL_HD Acc value() const { return total + block; }
+};
+
+}  // namespace adapool
