@@ -2,12 +2,14 @@
 
 import doctest
 import inspect
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
 import adapool
+from adapool.region import Region
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 NAMES = {**vars(adapool), "torch": torch, "adapool": adapool}
@@ -24,3 +26,18 @@ def test_public_name_has_a_running_example(name: str) -> None:
     for test in doctest.DocTestFinder(recurse=False).find(thing, name, globs=dict(NAMES)):
         runner.run(test)
     assert runner.summarize(verbose=False).failed == 0
+
+
+def test_readme_python_runs() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    names = {"method": lambda *_: lambda row: row}  # the example must not stay in the table
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["restored"].shape == names["x"].shape
+    region = Region(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
+    assert names["gem"](region).shape == names["rms"](region).shape == (1, 1, 2)
+
+
+def test_readme_names_every_method() -> None:
+    text = README.read_text()
+    assert not [name for name in (*adapool.names(), *adapool.LEARNED) if f"`{name}`" not in text]

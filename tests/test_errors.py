@@ -15,7 +15,8 @@ X = torch.ones(2, 3, 8, 8)
 Y = torch.ones(2, 3, 4, 4)
 
 CASES: list[tuple[type[Exception], list[str], Callable[[], Any]]] = [
-    (ValueError, ["unknown method 'sotfpool'", "did you mean 'softpool'", "known: max, avg"], lambda: pool(X, "sotfpool", 2)),
+    (ValueError, ["unknown method 'sotfpool'", "did you mean 'softpool'", "known: max, avg"],
+     lambda: pool(X, "sotfpool", 2)),
     (ValueError, ["kernel_size", "at most the padded input", "8 + 2 * 0", "got 9"], lambda: pool(X, "avg", 9)),
     (ValueError, ["kernel_size", "positive", "got 0"], lambda: pool(X, "avg", 0)),
     (ValueError, ["kernel_size", "positive", "-2"], lambda: pool(X, "avg", (2, -2))),
@@ -31,7 +32,8 @@ CASES: list[tuple[type[Exception], list[str], Callable[[], Any]]] = [
     (ValueError, ["x", "4 axes", "(1, 2, 3, 4, 5)"], lambda: adapool.adapool2d(torch.ones(1, 2, 3, 4, 5))),
     (ValueError, ["x", "at least 1", "(2, 3, 0, 8)"], lambda: pool(torch.ones(2, 3, 0, 8), "avg", 1)),
     (TypeError, ["x", "floating point", "int64"], lambda: pool(torch.ones(1, 1, 4, 4).long(), "max", 2)),
-    (TypeError, ["x", "floating point", "complex64"], lambda: pool(torch.ones(1, 1, 4, 4).to(torch.complex64), "max", 2)),
+    (TypeError, ["x", "floating point", "complex64"],
+     lambda: pool(torch.ones(1, 1, 4, 4).to(torch.complex64), "max", 2)),
     (TypeError, ["x", "Tensor", "list"], lambda: pool([1.0], "max", 2)),
     (ValueError, ["beta", "(3, 4, 4)", "(3, 1, 1)", "got (5,)"], lambda: adapool.adapool2d(X, torch.ones(5))),
     (ValueError, ["beta", "meta", "cpu"], lambda: adapool.adapool2d(X, torch.ones(3, 1, 1, device="meta"))),
@@ -50,7 +52,8 @@ CASES: list[tuple[type[Exception], list[str], Callable[[], Any]]] = [
     (ValueError, ["gradient", "'exact', 'detached'", "'none'"], lambda: pool(X, "ada", 2, gradient="none")),
     (ValueError, ["gradient", "'max' has no weights"], lambda: pool(X, "max", 2, gradient="detached")),
     (ValueError, ["similarity", "'channel'", "'vector'"], lambda: pool(X, "avg", 2, similarity="vector")),
-    (ValueError, ["implementation", "'auto', 'native', 'plain'", "'cuda'"], lambda: pool(X, "avg", 2, implementation="cuda")),
+    (ValueError, ["implementation", "'auto', 'native', 'plain'", "'cuda'"],
+     lambda: pool(X, "avg", 2, implementation="cuda")),
     (ValueError, ["implementation", "no compiled kernel", "'vector'"],
      lambda: pool(X, "ada", 2, implementation="native", similarity="vector")),
     (ValueError, ["method", "weights or indices", "'sum'"], lambda: adapool.pool_with_extra(X, "sum", 2)),

@@ -51,7 +51,9 @@ def test_dpp_limits() -> None:
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
-@pytest.mark.parametrize(("rank", "kernel", "stride", "padding"), [(1, 2, 2, 0), (2, 2, 2, 0), (2, 3, 2, 1), (3, 2, 2, 0)])
+@pytest.mark.parametrize(
+    ("rank", "kernel", "stride", "padding"), [(1, 2, 2, 0), (2, 2, 2, 0), (2, 3, 2, 1), (3, 2, 2, 0)]
+)
 def test_dpp_guide_is_centred_on_the_window(rank: int, kernel: int, stride: int, padding: int, symmetric: bool) -> None:
     layer = DPPPool(rank, 2, kernel, stride, padding, full=True, symmetric=symmetric)
     x = torch.randn(1, 2, *(8,) * rank)

@@ -276,4 +276,6 @@ def test_half_at_ordinary_and_large_activations() -> None:
         x = (sample(1, 2, 16, 16).clamp(-3, 3) * scale).half()
         for name in ("softpool", "edscw", "ada", "idw"):
             y = pool(x, name, 2)
-            torch.testing.assert_close(y.double(), pool(x.double(), name, 2), rtol=2e-3, atol=max(2e-4 * scale, 2.0**-24))
+            torch.testing.assert_close(
+                y.double(), pool(x.double(), name, 2), rtol=2e-3, atol=max(2e-4 * scale, 2.0**-24)
+            )

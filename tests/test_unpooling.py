@@ -30,9 +30,7 @@ def test_formula_place_by_place(kernel, stride, padding, ceil_mode, normalize: b
     y = sample(*pool(x, "ada", kernel, stride, padding, ceil_mode).shape, seed=1)
     _, weights = pool_with_extra(x, "ada", kernel, stride, padding, ceil_mode)
     out = unpool(y, x, "ada", kernel, stride, padding, ceil_mode, normalize=normalize)
-    stored = unpool_weights(
-        y, weights, kernel, stride, padding, ceil_mode, output_size=(7, 8), normalize=normalize
-    )
+    stored = unpool_weights(y, weights, kernel, stride, padding, ceil_mode, output_size=(7, 8), normalize=normalize)
     torch.testing.assert_close(out, stored)
     total, count = torch.zeros(7, 8).double(), torch.zeros(7, 8)
     for cell, taps in oracle.regions((7, 8), kernel, stride, padding, ceil_mode):
@@ -90,8 +88,9 @@ def test_released_names_round_trip(rank: int) -> None:
     torch.testing.assert_close(
         call("adaunpool")(spread, masks, interpolate=False, kernel_size=2), call("adaunpool")(y, masks)
     )
-    torch.testing.assert_close(call("adaunpool")(y[0], tuple(m[0] for m in masks[:2]) + (beta,)),
-                               call("adaunpool")(y, masks)[0])
+    torch.testing.assert_close(
+        call("adaunpool")(y[0], tuple(m[0] for m in masks[:2]) + (beta,)), call("adaunpool")(y, masks)[0]
+    )
     overlapping, masks = call("adapool")(x, 0.5, 3, 2, True, padding=1)
     restored = call("adaunpool")(overlapping, masks, stride=2, padding=1, output_size=x.shape[2:])
     torch.testing.assert_close(restored, unpool(overlapping, x, "ada", 3, 2, 1))
