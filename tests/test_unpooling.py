@@ -89,7 +89,7 @@ def test_released_names_round_trip(rank: int) -> None:
         call("adaunpool")(spread, masks, interpolate=False, kernel_size=2), call("adaunpool")(y, masks)
     )
     torch.testing.assert_close(
-        call("adaunpool")(y[0], tuple(m[0] for m in masks[:2]) + (beta,)), call("adaunpool")(y, masks)[0]
+        call("adaunpool")(y[0], (*(m[0] for m in masks[:2]), beta)), call("adaunpool")(y, masks)[0]
     )
     overlapping, masks = call("adapool")(x, 0.5, 3, 2, True, padding=1)
     restored = call("adaunpool")(overlapping, masks, stride=2, padding=1, output_size=x.shape[2:])
