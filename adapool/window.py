@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -45,22 +46,15 @@ class Window:
 
     @classmethod
     def make(
-        cls,
-        rank: int,
-        kernel_size: Ints,
-        stride: Ints | None = None,
-        padding: Ints = 0,
-        ceil_mode: bool = False,
+        cls, rank: int, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0, ceil_mode: bool = False
     ) -> Window:
         """Check torch.nn's arguments and return the window. `stride=None` means `kernel_size`."""
-        kernel = _per_axis("kernel_size", kernel_size, rank, 1)
-        # torch.nn reads an empty stride as "not given", and so do we.
-        missing = stride is None or (isinstance(stride, Sequence) and len(stride) == 0)
-        steps = kernel if missing else _per_axis("stride", stride, rank, 1)  # type: ignore[arg-type]
-        pads = _per_axis("padding", padding, rank, 0)
-        if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
-            raise ValueError(f"padding: expected at most half of kernel_size {kernel}, got {pads}")
-        return cls(kernel, steps, pads, bool(ceil_mode))
+        if torch.compiler.is_compiling():
+            return _make(rank, kernel_size, stride, padding, ceil_mode)
+        try:  # a layer asks for the same window at every call
+            return _made(rank, kernel_size, stride, padding, ceil_mode)
+        except TypeError:  # a list cannot be looked up, and what is no number is told so
+            return _make(rank, kernel_size, stride, padding, ceil_mode)
 
     @property
     def rank(self) -> int:
@@ -138,3 +132,17 @@ class Window:
         planes = taps.new_zeros((*lead, math.prod(spatial) + 1))
         planes = planes.scatter_add(-1, slots.expand(*lead, -1), taps.flatten(len(lead)))
         return planes[..., 1:].reshape(*lead, *spatial)
+
+
+def _make(rank: int, kernel_size: Ints, stride: Ints | None, padding: Ints, ceil_mode: bool) -> Window:
+    kernel = _per_axis("kernel_size", kernel_size, rank, 1)
+    # torch.nn reads an empty stride as "not given", and so do we.
+    missing = stride is None or (isinstance(stride, Sequence) and len(stride) == 0)
+    steps = kernel if missing else _per_axis("stride", stride, rank, 1)  # type: ignore[arg-type]
+    pads = _per_axis("padding", padding, rank, 0)
+    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
+        raise ValueError(f"padding: expected at most half of kernel_size {kernel}, got {pads}")
+    return Window(kernel, steps, pads, bool(ceil_mode))
+
+
+_made = lru_cache(maxsize=1024, typed=True)(_make)
