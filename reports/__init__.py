@@ -5,6 +5,8 @@ Imports nothing heavy: pandas, seaborn and jinja2 come in with the function that
 
 from __future__ import annotations
 
+from reports.comparison import compare
 from reports.frame import load
+from reports.render import write
 
-__all__ = ["load"]
+__all__ = ["compare", "load", "write"]

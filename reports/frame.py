@@ -72,7 +72,7 @@ def table(runs: Folder | Sequence[Folder]) -> DataFrame:
 
     paths = folders(runs)
     columns: dict[str, list[Any]] = {name: [] for name in (*NAMES, *WIDE)}
-    for name, path in zip(_names(paths), paths, strict=True):
+    for name, path in zip(names(paths), paths, strict=True):
         devices = store.read_machine(path)["devices"]
         for record in store.read(path):
             _add(columns, name, record, devices)
@@ -82,15 +82,15 @@ def table(runs: Folder | Sequence[Folder]) -> DataFrame:
     return frame
 
 
-def _names(paths: list[Path]) -> list[str]:
+def names(paths: list[Path]) -> list[str]:
     """Folder names, told apart by a number where two are the same."""
-    names: list[str] = []
+    found: list[str] = []
     for path in paths:
         name, number = path.resolve().name, 2
-        while name in names:
+        while name in found:
             name, number = f"{path.resolve().name} ({number})", number + 1
-        names.append(name)
-    return names
+        found.append(name)
+    return found
 
 
 def _add(columns: dict[str, list[Any]], run: str, record: Record, devices: dict[str, Any]) -> None:

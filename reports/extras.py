@@ -1,0 +1,74 @@
+"""The gallery's pictures and the environment's facts as plain data for the template."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+GALLERY_BYTES = 16_000_000  # the page has to open on a phone
+_PICTURE = re.compile(r"(?P<image>.+?)__(?P<method>.+?)__k(?P<k>[^_]+)__(?P<what>original|pooled|restored|error)\.png")
+_COUNT = re.compile(r"\d+")
+
+
+def gallery(folder: Path) -> dict[str, Any]:
+    """The pictures of a run as data addresses: image and kernel -> method -> what; the ones too many are named."""
+    scenes: dict[tuple[str, str], dict[str, Any]] = {}
+    left_out, used = [], 0
+    for path in sorted(folder.glob("gallery/*.png"), key=_natural):
+        found = _PICTURE.fullmatch(path.name)
+        if not found or used + path.stat().st_size > GALLERY_BYTES:
+            left_out.append(path.name)
+            continue
+        scene = scenes.setdefault((found["image"], found["k"]), {"original": None, "methods": {}})
+        if found["what"] == "original" and scene["original"]:
+            continue
+        used += path.stat().st_size
+        address = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+        if found["what"] == "original":
+            scene["original"] = address
+        else:
+            scene["methods"].setdefault(found["method"], {})[found["what"]] = address
+    return {"scenes": scenes, "left_out": left_out}
+
+
+def _natural(path: Path) -> tuple[str, str]:
+    return _COUNT.sub(lambda number: number[0].zfill(6), path.name), path.name
+
+
+def flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested facts as name and text, one line each."""
+    for name, value in content.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield (
+                f"{prefix}{name}",
+                "unknown" if value is None else value if isinstance(value, str) else json.dumps(value),
+            )
+
+
+def methods_of_measurement(rows: DataFrame) -> list[tuple[str, str, str]]:
+    """Probe, name and values of what records say about the measuring; many values become a range or a count."""
+    seen: dict[tuple[str, str], Counter[str]] = {}
+    for (probe, text), part in rows.groupby(["probe", "measurement"], sort=False):
+        for name, value in flat(json.loads(str(text))):
+            seen.setdefault((str(probe), name), Counter())[value] += len(part)
+    return [(probe, name, _values(counts)) for (probe, name), counts in seen.items()]
+
+
+def _values(counts: Counter[str]) -> str:
+    if len(counts) <= 4:
+        return ", ".join(counts)
+    try:
+        numbers = [float(value) for value in counts]
+    except ValueError:
+        return f"{len(counts)} different, mostly {counts.most_common(1)[0][0]}"
+    return f"{min(numbers):g} to {max(numbers):g}"

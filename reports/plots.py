@@ -1,0 +1,185 @@
+"""The chart kinds, drawn with seaborn: small multiples, dots with whiskers, cost against quality.
+
+Knows columns named here and nothing of where they come from. `tip` is the text shown over a point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from reports import digits
+from reports.svg import GRID, INK, MUTE, SERIES, Chart, canvas, finish
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+Tick = Callable[[float, Any], str]
+Tips = dict[str, list[str]]
+
+
+def series(rows: DataFrame) -> list[str]:
+    """The implementations in the rows, in the order of the legend."""
+    return [name for name in SERIES if name in set(rows["implementation"])]
+
+
+def ratio_tick(value: float, _: Any = None) -> str:
+    return f"{value:g}×"
+
+
+def percent_tick(value: float, _: Any = None) -> str:
+    return f"{value:g} %"
+
+
+def unit_tick(unit: str) -> Tick:
+    def tick(value: float, _: Any = None) -> str:
+        scale, name = digits.scale_of(value * (1 + 1e-9), unit)
+        return f"{value / scale:g} {name}"
+
+    return tick
+
+
+def _log_axis(axis: Any, low: float, high: float, tick: Tick, wide: bool = True) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+    decades = high / low
+    steps = (1.0, 2.0, 5.0) if decades < (30 if wide else 8) else (1.0, 3.0) if decades < 300 and wide else (1.0,)
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(LogLocator(subs=steps, numticks=12))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(tick))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def panel(rows: DataFrame, others: list[DataFrame], limits: tuple[float, float], name: str, title: str) -> Chart:
+    """One method's time against kernel size, in front of all others in grey. Columns kernel, square, x, lo, hi, tip."""
+    import seaborn as sns
+
+    with canvas(2.35, 1.75) as (figure, ax):
+        for other in others:
+            ax.plot(other["kernel"], other["x"], color=MUTE, linewidth=0.6, alpha=0.7, zorder=1)
+        tips: Tips = {}
+        for kind in series(rows):
+            color = SERIES[kind][0]
+            mine = rows[rows["implementation"].eq(kind)]
+            line = mine[mine["square"]].sort_values("kernel")
+            sns.lineplot(x=line["kernel"], y=line["x"], ax=ax, color=color, errorbar=None, estimator=None, zorder=3)
+            ax.vlines(mine["kernel"], mine["lo"], mine["hi"], color=color, linewidth=1, zorder=3)
+            _points(ax, mine, mine["kernel"], mine["x"], kind, ~mine["square"], tips)
+        ax.set(title=title, xlabel="", ylabel="", ylim=limits)
+        sizes = sorted({*rows["kernel"], *(k for other in others for k in other["kernel"])})
+        ax.set(xticks=sizes, xticklabels=[f"{size:g}" for size in sizes])
+        ax.set_xlim(sizes[0] - 0.5, sizes[-1] + 0.5)
+        ax.xaxis.grid(visible=False)
+        _log_axis(ax.yaxis, *limits, unit_tick("s"), wide=False)
+        alt = f"{title}: time against kernel size. " + _spoken(rows.sort_values(["implementation", "kernel"]))
+        return finish(figure, name, title, alt, tips)
+
+
+def dots(rows: DataFrame, name: str, title: str, tick: Tick, reference: float | None = None, log: bool = True) -> Chart:
+    """A row of dots per method, best first, with whiskers. Columns method, implementation, x, lo, hi, warned, tip."""
+    order = rows.groupby("method", sort=False)["x"].min().sort_values(kind="stable").index
+    place = {method: number for number, method in enumerate(order)}
+    kinds = series(rows)
+    with canvas(3.7, 0.62 + 0.185 * len(order)) as (figure, ax):
+        tips: Tips = {}
+        if reference is not None:
+            ax.axvline(reference, color=INK, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+        for number, kind in enumerate(kinds):
+            color = SERIES[kind][0]
+            mine = rows[rows["implementation"].eq(kind)]
+            shift = (number - (len(kinds) - 1) / 2) * min(0.24, 0.7 / len(kinds))
+            y = mine["method"].map(place) + shift
+            ax.hlines(y, mine["lo"], mine["hi"], color=color, linewidth=1.4, zorder=2)
+            _points(ax, mine, mine["x"], y, kind, mine["warned"], tips)
+        ax.set(yticks=range(len(order)), yticklabels=list(order), xlabel="", ylabel="")
+        ax.set_ylim(len(order) - 0.4, -0.6)
+        ax.tick_params(axis="y", length=0)
+        values = [v for column in ("x", "lo", "hi") for v in rows[column].dropna()] + [reference or rows["x"].iloc[0]]
+        if log:
+            _log_axis(ax.xaxis, min(values), max(values), tick)
+            ax.set_xlim(min(values) / 1.15, max(values) * 1.15)
+        else:
+            ax.xaxis.set_major_formatter(tick)
+            ax.set_xlim(0, max(*values, 1e-12) * 1.06)
+        alt = f"{title}, best first. " + _spoken(rows.sort_values("x"))
+        return finish(figure, name, title, alt, tips)
+
+
+def pareto(rows: DataFrame, name: str, title: str, quality: str) -> Chart:
+    """Time (x) against quality (y), each method named, the best trade-offs joined. Columns method, x, y, tip."""
+    with canvas(4.6, 3.3) as (figure, ax):
+        best = rows.sort_values(["x", "y"], ascending=[True, False])
+        front = best[best["y"].cummax().eq(best["y"]) & ~best["y"].duplicated()]
+        ax.step(front["x"], front["y"], where="post", color=MUTE, linewidth=1.4, zorder=1)
+        tips: Tips = {}
+        for kind in series(rows):
+            mine = rows[rows["implementation"].eq(kind)]
+            _points(ax, mine, mine["x"], mine["y"], kind, mine["warned"], tips)
+        low, high = rows["x"].min(), rows["x"].max()
+        _log_axis(ax.xaxis, low, high, unit_tick("s"))
+        ax.set_xlim(low / 1.12, high * (high / low) ** 0.16 * 1.12)
+        pad = 0.09 * (rows["y"].max() - rows["y"].min()) or 0.5
+        ax.set_ylim(rows["y"].min() - pad, rows["y"].max() + pad)
+        ax.set(xlabel="forward time", ylabel=quality)
+        figure.canvas.draw()  # fixes the layout, so that places in points can be asked for
+        _name_points(ax, rows, set(front["method"]))
+        alt = f"{title}. Best trade-offs, fastest first: {', '.join(front['method'])}. " + _spoken(best)
+        return finish(figure, name, title, alt, tips)
+
+
+def _points(ax: Axes, rows: DataFrame, x: Any, y: Any, kind: str, hollow: Any, tips: Tips) -> None:
+    """Dots of one implementation in one group of the drawing; their tooltips in the same order."""
+    import seaborn as sns
+
+    if rows.empty:
+        return
+    color, marker = SERIES[kind]
+    size = 22 if marker in "oP" else 18
+    sns.scatterplot(x=x, y=y, ax=ax, color=color, marker=marker, s=size, legend=False, linewidth=1.1, zorder=4)
+    points = ax.collections[-1]
+    points.set_gid(f"tips-{kind}")
+    points.set_edgecolor(color)
+    points.set_facecolor(["none" if empty else color for empty in hollow])
+    tips[f"tips-{kind}"] = [str(tip) for tip in rows["tip"]]
+
+
+def _name_points(ax: Axes, rows: DataFrame, important: set[str]) -> None:
+    """Writes each method beside its point where it covers neither a point nor another name; joins those that moved."""
+    ppi = ax.figure.dpi / 72
+    spots = [tuple(ax.transData.transform((x, y)) / ppi) for x, y in zip(rows["x"], rows["y"], strict=True)]
+    taken = [(x - 3.5, y - 3.5, x + 3.5, y + 3.5) for x, y in spots]
+    order = sorted(range(len(rows)), key=lambda i: (rows["method"].iloc[i] not in important, -spots[i][1]))
+    for i in order:
+        (x, y), text = spots[i], str(rows["method"].iloc[i])
+        wide, high = 4.3 * len(text), 8.0
+        near = [(5, -4), (-5 - wide, -4), (-wide / 2, 5), (-wide / 2, -13), (5, 4), (5, -12)]
+        far = [
+            (dx, dy) for r in (16, 26, 36, 48) for dx, dy in ((8, r), (8, -r - 4), (-wide - 8, r), (-wide - 8, -r - 4))
+        ]
+        boxes = [(x + dx, y + dy, x + dx + wide, y + dy + high) for dx, dy in near + far]
+        free = [n for n, box in enumerate(boxes) if _inside(ax, box, ppi) and not any(_overlap(box, t) for t in taken)]
+        n = free[0] if free else 0
+        taken.append(boxes[n])
+        dx, dy = (near + far)[n]
+        arrow = {"arrowstyle": "-", "color": GRID, "linewidth": 0.8} if n >= len(near) else None
+        ax.annotate(
+            text, (rows["x"].iloc[i], rows["y"].iloc[i]), (dx, dy), textcoords="offset points", fontsize=7.5,
+            arrowprops=arrow, zorder=3, fontweight="bold" if text in important else "normal",
+        )  # fmt: skip
+
+
+def _inside(ax: Axes, box: tuple[float, float, float, float], ppi: float) -> bool:
+    frame = ax.get_window_extent()
+    left, low, right, high = (edge / ppi for edge in frame.extents)
+    return box[0] > left and box[1] > low and box[2] < right + 8 and box[3] < high + 6
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _spoken(rows: DataFrame) -> str:
+    """The chart's points in words, for those who cannot see it."""
+    return "; ".join(str(tip).split("\n", 1)[0] for tip in rows["tip"])

@@ -1,0 +1,179 @@
+"""Writes what people look at: records.csv with its dictionary, comparison.csv, plots/*.svg, report.html.
+
+Everything is built first and put in place by rename, the page last: there is never half a report.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reports import columns, comparison, extras, frame, sections, store, tables, view
+from reports.store import Folder
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+TEMPLATES = Path(__file__).with_name("templates")
+METHOD = (
+    "A result was checked against the method's definition before its speed was kept; "
+    "a wrong one is a record without a number.",
+    "cold: the inputs are not in the cache. hot: back to back. graph: replayed as a CUDA graph, without launch cost. "
+    "host: what a caller in Python waits for. On the CPU, cold and hot are wall-clock times of the call.",
+    "A time is the median of the kept samples. Its interval is distribution-free (binomial order statistics, at least "
+    "95 %); it speaks of this run alone, not of another day or another machine.",
+    "A ratio's interval is made of the ends of two 97.5 % intervals, so it is at least a 95 % interval.",
+    "Memory is measured in a pass of its own, inputs not counted in. Energy is read over long windows of steady calls.",
+    "Retained information: images in [0, 1], cropped to a multiple of the kernel; P1 pools and enlarges by bicubic "
+    "interpolation, P2 compares with an antialiased downsample, P3 restores by the method's own inverse.",
+)
+_MARKERS = {
+    "native": '<circle cx="5" cy="5" r="4"/>',
+    "plain": '<rect x="1.2" y="1.2" width="7.6" height="7.6"/>',
+    "torch": '<path d="M5 .4 9.6 5 5 9.6 .4 5z"/>',
+    "compiled": '<path d="M5 .8 9.6 9H.4z"/>',
+    "own": '<path d="M3.4.6h3.2v2.8h2.8v3.2H6.6v2.8H3.4V6.6H.6V3.4h2.8z"/>',
+    "copy": '<path d="M2.3.6 5 3.3 7.7.6 9.4 2.3 6.7 5l2.7 2.7-1.7 1.7L5 6.7 2.3 9.4.6 7.7 3.3 5 .6 2.3z"/>',
+}
+
+
+def write(runs: Folder | Sequence[Folder], out: Folder | None = None) -> Path:
+    """Writes the report of a run into its folder, or of several runs into `out`; gives the path of report.html."""
+    paths = frame.folders(runs)
+    if out is None and len(paths) > 1:
+        raise ValueError("out: expected a folder for the report of several runs, got none")
+    folder = Path(out) if out is not None else paths[0]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        rows = frame.table(paths)
+    tidy = rows[list(columns.NAMES)]
+    notes = list(dict.fromkeys(str(one.message).replace(f"{Path(str(one.message)).parent}/", "") for one in caught))
+    for one in caught:
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    page, charts = _page(rows, paths, notes)
+    files = {
+        "columns.txt": columns.as_text(),
+        "records.csv": tidy.to_csv(index=False),
+        "comparison.csv": comparison.side_by_side(tidy).to_csv(index=False),
+    }
+    _plots(folder, charts)
+    for name, text in {**files, "report.html": page}.items():
+        store.write_file(folder / name, text.encode())
+    return folder / "report.html"
+
+
+def _plots(folder: Path, charts: dict[str, str]) -> None:
+    """Replaces the folder of plots by one that is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".plots.", dir=folder))
+    try:
+        for name, text in charts.items():
+            (fresh / f"{name}.svg").write_text(text, encoding="utf-8")
+        fresh.chmod(0o755)  # mkdtemp makes it private
+        if (folder / "plots").exists():
+            shutil.rmtree(folder / "plots")
+        fresh.rename(folder / "plots")
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _page(table: DataFrame, paths: list[Path], notes: list[str]) -> tuple[str, dict[str, str]]:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    rows = view.prepared(table)
+    found = view.groups(rows)
+    galleries = {name: extras.gallery(path) for name, path in zip(frame.names(paths), paths, strict=True)}
+    charts: dict[str, str] = {}
+    devices = []
+    for group in found:
+        made = sections.sections(group)
+        for section in made:
+            charts |= {chart.name: chart.standalone for chart in section["charts"]}
+            panels = any("latency" in chart.name for chart in section["charts"])
+            section["grid"] = "pareto" if section["kind"] == "pareto" else "latency" if panels else "dots"
+            section["panels"] = panels
+            section["charts"] = [chart._replace(inline=Markup(chart.inline)) for chart in section["charts"]]
+        devices.append(
+            {
+                "anchor": group.anchor,
+                "title": group.title,
+                "cards": tables.cards(group),
+                "sections": made,
+                "retention": tables.retention(group),
+                "tables": tables.latency_tables(group),
+                "gallery": galleries.pop(group.run, None),  # a run's pictures are shown once
+            }
+        )
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("report.html").render(
+        title="Pooling methods, measured",
+        subtitle=_subtitle(table, found),
+        notes=notes,
+        runs=frame.names(paths),
+        devices=devices,
+        together=_together(found, paths),
+        failures=tables.failures(rows),
+        full=tables.full(rows),
+        total=len(rows),
+        shown=min(len(rows), tables.FULL_TABLE),
+        several=len(found) > 1,
+        environments=_environments(paths),
+        method=METHOD,
+        measurement=extras.methods_of_measurement(rows),
+        columns=columns.COLUMNS,
+        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        script=Markup((TEMPLATES / "table.js").read_text(encoding="utf-8")),
+        markers={name: Markup(shape.replace("/>", f' fill="var(--{name})"/>')) for name, shape in _MARKERS.items()},
+    )
+    return page, charts
+
+
+def _subtitle(tidy: DataFrame, found: list[view.Group]) -> str:
+    if tidy.empty:
+        return "No records."
+    commits = [str(commit)[:12] for commit in tidy["commit"].dropna().unique()]
+    dirty = " with uncommitted changes" if tidy["dirty"].fillna(False).any() else ""
+    methods = tidy.loc[tidy["implementation"].ne("copy"), "method"].nunique()
+    when = f"{tidy['time'].min()[:16].replace('T', ' ')} to {tidy['time'].max()[:16].replace('T', ' ')} UTC"
+    devices = f"{len(found)} device{'s' if len(found) > 1 else ''}"
+    code = ", ".join(commits) or "unknown"
+    return f"{methods} methods, {devices}, {len(tidy)} records, {when}, commit {code}{dirty}."
+
+
+def _together(found: list[view.Group], paths: list[Path]) -> dict[str, Any] | None:
+    """Several devices or runs beside each other; for two runs, also the case-by-case comparison."""
+    if len(found) < 2:
+        return None
+    table = tables.together(found)
+    text = None
+    if len(paths) == 2:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # they are on the page already
+            try:
+                text = comparison.compare(paths[0], paths[1], across=True).text
+            except ValueError as error:
+                text = f"Not compared: {error}"
+    return {"table": table, "text": text}
+
+
+def _environments(paths: list[Path]) -> list[dict[str, Any]]:
+    made = []
+    for name, path in zip(frame.names(paths), paths, strict=True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            machine = store.read_machine(path)
+        devices = [
+            (str(facts.get("name", key)), [("key", key), *extras.flat(facts)])
+            for key, facts in machine["devices"].items()
+            if isinstance(facts, dict)
+        ]
+        made.append({"name": name, "facts": list(extras.flat(machine["run"])), "devices": devices})
+    return made

@@ -1,0 +1,108 @@
+"""A matplotlib figure -> an SVG that stands alone, and one that takes the page's colours and font and has tooltips.
+
+Knows no data and no chart kind.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, GRID, MUTE = "#1a2530", "#d5dae1", "#b0b8c4"
+SERIES = {  # seaborn's "colorblind" palette; the marker tells the same without colour
+    "native": ("#0173b2", "o"),
+    "plain": ("#de8f05", "s"),
+    "torch": ("#cc78bc", "D"),
+    "compiled": ("#029e73", "^"),
+    "own": ("#d55e00", "P"),
+    "copy": ("#56b4e9", "X"),
+}
+VARIABLES = {INK: "ink", GRID: "grid", MUTE: "mute"} | {color: name for name, (color, _) in SERIES.items()}
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+
+
+class Chart(NamedTuple):
+    """A drawn chart: its file name, its words, and its two forms."""
+
+    name: str
+    title: str
+    alt: str
+    inline: str
+    standalone: str
+
+
+@contextmanager
+def canvas(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """A figure with one axes in the report's style; the sizes are in inches."""
+    import matplotlib as mpl
+    import seaborn as sns
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    style = {
+        **sns.axes_style("whitegrid"),
+        **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), INK),
+        **dict.fromkeys(("axes.edgecolor", "grid.color"), GRID),
+        **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize"), 8.5),
+        **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 8),
+        **{"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "svg.fonttype": "none"},
+        **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "grid.linewidth": 0.6},
+        **{"text.parse_math": False, "axes.formatter.use_mathtext": False, "lines.linewidth": 1.6},
+    }
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the reader's font draws it, not ours
+        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
+        yield figure, figure.add_subplot()
+
+
+def finish(figure: Figure, name: str, title: str, alt: str, tips: Mapping[str, Sequence[str]] | None = None) -> Chart:
+    """Writes the figure as SVG; `tips` gives the titles of the points of each artist group, by its gid, in order."""
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with mpl.rc_context({"svg.hashsalt": name}):  # ids that are the same each time, and differ between charts
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    text = buffer.getvalue()
+    text = re.sub(r"\s*<metadata>.*?</metadata>|\s*<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"font: ([\d.]+px)[^;\"]*", rf"font: \1 {FONT}", text).replace("\u2028", " ")
+    for group, titles in (tips or {}).items():
+        text = _add_titles(text, group, titles)
+    body = text[text.index("<svg") :]
+    label = f"<title>{escape(title)}</title><desc>{escape(alt)}</desc>"
+    paper = '<rect width="100%" height="100%" fill="#ffffff"/>'
+    head, rest = body.split(">", 1)
+    return Chart(name, title, alt, _inline(head, rest), f"{head}>{label}{paper}{rest}".strip() + "\n")
+
+
+def _add_titles(text: str, group: str, titles: Sequence[str]) -> str:
+    start = text.find(f'<g id="{escape(group)}">')
+    if start < 0:
+        return text
+    waiting = iter(titles)
+
+    def titled(found: re.Match[str]) -> str:
+        return f"<{found[1]}{found[2]}><title>{escape(next(waiting))}</title></{found[1]}>"
+
+    marks = r"<(use|path)(?! id=)([^>]*?)/>"  # a path with an id is the marker's shape, not a point
+    return text[:start] + re.sub(marks, titled, text[start:], count=len(titles))
+
+
+def _inline(head: str, rest: str) -> str:
+    """For the page: no names that could clash, no namespace addresses, the page's colours instead of fixed ones."""
+    used = set(re.findall(r"#([\w-]+)", rest))
+    rest = re.sub(r' id="([\w.-]+)"', lambda found: found[0] if found[1] in used else "", rest)
+    rest = re.sub(r"\s*<!--.*?-->", "", rest, flags=re.DOTALL).replace("xlink:href", "href")
+    for color, variable in VARIABLES.items():
+        rest = rest.replace(color, f"var(--{variable})")
+    box = re.search(r'viewBox="[^"]*"', head)
+    return f'<svg {box[0] if box else ""} aria-hidden="true" focusable="false">{rest.strip()}'

@@ -1,0 +1,224 @@
+"""The report's tables and cards as plain data for the template: numbers with their tips, holes with their reasons.
+
+Knows the prepared table of view; nothing of HTML, of files, or of drawing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from reports import digits, view
+from reports.record import STATUSES
+from reports.view import DIRECTIONS, Group
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FULL_TABLE = 5000  # rows; a browser becomes slow beyond, and records.csv has all
+
+
+def cell(row: dict[Any, Any], text: str | None = None, sort: float | None = None) -> dict[str, Any]:
+    """A table cell: what it shows, what it sorts by, what it says when pointed at, whether it is doubtful or a hole."""
+    ok = row["status"] == "ok"
+    value = row["median"] if sort is None else sort
+    return {
+        "text": (row["text"] if text is None else text) if ok else row["status"],
+        "sort": value if ok and not math.isnan(value) else None,
+        "tip": row["tip"],
+        "warning": row["warnings"] if isinstance(row["warnings"], str) else None,
+        "hole": not ok,
+    }
+
+
+def matrix(rows: DataFrame, columns: str) -> dict[str, Any]:
+    """Subjects down, windows or layers across; a cell holds the time and the ratio to avg_pool."""
+    rows = rows.drop_duplicates(["subject", columns], keep="last")
+    heads = view.windows(rows) if columns == "window" else list(dict.fromkeys(rows[columns]))
+    lines: dict[str, dict[str, Any]] = {}
+    for row in rows.to_dict("records"):
+        made = cell(row)
+        made["note"] = row["ratio"] if row["status"] == "ok" and row["ratio"] != digits.NONE else ""
+        lines.setdefault(
+            row["subject"], {"method": row["method"], "implementation": row["implementation"], "cells": {}}
+        )
+        lines[row["subject"]]["cells"][row[columns]] = made
+    return {"heads": heads, "lines": list(lines.values())}
+
+
+def latency_tables(group: Group) -> list[dict[str, Any]]:
+    """The main layer's times by window, and every other input's by layer."""
+    latency = group.rows[group.rows["probe"].eq("latency")]
+    timed = latency[latency["implementation"].ne("copy")]
+    layer = view.main_layer(latency)
+    main = view.on(timed, layer)
+    others = timed.drop(index=main.index)
+    heads = [others[name] for name in ("shape", "dtype", "layout", "clock", "window")]
+    said = [f"{s.replace('x', '×')} {d} {y} {c}, window {w}" for s, d, y, c, w in zip(*heads, strict=True)]
+    others = others.assign(place=said)
+    made = []
+    for direction, word in DIRECTIONS.items():
+        for part, columns, title in (
+            (main, "window", f"{word}, input {view.layer_text(layer) if layer else ''}: time by window"),
+            (others, "place", f"{word}, other inputs"),
+        ):
+            rows = part[part["direction"].eq(direction)]
+            if len(rows):
+                made.append({"title": title, "corner": columns, **matrix(rows, columns)})
+    return made
+
+
+def retention(group: Group) -> list[dict[str, Any]]:
+    """Per protocol: methods down, windows across, PSNR and SSIM as means over the images."""
+    rows = group.rows[group.rows["probe"].eq("retention") & group.rows["metric"].isin(["psnr", "ssim"])]
+    names = {"P1": "P1, restored by bicubic enlargement", "P2": "P2, against an antialiased downsample"}
+    names |= {"P3": "P3, restored by the method's own inverse"}
+    made = []
+    for protocol, part in rows.drop_duplicates(["protocol", "method", "window", "metric", "image"]).groupby("protocol"):
+        heads = [(name, metric) for name in view.windows(part) for metric in ("psnr", "ssim")]
+        lines = {str(method): [_mean(of, *head) for head in heads] for method, of in part.groupby("method", sort=False)}
+        _shade(list(lines.values()))
+        images = sorted(part["image"].dropna().unique())
+        windows = view.windows(part)
+        title = names.get(str(protocol), str(protocol))
+        made.append({"title": title, "windows": windows, "lines": lines, "images": images})
+    return made
+
+
+def _mean(rows: DataFrame, window: str, metric: str) -> dict[str, Any]:
+    of = rows[rows["window"].eq(window) & rows["metric"].eq(metric)]
+    good = of[of["status"].eq("ok")]
+    if good.empty:
+        status = str(of["status"].iloc[0]) if len(of) else digits.NONE
+        reason = str(of["reason"].iloc[0]) if len(of) else "not measured"
+        return {"text": status, "tip": reason, "sort": None, "hole": True, "heat": None}
+    value = float(good["median"].mean())
+    unit = str(good["unit"].iloc[0])
+    each = [f"{image}: {digits.quantity(x, unit)}" for image, x in zip(good["image"], good["median"], strict=True)]
+    each += [f"{r['image']}: {r['status']} ({r['reason']})" for r in of[of["status"].ne("ok")].to_dict("records")]
+    text = digits.quantity(value, unit).removesuffix(" dB")
+    return {
+        "text": text,
+        "tip": "\n".join(each),
+        "sort": value,
+        "hole": False,
+        "heat": None,
+        "part": len(good) < len(of),
+    }
+
+
+def _shade(lines: list[list[dict[str, Any]]]) -> None:
+    """Gives each number its place between the worst (0) and the best (1) of its column."""
+    for column in zip(*lines, strict=True):
+        numbers = [item["sort"] for item in column if item["sort"] is not None]
+        spread = max(numbers) - min(numbers) if numbers else 0
+        for item in column:
+            if item["sort"] is not None and spread > 0:
+                item["heat"] = f"{(item['sort'] - min(numbers)) / spread:.2f}"
+
+
+def cards(group: Group) -> list[dict[str, str]]:
+    """The few numbers to see first; a card whose number was not measured is left out."""
+    rows = group.rows
+    ok = rows[rows["status"].eq("ok")]
+    counts = Counter(rows["status"])
+    bad = ", ".join(f"{counts[status]} {status}" for status in STATUSES[1:] if counts[status])
+    made = [{"label": "measured", "value": f"{len(ok)} of {len(rows)}", "note": bad or "every record has its number"}]
+    timed = ok[ok["probe"].eq("latency")]
+    main = view.on(timed, view.main_layer(rows[rows["probe"].eq("latency")]))
+    forward = main[main["direction"].eq("forward") & main["implementation"].ne("copy")]
+    if len(forward):
+        first = forward[forward["window"].eq(view.windows(forward)[0])].sort_values("median")
+        ada = first[first["method"].eq("ada") & first["ratio_to_avg"].notna()].to_dict("records")
+        if ada:
+            note = f"{ada[0]['implementation']}, forward, window {ada[0]['window']}: {ada[0]['text']}"
+            made.append({"label": "AdaPool over avg_pool", "value": ada[0]["ratio"], "note": note})
+    made += _speed_up(main)
+    if forward["percent_of_copy"].notna().any():
+        best = forward.sort_values("percent_of_copy").iloc[forward["percent_of_copy"].notna().sum() - 1]
+        note = f"{best['subject']}, forward, window {best['window']}"
+        made.append({"label": "nearest to a copy", "value": f"{best['percent_of_copy']:.0f} %", "note": note})
+    return made + _best_kept(ok)
+
+
+def _speed_up(main: DataFrame) -> list[dict[str, str]]:
+    on = ["method", "direction", "window"]
+    pair = main[main["implementation"].eq("plain")].merge(main[main["implementation"].eq("native")], on=on)
+    if pair.empty:
+        return []
+    ratio = (pair["median_x"] / pair["median_y"]).sort_values()
+    note = f"median of {len(ratio)} cases, from {digits.times(ratio.iloc[0])} to {digits.times(ratio.iloc[-1])}"
+    return [{"label": "native against plain", "value": digits.times(float(ratio.median())), "note": note}]
+
+
+def _best_kept(ok: DataFrame) -> list[dict[str, str]]:
+    kept = ok[ok["metric"].eq("psnr") & ok["protocol"].eq("P1")]
+    if kept.empty:
+        return []
+    name = view.windows(kept)[0]
+    means = kept[kept["window"].eq(name)].groupby("method")["median"].mean()
+    note = f"{means.idxmax()}, P1, window {name}, mean of {kept['image'].nunique()} images"
+    return [{"label": "most retained", "value": f"{means.max():.1f} dB", "note": note}]
+
+
+def failures(rows: DataFrame) -> list[dict[str, Any]]:
+    """Every record without a number, put together by reason, each case with the command that runs it again."""
+    bad = rows[rows["status"].ne("ok")]
+    made = []
+    for (device, status, probe, reason), part in bad.groupby(["device_name", "status", "probe", "reason"], sort=False):
+        cases = list(dict.fromkeys(zip(part["case"], part["command"], strict=True)))
+        entry = {
+            "device": device,
+            "status": status,
+            "probe": probe,
+            "reason": reason,
+            "count": len(part),
+            "cases": cases,
+        }
+        made.append(entry)
+    return sorted(made, key=lambda entry: (entry["status"] == "skipped", -int(str(entry["count"]))))
+
+
+def full(rows: DataFrame) -> Iterator[dict[str, Any]]:
+    """The rows of the full table."""
+    for row in rows.head(FULL_TABLE).to_dict("records"):
+        what = " ".join(
+            str(row[name]) for name in ("metric", "clock", "protocol", "image") if isinstance(row[name], str)
+        )
+        share = row["percent_of_copy"]
+        yield {
+            **{name: row[name] for name in ("run", "device_name", "method", "implementation", "direction", "status")},
+            **{"window": row["window"], "what": what, "value": cell(row), "n": row["n"], "command": row["command"]},
+            "shape": row["shape"].replace("x", "×"),
+            "type": f"{row['dtype']} {row['layout']}",
+            "ratio": cell(row, row["ratio"], row["ratio_to_avg"]) if row["ratio"] != digits.NONE else None,
+            "share": f"{share:.0f} %" if not math.isnan(share) else "",
+            "side": row["side"],
+        }
+
+
+def together(groups: list[Group]) -> dict[str, Any] | None:
+    """Forward times on the input that most devices share: subjects and windows down, devices across."""
+    import pandas as pd
+
+    rows = pd.concat([group.rows.assign(title=group.title) for group in groups])
+    rows = rows[rows["probe"].eq("latency") & rows["direction"].eq("forward") & rows["implementation"].ne("copy")]
+    if rows.empty:
+        return None
+    shared = rows.groupby(view.LAYER)["title"].transform("nunique")
+    rows = rows[shared.eq(shared.max())]
+    layer = view.main_layer(rows)
+    firsts: dict[tuple[str, str], dict[Any, Any]] = {}
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in view.on(rows, layer).sort_values("side", kind="stable").to_dict("records"):
+        place = (row["subject"], row["window"])
+        first = firsts.setdefault(place, row)
+        made = cell(row)
+        if first is not row and first["title"] == groups[0].title and first["status"] == row["status"] == "ok":
+            ends = (row["_lo"] / first["_hi"], row["_hi"] / first["_lo"])
+            made["note"] = digits.times(row["median"] / first["median"], *ends)
+        lines.setdefault(place, {"subject": place[0], "window": place[1], "cells": {}})["cells"][row["title"]] = made
+    heads = [group.title for group in groups]
+    return {"layer": view.layer_text(layer), "heads": heads, "lines": list(lines.values())}

@@ -1,0 +1,132 @@
+"""What every chart and table of a report shares: windows and devices named, tooltips, and which layer is the main one.
+
+Turns the tidy table into one that is ready to be shown; draws nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reports import digits
+from reports.frame import PLACE
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+DIRECTIONS = {"forward": "Forward", "backward": "Backward", "both": "Forward and backward", "inverse": "Inverse"}
+LAYER = ["shape", "dtype", "layout", "clock"]
+
+
+class Group(NamedTuple):
+    """One device of one run."""
+
+    anchor: str
+    title: str
+    run: str
+    machine: str
+    rows: DataFrame
+
+
+def sized(text: str) -> str:
+    """2x2 as 2; 1x2 as 1×2."""
+    parts = text.split("x")
+    return parts[0] if len(set(parts)) == 1 else "×".join(parts)
+
+
+def window(kernel: str, stride: str, padding: str, ceil_mode: bool) -> str:
+    """A window in few words: 3, 3 s2, 3 s2 p1."""
+    words = [sized(kernel)]
+    words += [] if stride == kernel else [f"s{sized(stride)}"]
+    words += [f"p{sized(padding)}"] if set(padding) - set("0x") else []
+    return " ".join([*words, *(["ceil"] if ceil_mode else [])])
+
+
+def prepared(frame: DataFrame) -> DataFrame:
+    """The tidy table with the columns that are shown: subject, window, text, ratio, tip, warned."""
+    rows: DataFrame = frame.copy()
+    parts = (rows[name] for name in ("kernel", "stride", "padding", "ceil_mode"))
+    rows["window"] = [window(*row) for row in zip(*parts, strict=True)]
+    rows["subject"] = rows["method"] + " " + rows["implementation"]
+    sides = [float(k.split("x")[0]) for k in rows["kernel"].fillna("0").replace("", "0")]
+    rows["side"] = sides
+    rows["square"] = rows["kernel"].eq(rows["stride"]) & ~rows["padding"].str.contains("[1-9]", na=False)
+    rows["warned"] = rows["warnings"].notna()
+    records = rows.to_dict("records")
+    rows["text"] = [value_text(row) for row in records]
+    rows["ratio"] = [ratio_text(row) for row in records]
+    rows["tip"] = [tip(row, text) for row, text in zip(records, rows["text"], strict=True)]
+    return rows
+
+
+def value_text(row: dict[Any, Any]) -> str:
+    if row["status"] != "ok":
+        return str(row["status"])
+    return digits.quantity(row["median"], row["unit"], row["lo"], row["hi"], 1 if row["unit"] == "B" else row["n"])
+
+
+def ratio_text(row: dict[Any, Any]) -> str:
+    exact = row["unit"] == "B" or (row["method"] == "avg" and row["implementation"] == "torch")
+    return digits.times(row["ratio_to_avg"], row["ratio_lo"], row["ratio_hi"], exact)
+
+
+def tip(row: dict[Any, Any], text: str) -> str:
+    """What a point or a cell says when it is pointed at: the number, its interval and samples, and every doubt."""
+    place = "" if row["implementation"] == "copy" else f", window {row['window']}"
+    where = f"{row['method']} {row['implementation']}{place}"
+    if row["status"] != "ok":
+        return f"{where}: {row['status']}\n{row['reason']}"
+    lines = [f"{where}: {text}"]
+    if row["unit"] in ("s", "J"):
+        stop = f", stopped: {row['stop']}" if isinstance(row["stop"], str) else ""
+        ends = digits.interval(row["lo"], row["hi"], row["unit"])
+        lines.append(f"95 % interval {ends}; n = {row['n']}{stop}")
+    if row["ratio_to_avg"] == row["ratio_to_avg"]:
+        ends = digits.interval(row["ratio_lo"], row["ratio_hi"], "1")
+        lines.append(
+            f"{ratio_text(row)} avg_pool" + (f", interval {ends}" if row["ratio_lo"] == row["ratio_lo"] else "")
+        )
+    if row["percent_of_copy"] == row["percent_of_copy"]:
+        lines.append(f"{row['gbps']:.3g} GB/s, {row['percent_of_copy']:.0f} % of the copy")
+    if isinstance(row["warnings"], str):
+        lines.append(f"Warning: {row['warnings']}")
+    return "\n".join(lines)
+
+
+def groups(rows: DataFrame) -> list[Group]:
+    """The devices of all runs, in the order of their first record."""
+    found = []
+    several = rows["run"].nunique() > 1
+    for number, ((run, machine), part) in enumerate(rows.groupby(list(PLACE), sort=False), 1):
+        title = str(part["device_name"].iloc[0])
+        found.append(Group(f"device-{number}", f"{title} · {run}" if several else title, str(run), str(machine), part))
+    names = [group.title for group in found]
+    return [g._replace(title=f"{g.title} ({g.machine})") if names.count(g.title) > 1 else g for g in found]
+
+
+def main_layer(latency: DataFrame) -> dict[str, Any]:
+    """The input that most methods and windows were timed on; the charts are drawn for it."""
+    timed = latency[latency["implementation"].ne("copy")]
+    if timed.empty:
+        return {}
+    measured = timed[timed["status"].eq("ok")]
+    counts = (measured if len(measured) else timed).groupby(LAYER, sort=False)["case"].nunique()
+    best: Any = counts.idxmax()
+    return dict(zip(LAYER, best, strict=True))
+
+
+def on(rows: DataFrame, wanted: dict[str, Any]) -> DataFrame:
+    """The rows whose columns have the wanted values."""
+    for name, value in wanted.items():
+        rows = rows[rows[name].eq(value)]
+    return rows
+
+
+def windows(rows: DataFrame) -> list[str]:
+    """The windows in the rows, by kernel size; those with stride = kernel first among equals."""
+    order = rows.drop_duplicates("window").sort_values(["side", "square"], ascending=[True, False], kind="stable")
+    return [str(name) for name in order["window"]]
+
+
+def layer_text(layer: dict[str, Any]) -> str:
+    clock = f", {layer['clock']} clock" if "clock" in layer else ""
+    return f"{layer['shape'].replace('x', '×')}, {layer['dtype']}, {layer['layout']}{clock}"
