@@ -61,6 +61,8 @@ def scale_of(value: float, unit: str) -> tuple[float, str]:
 def times(ratio: float, lo: float = math.nan, hi: float = math.nan, exact: bool = False) -> str:
     """A ratio as 1.94×."""
     text = trimmed(ratio, lo, hi, exact)
+    if exact and "." in text:
+        text = text.rstrip("0").rstrip(".")
     return text if text == NONE else f"{text}×"
 
 

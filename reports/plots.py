@@ -52,11 +52,20 @@ def _log_axis(axis: Any, low: float, high: float, tick: Tick, wide: bool = True)
     axis.set_minor_formatter(NullFormatter())
 
 
+def _plain_axis(ax: Axes, high: float, tick: Tick) -> None:
+    """From zero on; ticks are whole in the unit that the largest value has."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_formatter(FuncFormatter(tick))
+    ax.set_xlim(0, high * 1.08 or 1.0)
+
+
 def panel(rows: DataFrame, others: list[DataFrame], limits: tuple[float, float], name: str, title: str) -> Chart:
     """One method's time against kernel size, in front of all others in grey. Columns kernel, square, x, lo, hi, tip."""
     import seaborn as sns
 
-    with canvas(2.35, 1.75) as (figure, ax):
+    with canvas(2.1, 1.6) as (figure, ax):
         for other in others:
             ax.plot(other["kernel"], other["x"], color=MUTE, linewidth=0.6, alpha=0.7, zorder=1)
         tips: Tips = {}
@@ -77,9 +86,15 @@ def panel(rows: DataFrame, others: list[DataFrame], limits: tuple[float, float],
         return finish(figure, name, title, alt, tips)
 
 
-def dots(rows: DataFrame, name: str, title: str, tick: Tick, reference: float | None = None, log: bool = True) -> Chart:
-    """A row of dots per method, best first, with whiskers. Columns method, implementation, x, lo, hi, warned, tip."""
-    order = rows.groupby("method", sort=False)["x"].min().sort_values(kind="stable").index
+def dots(
+    rows: DataFrame, name: str, title: str, tick: Tick, reference: float | None = None, most: bool = False
+) -> Chart:
+    """A row of dots per method, best first, with whiskers. Columns method, implementation, x, lo, hi, warned, tip.
+
+    The axis is logarithmic where the values span it; `most` says that the largest is the best.
+    """
+    best = rows.groupby("method", sort=False)["x"].agg("max" if most else "min")
+    order = best.sort_values(kind="stable", ascending=not most).index
     place = {method: number for number, method in enumerate(order)}
     kinds = series(rows)
     with canvas(3.7, 0.62 + 0.185 * len(order)) as (figure, ax):
@@ -97,13 +112,12 @@ def dots(rows: DataFrame, name: str, title: str, tick: Tick, reference: float | 
         ax.set_ylim(len(order) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)
         values = [v for column in ("x", "lo", "hi") for v in rows[column].dropna()] + [reference or rows["x"].iloc[0]]
-        if log:
+        if min(values) > 0 and max(values) > 2.5 * min(values):
             _log_axis(ax.xaxis, min(values), max(values), tick)
             ax.set_xlim(min(values) / 1.15, max(values) * 1.15)
         else:
-            ax.xaxis.set_major_formatter(tick)
-            ax.set_xlim(0, max(*values, 1e-12) * 1.06)
-        alt = f"{title}, best first. " + _spoken(rows.sort_values("x"))
+            _plain_axis(ax, max(values), tick)
+        alt = f"{title}, best first. " + _spoken(rows.sort_values("x", ascending=not most))
         return finish(figure, name, title, alt, tips)
 
 
@@ -155,6 +169,8 @@ def _name_points(ax: Axes, rows: DataFrame, important: set[str]) -> None:
         (x, y), text = spots[i], str(rows["method"].iloc[i])
         wide, high = 4.3 * len(text), 8.0
         near = [(5, -4), (-5 - wide, -4), (-wide / 2, 5), (-wide / 2, -13), (5, 4), (5, -12)]
+        if text in important:  # the line leaves a point of the front to the right
+            near = [(-4 - wide, 2), (-5 - wide, -4), (4, -12), (-wide / 2, 6), *near]
         far = [
             (dx, dy) for r in (16, 26, 36, 48) for dx, dy in ((8, r), (8, -r - 4), (-wide - 8, r), (-wide - 8, -r - 4))
         ]

@@ -138,12 +138,12 @@ def _ceiling(group: Group, main: DataFrame, layer: dict[str, Any]) -> Section:
     rows = main[main["direction"].eq("forward")]
     good = _ready(rows, "percent_of_copy").assign(lo=math.nan, hi=math.nan)
     charts = [
-        plots.dots(part, _file(group, "copy", name), f"Window {name}", plots.percent_tick, _IDEAL)
+        plots.dots(part, _file(group, "copy", name), f"Window {name}", plots.percent_tick, _IDEAL, most=True)
         for name, part in _by_window(good)
     ]
     lead = (
-        "Compulsory bytes per second as a share of a plain copy on the same device in the same run (dashed line). The "
-        f"fastest is at the bottom. Forward, input {view.layer_text(layer) if layer else ''}."
+        "Compulsory bytes per second as a share of a plain copy on the same device in the same run (dashed line). "
+        f"Forward, input {view.layer_text(layer) if layer else ''}."
     )
     section = _section(group, "ceiling", "How near to the speed of a copy", lead, rows, charts)
     section["holes"] = []
@@ -164,15 +164,12 @@ def _memory(group: Group, rows: DataFrame) -> Section:
         for name in dict.fromkeys([names[0], names[-1]]):
             part = of[of["window"].eq(name)].assign(x=of["median"], lo=math.nan, hi=math.nan)
             title = f"{words}, window {name}"
-            charts.append(
-                plots.dots(
-                    part, _file(group, metric, name), title, plots.unit_tick("B"), log=bool(part["x"].gt(0).all())
-                )
-            )
+            charts.append(plots.dots(part, _file(group, metric, name), title, plots.unit_tick("B")))
     shape = rows["shape"].iloc[0].replace("x", "×") if len(rows) else ""
     lead = (
         f"Input {shape}. Peak: the most allocated during the call beyond its inputs, output included. Saved: what "
-        "autograd keeps until the backward pass. The smallest and the largest window are drawn; the tables have all."
+        "autograd keeps until the backward pass. The smallest and the largest window are drawn; the table of all "
+        "records has the rest."
     )
     return _section(group, "memory", "Memory", lead, rows, charts)
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,8 +55,15 @@ def canvas(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize"), 8.5),
         **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 8),
         **{"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "svg.fonttype": "none"},
-        **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "grid.linewidth": 0.6},
+        **{
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.axisbelow": True,
+            "axes.facecolor": "none",
+            "grid.linewidth": 0.6,
+        },
         **{"text.parse_math": False, "axes.formatter.use_mathtext": False, "lines.linewidth": 1.6},
+        **{"axes.facecolor": "none", "figure.facecolor": "none", "grid.linewidth": 0.6},
     }
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the reader's font draws it, not ours
@@ -67,11 +74,13 @@ def canvas(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
 def finish(figure: Figure, name: str, title: str, alt: str, tips: Mapping[str, Sequence[str]] | None = None) -> Chart:
     """Writes the figure as SVG; `tips` gives the titles of the points of each artist group, by its gid, in order."""
     import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with mpl.rc_context({"svg.hashsalt": name}):  # ids that are the same each time, and differ between charts
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+        drawn: Any = FigureCanvasSVG(figure)
+        drawn.print_svg(buffer, metadata=nothing)  # savefig would lay everything out twice
     text = buffer.getvalue()
     text = re.sub(r"\s*<metadata>.*?</metadata>|\s*<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"font: ([\d.]+px)[^;\"]*", rf"font: \1 {FONT}", text).replace("\u2028", " ")

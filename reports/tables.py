@@ -73,27 +73,28 @@ def latency_tables(group: Group) -> list[dict[str, Any]]:
 def retention(group: Group) -> list[dict[str, Any]]:
     """Per protocol: methods down, windows across, PSNR and SSIM as means over the images."""
     rows = group.rows[group.rows["probe"].eq("retention") & group.rows["metric"].isin(["psnr", "ssim"])]
-    names = {"P1": "P1, restored by bicubic enlargement", "P2": "P2, against an antialiased downsample"}
-    names |= {"P3": "P3, restored by the method's own inverse"}
+    titles = {"P1": "P1, restored by bicubic enlargement", "P2": "P2, against an antialiased downsample"}
+    titles |= {"P3": "P3, restored by the method's own inverse"}
     made = []
     for protocol, part in rows.drop_duplicates(["protocol", "method", "window", "metric", "image"]).groupby("protocol"):
-        heads = [(name, metric) for name in view.windows(part) for metric in ("psnr", "ssim")]
-        lines = {str(method): [_mean(of, *head) for head in heads] for method, of in part.groupby("method", sort=False)}
+        of = {(str(m), w, metric): rows for (m, w, metric), rows in part.groupby(["method", "window", "metric"])}
+        names = view.windows(part)
+        methods = list(dict.fromkeys(part["method"]))
+        lines = {m: [_mean(of.get((m, w, metric))) for w in names for metric in ("psnr", "ssim")] for m in methods}
         _shade(list(lines.values()))
         images = sorted(part["image"].dropna().unique())
-        windows = view.windows(part)
-        title = names.get(str(protocol), str(protocol))
-        made.append({"title": title, "windows": windows, "lines": lines, "images": images})
+        title = titles.get(str(protocol), str(protocol))
+        made.append({"title": title, "windows": names, "lines": lines, "images": images})
     return made
 
 
-def _mean(rows: DataFrame, window: str, metric: str) -> dict[str, Any]:
-    of = rows[rows["window"].eq(window) & rows["metric"].eq(metric)]
+def _mean(of: DataFrame | None) -> dict[str, Any]:
+    if of is None:
+        return {"text": digits.NONE, "tip": "not measured", "sort": None, "hole": True, "heat": None}
     good = of[of["status"].eq("ok")]
     if good.empty:
-        status = str(of["status"].iloc[0]) if len(of) else digits.NONE
-        reason = str(of["reason"].iloc[0]) if len(of) else "not measured"
-        return {"text": status, "tip": reason, "sort": None, "hole": True, "heat": None}
+        text, why = str(of["status"].iloc[0]), str(of["reason"].iloc[0])
+        return {"text": text, "tip": why, "sort": None, "hole": True, "heat": None}
     value = float(good["median"].mean())
     unit = str(good["unit"].iloc[0])
     each = [f"{image}: {digits.quantity(x, unit)}" for image, x in zip(good["image"], good["median"], strict=True)]

@@ -14,7 +14,8 @@
   document.querySelectorAll("table.sortable").forEach(function (table) {
     var body = table.tBodies[0];
     var heads = Array.from(table.tHead.rows[table.tHead.rows.length - 1].cells);
-    heads.forEach(function (head, column) {
+    heads.forEach(function (head, place) {
+      var column = place + (body.rows.length ? body.rows[0].cells.length - heads.length : 0); /* heads of two rows */
       var button = document.createElement("button");
       button.type = "button";
       button.append.apply(button, Array.from(head.childNodes));
