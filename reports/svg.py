@@ -41,8 +41,10 @@ class Chart(NamedTuple):
 
 
 @contextmanager
-def canvas(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
-    """A figure with one axes in the report's style; the sizes are in inches."""
+def canvas(
+    width: float, height: float, box: tuple[float, float, float, float] | None = None
+) -> Iterator[tuple[Figure, Axes]]:
+    """A figure with one axes in the report's style; sizes in inches. `box` places the axes, else its labels decide."""
     import matplotlib as mpl
     import seaborn as sns
     from matplotlib.figure import Figure
@@ -55,20 +57,16 @@ def canvas(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize"), 8.5),
         **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 8),
         **{"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "svg.fonttype": "none"},
-        **{
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.axisbelow": True,
-            "axes.facecolor": "none",
-            "grid.linewidth": 0.6,
-        },
+        **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True},
         **{"text.parse_math": False, "axes.formatter.use_mathtext": False, "lines.linewidth": 1.6},
         **{"axes.facecolor": "none", "figure.facecolor": "none", "grid.linewidth": 0.6},
     }
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the reader's font draws it, not ours
-        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
-        yield figure, figure.add_subplot()
+        figure = Figure(
+            figsize=(width, height), layout=None if box else ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03)
+        )
+        yield figure, figure.add_axes(box) if box else figure.add_subplot()
 
 
 def finish(figure: Figure, name: str, title: str, alt: str, tips: Mapping[str, Sequence[str]] | None = None) -> Chart:

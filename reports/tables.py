@@ -77,10 +77,12 @@ def retention(group: Group) -> list[dict[str, Any]]:
     titles |= {"P3": "P3, restored by the method's own inverse"}
     made = []
     for protocol, part in rows.drop_duplicates(["protocol", "method", "window", "metric", "image"]).groupby("protocol"):
-        of = {(str(m), w, metric): rows for (m, w, metric), rows in part.groupby(["method", "window", "metric"])}
+        of: dict[tuple[str, str, str], list[dict[Any, Any]]] = {}
+        for row in part.to_dict("records"):
+            of.setdefault((row["method"], row["window"], row["metric"]), []).append(row)
         names = view.windows(part)
         methods = list(dict.fromkeys(part["method"]))
-        lines = {m: [_mean(of.get((m, w, metric))) for w in names for metric in ("psnr", "ssim")] for m in methods}
+        lines = {m: [_mean(of.get((m, w, metric), [])) for w in names for metric in ("psnr", "ssim")] for m in methods}
         _shade(list(lines.values()))
         images = sorted(part["image"].dropna().unique())
         title = titles.get(str(protocol), str(protocol))
@@ -88,26 +90,15 @@ def retention(group: Group) -> list[dict[str, Any]]:
     return made
 
 
-def _mean(of: DataFrame | None) -> dict[str, Any]:
-    if of is None:
-        return {"text": digits.NONE, "tip": "not measured", "sort": None, "hole": True, "heat": None}
-    good = of[of["status"].eq("ok")]
-    if good.empty:
-        text, why = str(of["status"].iloc[0]), str(of["reason"].iloc[0])
-        return {"text": text, "tip": why, "sort": None, "hole": True, "heat": None}
-    value = float(good["median"].mean())
-    unit = str(good["unit"].iloc[0])
-    each = [f"{image}: {digits.quantity(x, unit)}" for image, x in zip(good["image"], good["median"], strict=True)]
-    each += [f"{r['image']}: {r['status']} ({r['reason']})" for r in of[of["status"].ne("ok")].to_dict("records")]
-    text = digits.quantity(value, unit).removesuffix(" dB")
-    return {
-        "text": text,
-        "tip": "\n".join(each),
-        "sort": value,
-        "hole": False,
-        "heat": None,
-        "part": len(good) < len(of),
-    }
+def _mean(rows: list[dict[Any, Any]]) -> dict[str, Any]:
+    """One cell: the mean over the images that have a number; its tip has them all."""
+    good = [row["median"] for row in rows if row["status"] == "ok"]
+    each = [f"{r['image']}: {r['text']}" + ("" if r["status"] == "ok" else f" ({r['reason']})") for r in rows]
+    made = {"tip": "\n".join(each) or "not measured", "hole": not good, "heat": None, "part": 0 < len(good) < len(rows)}
+    if not good:
+        return {**made, "text": rows[0]["status"] if rows else digits.NONE, "sort": None}
+    value = sum(good) / len(good)
+    return {**made, "text": digits.quantity(value, rows[0]["unit"]).removesuffix(" dB"), "sort": value}
 
 
 def _shade(lines: list[list[dict[str, Any]]]) -> None:
