@@ -6,6 +6,7 @@
 #include "check.h"
 
 namespace adapool {
+inline namespace ADAPOOL_ISA {
 
 inline Tensor nothing(const Tensor& like, ScalarType dtype) { return allocate({0}, dtype, like, false); }
 
@@ -46,9 +47,12 @@ template <class Device> Tensor operand_gradient(const Call& call, size_t i) {
   }
   Tensor result = allocate(shape_of(t), t.scalar_type(), t, false);
   reduction.chunks = Device::chunks(reduction.entries, reduction.terms);
-  Tensor partial = allocate({reduction.chunks > 1 ? reduction.chunks * reduction.entries : 0}, call.accumulator(), t, false);
+  const int64_t parts = reduction.chunks > 1 ? reduction.chunks * reduction.entries : 0;
+  Tensor partial = allocate({parts}, ScalarType::Double, t, false);
   const Any out = write(result);
-  if (reduction.entries > 0) Device::run(call, Direction::operand, &reduction, partial.mutable_data_ptr(), &out);
+  if (reduction.entries > 0) {
+    Device::run(call, Direction::operand, &reduction, static_cast<double*>(partial.mutable_data_ptr()), &out);
+  }
   return result;
 }
 
@@ -200,4 +204,5 @@ template <class Device> void register_on(torch::stable::detail::StableLibrary& m
   m.impl("unpool_backward", TORCH_BOX(&unpool_backward<Device>));
 }
 
+}  // namespace ADAPOOL_ISA
 }  // namespace adapool

@@ -1,4 +1,4 @@
-// One call of an operator as plain data (Job), and what one cell, one place and one operand entry need of it.
+// One call of an operator as plain data (Job), and what one cell (or lane of cells) computes of it.
 // Host and device; CPU loops and CUDA kernels differ only in who supplies the index.
 #pragma once
 #include <type_traits>
@@ -6,8 +6,9 @@
 #include "methods.h"
 
 namespace adapool {
+inline namespace ADAPOOL_ISA {
 
-enum class Direction { forward, gather, operand };
+enum class Direction : int32_t { forward, gather, operand };
 
 // An operand of a cell: a number, a tensor that broadcasts to [N, C, *out] (stride 0 on broadcast axes), or
 // neither, which means the method's own default.
@@ -42,105 +43,119 @@ struct Job {
   Any target;
   bool use_weight, use_through, to_logits;
 
-  int64_t cells() const { return batch * channels * window.cells(); }
+  ADAPOOL_HD int64_t cells() const { return batch * channels * window.cells(); }
+  ADAPOOL_HD bool averages() const { return unpool && normalize && !spread.given(); }
 };
 
-template <class T> struct View : Region<T> {  // the region of one cell of a job
-  using Acc = AccOf<T>;
+template <class T, class V> struct View : Region<T, V> {  // the region of one cell of a job
   const Job& job;
   int64_t base;  // offset of its plane
 
-  ADAPOOL_HD View(const Job& j, const Point& p)
-      : Region<T>(static_cast<const T*>(j.x), j.xs, j.window, p), job(j), base(j.xs.plane(p.n, p.c)) {}
-  ADAPOOL_HD Acc logit(const Tap<Acc>& t) const { return job.logits.template load<Acc>(base + t.offset); }
+  ADAPOOL_HD View(const Job& j, const Point& p, const Lanes& l)
+      : Region<T, V>(static_cast<const T*>(j.x), j.xs, j.window, p, l), job(j), base(j.xs.plane(p.n, p.c)) {}
+  ADAPOOL_HD V read(const Any& tensor, const Tap<V>& t) const {
+    return Loader<V>::load(tensor, base + t.offset, this->step, this->lanes.count);
+  }
+  ADAPOOL_HD V logit(const Tap<V>& t) const { return read(job.logits, t); }
 };
 
 // The values that a method weighs (see weights.h).
-template <class T> struct Values {
-  using Acc = AccOf<T>;
-  const Job& job;
-  int64_t base;
+template <class T, class V> struct Values {
+  const View<T, V>& r;
 
-  template <class M> ADAPOOL_HD Acc operator()(const M& m, const Tap<Acc>& t) const {
-    if (!job.spread.given()) return m.relative(t);
-    const Acc g = job.spread.load<Acc>(base + t.offset);
-    return job.normalize ? g / Acc(cover(job.window, t.at)) : g;
+  template <class M> ADAPOOL_HD V operator()(const M& m, const Tap<V>& t) const {
+    if (!r.job.spread.given()) return m.relative(t);
+    const V g = r.read(r.job.spread, t);
+    return r.job.normalize ? g / cover_of<V>(r.window, t.at, r.lanes) : g;
   }
-  template <class M> ADAPOOL_HD Acc slope(const M& m, Acc v) const { return job.spread.given() ? v * m.unit : v; }
-  template <class M> ADAPOOL_HD Acc real(const M& m, Acc v) const { return job.spread.given() ? v : v / m.unit; }
-  template <class M> ADAPOOL_HD Acc total(const M& m) const { return job.spread.given() ? m.mean : m.pooled(); }
+  template <class M> ADAPOOL_HD V slope(const M& m, V v) const { return r.job.spread.given() ? v * m.unit : v; }
+  template <class M> ADAPOOL_HD V real(const M& m, V v) const { return r.job.spread.given() ? v : v / m.unit; }
+  template <class M> ADAPOOL_HD V total(const M& m) const { return r.job.spread.given() ? m.mean : m.pooled(); }
 };
 
-template <class Acc> ADAPOOL_HD CellOperands<Acc> operands_at(const Job& job, const Point& p, int count) {
-  CellOperands<Acc> cell{};
+// A tensor with one entry for each cell, at the cells of `lanes`.
+template <class V> ADAPOOL_HD V at_cells(const Any& t, const Strides& s, const Point& p, const Lanes& lanes) {
+  return Loader<V>::load(t, s.plane(p.n, p.c) + s.in_plane(p.at), lanes.step(s), lanes.count);
+}
+
+template <class V>
+ADAPOOL_HD CellOperands<V> operands_at(const Job& job, const Point& p, const Lanes& lanes, int count) {
+  CellOperands<V> cell{};
   for (int k = 0; k < count; ++k) {
     const Operand& o = job.operand[k];
     cell.given[k] = o.given;
-    cell.at[k] = o.tensor.given() ? o.tensor.load<Acc>(o.strides.plane(p.n, p.c) + o.strides.in_plane(p.at))
-                                  : Acc(o.number);
+    cell.at[k] = o.tensor.given() ? at_cells<V>(o.tensor, o.strides, p, lanes) : V(o.number);
   }
   return cell;
 }
 
 // A method prepared on the region of one cell.
-template <template <class> class Method, class T> struct Prepared {
-  using Acc = AccOf<T>;
-  using M = Method<Acc>;
+template <template <class> class Method, class T, class V> struct Prepared {
+  using M = Method<V>;
   M m{};
 
-  ADAPOOL_HD void prepare(const Job& job, const View<T>& r, const Point& p, bool slopes) {
-    const CellOperands<Acc> o = operands_at<Acc>(job, p, M::operands);
-    if constexpr (M::weighted) m.prepare(r, o, Values<T>{job, r.base}, slopes);
+  ADAPOOL_HD void prepare(const View<T, V>& r, const Point& p, bool slopes) {
+    const CellOperands<V> o = operands_at<V>(r.job, p, r.lanes, M::operands);
+    if constexpr (M::weighted) m.prepare(r, o, Values<T, V>{r}, slopes);
     else m.prepare(r, o);
   }
-  ADAPOOL_HD Acc weight(const View<T>& r, const Tap<Acc>& t) const {
+  ADAPOOL_HD V weight(const View<T, V>& r, const Tap<V>& t) const {
     if constexpr (M::logits) return m.weight_of(r.logit(t));
     else return m.weight(t);
   }
   // What the region adds to the target at tap t, before its cell's coefficient.
-  ADAPOOL_HD Acc share(const Job& job, const View<T>& r, const Tap<Acc>& t) const {
+  ADAPOOL_HD V share(const View<T, V>& r, const Tap<V>& t) const {
     if constexpr (!M::weighted) {
       return m.slope(t);
     } else {
-      const Values<T> v{job, r.base};
+      const Values<T, V> v{r};
       if constexpr (M::logits) {
-        if (job.to_logits) return m.through_logit(t, r.logit(t), v);
+        if (r.job.to_logits) return m.through_logit(t, r.logit(t), v);
       }
-      const Acc direct = job.use_weight ? weight(r, t) : Acc(0);
-      return job.use_through ? direct + m.through(t, v) : direct;
+      const V direct = r.job.use_weight ? weight(r, t) : V(0);
+      return r.job.use_through ? direct + m.through(t, v) : direct;
     }
   }
 };
 
-template <class Acc> ADAPOOL_HD Acc coefficient_at(const Job& job, const Point& p, int64_t taps) {
-  const Acc c = job.coefficient.load<Acc>(job.cs.plane(p.n, p.c) + job.cs.in_plane(p.at));
-  return job.unpool && job.normalize ? c * Acc(taps) : c;
+template <class V> ADAPOOL_HD V coefficient_at(const Job& job, const Point& p, const Lanes& lanes, int64_t taps) {
+  const V c = at_cells<V>(job.coefficient, job.cs, p, lanes);
+  return job.unpool && job.normalize ? c * V(taps) : c;
 }
 
-// Forward: the cell's value, and its weights or index where wanted.
-template <template <class> class Method, class T> ADAPOOL_HD void pool_cell(const Job& job, const Point& p) {
-  using Acc = AccOf<T>;
-  using M = Method<Acc>;
-  const View<T> r(job, p);
-  Prepared<Method, T> cell;
-  cell.prepare(job, r, p, false);
-  const int64_t at = job.ys.plane(p.n, p.c) + job.ys.in_plane(p.at);
+// Forward: the cells' values, and their weights or indices where wanted.
+template <template <class> class Method, class T, class V>
+ADAPOOL_HD void pool_cell(const Job& job, const Point& p, const Lanes& lanes) {
+  using M = Method<V>;
+  using Scalar = ScalarOf<V>;
+  const View<T, V> r(job, p, lanes);
+  Prepared<Method, T, V> cell;
+  cell.prepare(r, p, false);
+  const int64_t at = job.ys.plane(p.n, p.c) + job.ys.in_plane(p.at), step = lanes.step(job.ys);
+  V y = cell.m.pooled();
   if constexpr (M::weighted) {
-    if (job.spread.given()) return job.y.store(at, job.normalize ? cell.m.mean * Acc(r.count) : cell.m.mean);
+    if (job.spread.given()) y = job.normalize ? cell.m.mean * V(r.count) : cell.m.mean;
   }
-  job.y.store(at, cell.m.pooled());
+  Loader<V>::store(job.y, at, step, lanes.count, y);
   if (job.extra == nullptr) return;
   const Window& w = job.window;
   if constexpr (M::weighted) {
-    const int64_t index = ((p.n * job.channels + p.c) * w.out[0] + p.at[0]) * w.out[1] + p.at[1];
-    Acc* weights = static_cast<Acc*>(job.extra) + (index * w.out[2] + p.at[2]) * w.taps();
-    if (r.count < w.taps())
-      for (int64_t i = 0; i < w.taps(); ++i) weights[i] = 0;
-    r.each([&](const Tap<Acc>& t) { weights[t.index] = cell.weight(r, t); });
+    const int64_t row = ((p.n * job.channels + p.c) * w.out[0] + p.at[0]) * w.out[1] + p.at[1], taps = w.taps();
+    const int64_t pitch = lanes.along_row ? taps : w.cells() * taps;
+    const Any weights{static_cast<Scalar*>(job.extra) + (row * w.out[2] + p.at[2]) * taps,
+                      sizeof(Scalar) == 8 ? Type::float64 : Type::float32};
+    if (r.count < taps)
+      for (int64_t i = 0; i < taps; ++i) Loader<V>::store(weights, i, pitch, lanes.count, V(0));
+    r.each([&](const Tap<V>& t) { Loader<V>::store(weights, t.index, pitch, lanes.count, cell.weight(r, t)); });
   } else if constexpr (M::indices) {
-    r.each([&](const Tap<Acc>& t) {
-      if (t.index == cell.m.chosen)
-        static_cast<int64_t*>(job.extra)[at] = (t.at[0] * w.in[1] + t.at[1]) * w.in[2] + t.at[2];
+    int64_t* indices = static_cast<int64_t*>(job.extra) + at;
+    r.each([&](const Tap<V>& t) {
+      const int64_t place = (t.at[0] * w.in[1] + t.at[1]) * w.in[2] + t.at[2], next = lanes.along_row ? w.stride[2] : 0;
+      const V hit = select(IndexOf<V>(t.index) == cell.m.chosen, V(1), V(0));
+      Loader<V>::each(lanes.count, [&](int lane) {
+        if (lane_of(hit, lane) != 0) indices[lane * step] = place + lane * next;
+        return Scalar(0);
+      });
     });
   }
 }
@@ -162,16 +177,17 @@ struct Reduction {
   }
 };
 
-template <template <class> class Method, class T>
-ADAPOOL_HD AccOf<T> operand_term(const Job& job, const Point& p, int which) {
-  using Acc = AccOf<T>;
-  using M = Method<Acc>;
-  const View<T> r(job, p);
-  Prepared<Method, T> cell;
-  cell.prepare(job, r, p, true);
-  const Acc c = coefficient_at<Acc>(job, p, r.count);
-  if constexpr (M::weighted) return c * cell.m.operand(which, r, Values<T>{job, r.base});
+// What each cell adds to the gradient of operand `which`.
+template <template <class> class Method, class T, class V>
+ADAPOOL_HD V operand_term(const Job& job, const Point& p, const Lanes& lanes, int which) {
+  using M = Method<V>;
+  const View<T, V> r(job, p, lanes);
+  Prepared<Method, T, V> cell;
+  cell.prepare(r, p, true);
+  const V c = coefficient_at<V>(job, p, lanes, r.count);
+  if constexpr (M::weighted) return c * cell.m.operand(which, r, Values<T, V>{r});
   else return c * cell.m.operand(which, r);
 }
 
+}  // namespace ADAPOOL_ISA
 }  // namespace adapool

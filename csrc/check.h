@@ -14,6 +14,7 @@
 #include "masks.h"
 
 namespace adapool {
+inline namespace ADAPOOL_ISA {
 
 using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
@@ -202,4 +203,5 @@ struct Call {
   Tensor like_input(ScalarType dtype) const { return allocate(shape_of(input.x), dtype, input.x, job.channels_last); }
 };
 
+}  // namespace ADAPOOL_ISA
 }  // namespace adapool

@@ -1,42 +1,63 @@
-// The operators on the CPU: torch's thread pool around the loops of loops.h.
+// The operators on the CPU: torch's thread pool around the loops of loops.h, for the best instruction set there is.
 #include "bind.h"
+#include "instances.h"
 #include "loops.h"
 
+#define ADAPOOL_DECLARE(isa)                                             \
+  extern "C" {                                                           \
+  void ADAPOOL_LAUNCH(double, isa) ADAPOOL_PARAMETERS;                   \
+  void ADAPOOL_LAUNCH(float, isa) ADAPOOL_PARAMETERS;                    \
+  void ADAPOOL_LAUNCH(Half, isa) ADAPOOL_PARAMETERS;                     \
+  void ADAPOOL_LAUNCH(BFloat16, isa) ADAPOOL_PARAMETERS;                 \
+  }
+#define ADAPOOL_TABLE(isa)                                                                               \
+  {ADAPOOL_LAUNCH(double, isa), ADAPOOL_LAUNCH(float, isa), ADAPOOL_LAUNCH(Half, isa), ADAPOOL_LAUNCH(BFloat16, isa)}
+
+ADAPOOL_DECLARE(portable)
+#ifdef ADAPOOL_X86
+ADAPOOL_DECLARE(avx2)
+ADAPOOL_DECLARE(avx512)
+#endif
+
 namespace adapool {
-
-#define ADAPOOL_ELSEWHERE(T) \
-  extern template void run_cpu<T>(Method, Direction, const Job&, const Reduction*, void*, const Any*, Parallel);
-ADAPOOL_ELSEWHERE(double)
-ADAPOOL_ELSEWHERE(float)
-ADAPOOL_ELSEWHERE(Half)
-ADAPOOL_ELSEWHERE(BFloat16)
-#undef ADAPOOL_ELSEWHERE
-
 namespace {
+
+struct Table {
+  Launch launch[4];  // in the order of Type
+};
+
+// ADAPOOL_ISA=portable, avx2 or avx512 asks for at most that set, for tests and comparisons.
+Table table() {
+  const char* wish = std::getenv("ADAPOOL_ISA");
+  const std::string most = wish ? wish : "avx512";
+#ifdef ADAPOOL_X86
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+  if (avx512 && most == "avx512") return {ADAPOOL_TABLE(avx512)};
+  if (avx2 && most != "portable") return {ADAPOOL_TABLE(avx2)};
+#endif
+  return {ADAPOOL_TABLE(portable)};
+}
 
 void in_threads(int64_t n, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context) {
   torch::stable::parallel_for(0, n, grain, [=](int64_t begin, int64_t end) { body(begin, end, context); });
 }
 
 struct Cpu {
-  static void run(const Call& call, Direction direction, const Reduction* reduction, void* partial,
+  static void run(const Call& call, Direction direction, const Reduction* reduction, double* partial,
                   const Any* result = nullptr) {
-    const Method method = call.traits.method;
-    switch (call.type()) {
-      case Type::float64: return run_cpu<double>(method, direction, call.job, reduction, partial, result, in_threads);
-      case Type::float32: return run_cpu<float>(method, direction, call.job, reduction, partial, result, in_threads);
-      case Type::float16: return run_cpu<Half>(method, direction, call.job, reduction, partial, result, in_threads);
-      default: return run_cpu<BFloat16>(method, direction, call.job, reduction, partial, result, in_threads);
-    }
+    static const Table best = table();
+    best.launch[int(call.type())](int32_t(call.traits.method), int32_t(direction), &call.job, reduction, partial,
+                                  result, in_threads);
   }
   static void masks(const Tensor& y, const MaskJob& job, MaskDirection direction) {
     if (type_of(y, "y") == Type::float64) mask_loop<double>(job, direction, in_threads);
     else mask_loop<float>(job, direction, in_threads);
   }
-  // Constants, not the number of threads, so that results do not depend on it; partials stay under 512 KB.
+  // By constants, not by the number of threads, so that results do not depend on it; partials stay under 2 MB.
   static int64_t chunks(int64_t entries, int64_t terms) {
-    const int64_t most = entries > 0 ? 65536 / entries : 1, useful = terms / 256;
-    return std::max<int64_t>(1, std::min({most, useful, int64_t(256)}));
+    return std::max<int64_t>(1, std::min<int64_t>({64, terms / 64, (int64_t(1) << 18) / std::max<int64_t>(entries, 1)}));
   }
 };
 

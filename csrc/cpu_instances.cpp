@@ -1,6 +1,10 @@
-// The CPU loops compiled for one storage type, ADAPOOL_SCALAR; the build compiles this file once for each.
+// The CPU loops for one storage type ADAPOOL_SCALAR and one instruction set ADAPOOL_ISA; the build compiles this file
+// once for each pair.
+#include "instances.h"
 #include "loops.h"
 
-namespace adapool {
-template void run_cpu<ADAPOOL_SCALAR>(Method, Direction, const Job&, const Reduction*, void*, const Any*, Parallel);
+extern "C" void ADAPOOL_LAUNCH(ADAPOOL_SCALAR, ADAPOOL_ISA) ADAPOOL_PARAMETERS {
+  using namespace adapool;
+  run_cpu<ADAPOOL_SCALAR>(Method(method), Direction(direction), *static_cast<const Job*>(job),
+                          static_cast<const Reduction*>(reduction), partial, static_cast<const Any*>(result), parallel);
 }

@@ -4,6 +4,7 @@
 #include "region.h"
 
 namespace adapool {
+inline namespace ADAPOOL_ISA {
 
 enum class MaskDirection { forward, to_y, to_weights };
 
@@ -66,4 +67,5 @@ template <class Acc> ADAPOOL_HD void mask_cell(const MaskJob& job, const Point& 
   if (!to_weights) job.grad.store(job.gs.plane(cell.n, cell.c) + job.gs.in_plane(cell.at), sum);
 }
 
+}  // namespace ADAPOOL_ISA
 }  // namespace adapool

@@ -3,109 +3,6 @@
 #pragma once
 #include "dpp.h"
 
-namespace adapool {
-
-// A plain method has prepare(r, o), pooled() and slope(t) = dy / da_t; operand(k, r) = dy / d operand k.
-template <class Acc_> struct Plain {
-  using Acc = Acc_;
-  static constexpr bool weighted = false, logits = false, indices = false;
-  static constexpr int operands = 0;
-  template <class R> ADAPOOL_HD Acc operand(int, const R&) const { return 0; }
-};
-
-// max: the first of equal maxima; a NaN wins
-template <class Acc> struct Max : Plain<Acc> {
-  static constexpr bool indices = true;
-  Acc y;
-  int64_t chosen;
-  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<Acc>&) {
-    chosen = -1;
-    r.each([&](const Tap<Acc>& t) {
-      if (chosen < 0 || t.a > y || (t.a != t.a && y == y)) { y = t.a; chosen = t.index; }
-    });
-  }
-  ADAPOOL_HD Acc pooled() const { return y; }
-  ADAPOOL_HD Acc slope(const Tap<Acc>& t) const { return t.index == chosen ? 1 : 0; }
-};
-
-// stochastic: the first tap whose running mass exceeds u times the whole, mass = max(a, 0); all equal where it is 0
-template <class Acc> struct Stochastic : Plain<Acc> {
-  static constexpr int operands = 1;  // u, which has no gradient
-  static constexpr bool indices = true;
-  Acc y;
-  int64_t chosen;
-  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<Acc>& o) {
-    Acc top = 0, total = 0, running = 0, bad = 0;
-    r.each([&](const Tap<Acc>& t) {
-      if (t.a > top) top = t.a;
-      if (t.a != t.a) bad = t.a;
-    });
-    const Acc unit = unit_of(top);
-    const bool dead = top == 0;
-    const auto mass = [&](Acc a) { return dead ? Acc(1) : a > 0 ? a * unit : Acc(0); };
-    r.each([&](const Tap<Acc>& t) { total += mass(t.a); });
-    const Acc threshold = o.at[0] * total;
-    bool found = false;
-    chosen = -1;
-    r.each([&](const Tap<Acc>& t) {  // rounding may lift the threshold to the total: then the tap that reaches it
-      if (found || (chosen >= 0 && mass(t.a) == 0)) return;
-      running += mass(t.a);
-      y = t.a;
-      chosen = t.index;
-      found = running > threshold || running == total;
-    });
-    if (bad != bad) y = std::numeric_limits<Acc>::quiet_NaN();
-  }
-  ADAPOOL_HD Acc pooled() const { return y; }
-  ADAPOOL_HD Acc slope(const Tap<Acc>& t) const { return t.index == chosen ? 1 : 0; }
-};
-
-template <class Acc> struct Total : Plain<Acc> {  // sum
-  Acc y;
-  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<Acc>&) {
-    Sum<Acc> sum;
-    r.each([&](const Tap<Acc>& t) { sum.add(t.a); });
-    y = sum.value();
-  }
-  ADAPOOL_HD Acc pooled() const { return y; }
-  ADAPOOL_HD Acc slope(const Tap<Acc>&) const { return 1; }
-};
-
-// lp: y = top S^(1/p), S = sum (a / top)^p; lp_abs with |a|. S = 0 gives 0 and no gradient.
-//   dy/da = S^(1/p-1) (a/top)^(p-1);  dy/dp = y (sum (a/top)^p ln(a/top) / (p S) - ln S / p^2)
-template <class Acc, bool magnitude> struct LpOf : Plain<Acc> {
-  static constexpr int operands = 1;
-  Acc p, top, total;
-  ADAPOOL_HD Acc scaled(Acc a) const { return (magnitude ? std::fabs(a) : a) / top; }
-  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<Acc>& o) {
-    p = o.at[0];
-    top = largest_magnitude(r);
-    if (!(top > 0) || top > std::numeric_limits<Acc>::max()) top = 1;
-    Sum<Acc> sum;
-    r.each([&](const Tap<Acc>& t) { sum.add(std::pow(scaled(t.a), p)); });
-    total = sum.value();
-  }
-  ADAPOOL_HD Acc pooled() const { return total == 0 ? 0 : top * std::pow(total, 1 / p); }
-  ADAPOOL_HD Acc slope(const Tap<Acc>& t) const {
-    if (total == 0) return 0;
-    const Acc s = std::pow(total, 1 / p - 1) * std::pow(scaled(t.a), p - 1);
-    return magnitude ? s * sign_of(t.a) : s;
-  }
-  template <class R> ADAPOOL_HD Acc operand(int, const R& r) const {
-    if (total == 0) return 0;
-    Sum<Acc> sum;
-    r.each([&](const Tap<Acc>& t) {
-      const Acc x = scaled(t.a);
-      if (x != 0) sum.add(std::pow(x, p) * std::log(x));
-    });
-    return pooled() * (sum.value() / total - std::log(total) / p) / p;
-  }
-};
-template <class Acc> using Lp = LpOf<Acc, false>;
-template <class Acc> using LpAbs = LpOf<Acc, true>;
-
-}  // namespace adapool
-
 #define ADAPOOL_METHODS(X)             \
   X(max, Max)                          \
   X(avg, Avg)                          \
@@ -123,6 +20,111 @@ template <class Acc> using LpAbs = LpOf<Acc, true>;
   X(lip, Lip)
 
 namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+// A plain method has prepare(r, o), pooled() and slope(t) = dy / da_t; operand(k, r) = dy / d operand k.
+template <class V> struct Plain {
+  static constexpr bool weighted = false, logits = false, indices = false;
+  static constexpr int operands = 0;
+  template <class R> ADAPOOL_HD V operand(int, const R&) const { return V(0); }
+};
+
+// One tap is chosen; the gradient goes to it alone.
+template <class V> struct Choosing : Plain<V> {
+  static constexpr bool indices = true;
+  V y;
+  IndexOf<V> chosen;
+  ADAPOOL_HD V pooled() const { return y; }
+  ADAPOOL_HD V slope(const Tap<V>& t) const { return select(IndexOf<V>(t.index) == chosen, V(1), V(0)); }
+  template <class M> ADAPOOL_HD void choose(M take, const Tap<V>& t) {
+    y = select(take, t.a, y);
+    chosen = select(take, IndexOf<V>(t.index), chosen);
+  }
+};
+
+// max: the first of equal maxima; a NaN wins
+template <class V> struct Max : Choosing<V> {
+  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&) {
+    bool begun = false;
+    r.each([&](const Tap<V>& t) {
+      if (!begun) { this->y = t.a; this->chosen = IndexOf<V>(t.index); }
+      begun = true;
+      this->choose(t.a > this->y || (t.a != t.a && this->y == this->y), t);
+    });
+  }
+};
+
+// stochastic: the first tap whose running mass exceeds u times the whole, mass = max(a, 0); all equal where it is 0
+template <class V> struct Stochastic : Choosing<V> {
+  static constexpr int operands = 1;  // u, which has no gradient
+  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>& o) {
+    V top = V(0), total = V(0), running = V(0), bad = V(0);
+    r.each([&](const Tap<V>& t) {
+      top = select(t.a > top, t.a, top);
+      bad = select(t.a != t.a, t.a, bad);
+    });
+    const V unit = unit_of(top);
+    const auto dead = top == V(0);
+    const auto mass = [&](V a) { return select(dead, V(1), select(a > V(0), a * unit, V(0))); };
+    r.each([&](const Tap<V>& t) { total += mass(t.a); });
+    const V threshold = o.at[0] * total;
+    auto found = V(0) != V(0);
+    bool begun = false;
+    r.each([&](const Tap<V>& t) {  // rounding may lift the threshold to the total: then the tap that reaches it
+      const V m = mass(t.a);
+      if (!begun) { this->y = t.a; this->chosen = IndexOf<V>(t.index); }
+      begun = true;
+      const auto take = !found && m != V(0);
+      running += select(take, m, V(0));
+      this->choose(take, t);
+      found = found || (take && (running > threshold || running == total));
+    });
+    this->y = select(bad != bad, bad, this->y);
+  }
+};
+
+template <class V> struct Total : Plain<V> {  // sum
+  V y;
+  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&) {
+    Sum<V> sum;
+    r.each([&](const Tap<V>& t) { sum.add(t.a); });
+    y = sum.value();
+  }
+  ADAPOOL_HD V pooled() const { return y; }
+  ADAPOOL_HD V slope(const Tap<V>&) const { return V(1); }
+};
+
+// lp: y = top S^(1/p), S = sum (a / top)^p; lp_abs with |a|. S = 0 gives 0 and no gradient.
+//   dy/da = S^(1/p-1) (a/top)^(p-1);  dy/dp = y (sum (a/top)^p ln(a/top) / (p S) - ln S / p^2)
+template <class V, bool magnitude> struct LpOf : Plain<V> {
+  static constexpr int operands = 1;
+  V p, top, total, rise;  // rise: S^(1/p-1)
+  ADAPOOL_HD V scaled(V a) const { return (magnitude ? abs_of(a) : a) / top; }
+  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>& o) {
+    p = o.at[0];
+    top = largest_magnitude(r);
+    top = select(top > V(0) && top < infinity<V>(), top, V(1));
+    Sum<V> sum;
+    r.each([&](const Tap<V>& t) { sum.add(pow_of(scaled(t.a), p)); });
+    total = sum.value();
+    rise = pow_of(total, V(1) / p - V(1));
+  }
+  ADAPOOL_HD V pooled() const { return select(total == V(0), V(0), top * pow_of(total, V(1) / p)); }
+  ADAPOOL_HD V slope(const Tap<V>& t) const {
+    const V s = rise * pow_of(scaled(t.a), p - V(1));
+    return select(total == V(0), V(0), magnitude ? s * sign_of(t.a) : s);
+  }
+  template <class R> ADAPOOL_HD V operand(int, const R& r) const {
+    Sum<V> sum;
+    r.each([&](const Tap<V>& t) {
+      const V x = scaled(t.a);
+      sum.add(select(x == V(0), V(0), pow_of(x, p) * log_of(x)));
+    });
+    return select(total == V(0), V(0), pooled() * (sum.value() / total - log_of(total) / p) / p);
+  }
+};
+template <class V> using Lp = LpOf<V, false>;
+template <class V> using LpAbs = LpOf<V, true>;
 
 enum class Method : int32_t {
 #define ADAPOOL_NAME(name, Struct) name,
@@ -130,7 +132,7 @@ enum class Method : int32_t {
 #undef ADAPOOL_NAME
 };
 
-template <template <class> class S> struct Choice { template <class Acc> using Struct = S<Acc>; };
+template <template <class> class S> struct Choice { template <class V> using Struct = S<V>; };
 
 // Calls f(Choice<Struct>{}) for the struct of a method.
 template <class F> void with_method(Method method, const F& f) {
@@ -141,4 +143,5 @@ template <class F> void with_method(Method method, const F& f) {
   }
 }
 
+}  // namespace ADAPOOL_ISA
 }  // namespace adapool

@@ -4,6 +4,7 @@
 #include "scalar.h"
 
 namespace adapool {
+inline namespace ADAPOOL_ISA {
 
 struct Window {  // outermost axis first; an axis that is not there has size, kernel and stride 1
   int64_t in[3], out[3], kernel[3], stride[3], padding[3];
@@ -84,32 +85,53 @@ ADAPOOL_HD int64_t cover(const Window& w, const int64_t* at) {
   return cells_over(w, at, next).count();
 }
 
-template <class Acc> struct Tap {
+// Cells that are computed side by side: `count` neighbours along the channels or along the last axis. A plain
+// number is one lane; the lanes of a pack beyond `count` repeat the last real one.
+struct Lanes {
+  bool along_row;
+  int count;
+  ADAPOOL_HD int64_t step(const Strides& s) const { return along_row ? s.d[2] : s.c; }
+};
+
+template <class V> struct Loader {  // packs specialise it (lanes.h)
+  template <class T> static ADAPOOL_HD V load(const T* p, int64_t, int) { return V(widen(*p)); }
+  static ADAPOOL_HD V load(const Any& any, int64_t at, int64_t, int) { return any.load<V>(at); }
+  static ADAPOOL_HD void store(const Any& any, int64_t at, int64_t, int, V v) { any.store(at, v); }
+  template <class F> static ADAPOOL_HD V each(int, F f) { return V(f(0)); }
+};
+
+// How many regions hold the place `at`, in each lane.
+template <class V> ADAPOOL_HD V cover_of(const Window& w, const int64_t* at, const Lanes& lanes) {
+  return Loader<V>::each(lanes.count, [&](int lane) {
+    const int64_t moved[3] = {at[0], at[1], at[2] + (lanes.along_row ? lane * w.stride[2] : 0)};
+    return ScalarOf<V>(cover(w, moved));
+  });
+}
+
+template <class V> struct Tap {
   int64_t index;   // within the kernel, padded taps counted
   int64_t offset;  // of its element, from the plane's first
   int64_t at[3];   // input coordinates
-  Acc a;           // its activation
-};
+  V a;             // its activation
+};  // offset and coordinates are those of the first lane
 
-// A read-only view of the real taps of one cell, visited in the order of their index.
-template <class T> struct Region {
-  using Acc = AccOf<T>;
+// A read-only view of the real taps of a cell (of a lane of cells, with the same real taps), in the order of their
+// index.
+template <class T, class V_> struct Region {
+  using V = V_;
   const T* plane;
   const Strides& strides;
   const Window& window;
+  Lanes lanes;
+  int64_t step;  // elements between the lanes' taps
   Box box;
   int64_t start[3];
   int64_t count;
 
-  ADAPOOL_HD Region(const T* data, const Strides& s, const Window& w, const Point& p)
-      : plane(data + s.plane(p.n, p.c)), strides(s), window(w), box(taps_of(w, p.at)), count(box.count()) {
+  ADAPOOL_HD Region(const T* data, const Strides& s, const Window& w, const Point& p, const Lanes& l)
+      : plane(data + s.plane(p.n, p.c)), strides(s), window(w), lanes(l),
+        step(l.along_row ? s.d[2] * w.stride[2] : s.c), box(taps_of(w, p.at)), count(box.count()) {
     for (int d = 0; d < 3; ++d) start[d] = p.at[d] * w.stride[d] - w.padding[d];
-  }
-
-  ADAPOOL_HD Tap<Acc> at(int64_t i, int64_t j, int64_t k) const {
-    const int64_t offset = i * strides.d[0] + j * strides.d[1] + k * strides.d[2];
-    const int64_t row = (i - start[0]) * window.kernel[1] + (j - start[1]);
-    return {row * window.kernel[2] + (k - start[2]), offset, {i, j, k}, Acc(widen(plane[offset]))};
   }
 
   template <class F> ADAPOOL_HD void each(F f) const { each_in(box, f); }
@@ -117,9 +139,16 @@ template <class T> struct Region {
   // Only the taps inside `part`, which must lie in the region's own box.
   template <class F> ADAPOOL_HD void each_in(const Box& part, F f) const {
     for (int64_t i = part.lo[0]; i < part.hi[0]; ++i)
-      for (int64_t j = part.lo[1]; j < part.hi[1]; ++j)
-        for (int64_t k = part.lo[2]; k < part.hi[2]; ++k) f(at(i, j, k));
+      for (int64_t j = part.lo[1]; j < part.hi[1]; ++j) {
+        const int64_t row = i * strides.d[0] + j * strides.d[1];
+        const int64_t first = ((i - start[0]) * window.kernel[1] + (j - start[1])) * window.kernel[2] - start[2];
+        for (int64_t k = part.lo[2]; k < part.hi[2]; ++k) {
+          const int64_t offset = row + k * strides.d[2];
+          f(Tap<V>{first + k, offset, {i, j, k}, Loader<V>::load(plane + offset, step, lanes.count)});
+        }
+      }
   }
 };
 
+}  // namespace ADAPOOL_ISA
 }  // namespace adapool

@@ -13,7 +13,14 @@
 #define ADAPOOL_HD inline
 #endif
 
+// The CPU compiles these headers once for each instruction set, each in a namespace of its own, so that no inline
+// function of one can stand in for another's at link time.
+#ifndef ADAPOOL_ISA
+#define ADAPOOL_ISA portable
+#endif
+
 namespace adapool {
+inline namespace ADAPOOL_ISA {
 
 struct Half { uint16_t bits; };
 struct BFloat16 { uint16_t bits; };
@@ -77,6 +84,14 @@ struct Any {
   Type type;
 
   ADAPOOL_HD bool given() const { return data != nullptr; }
+  template <class F> void visit(const F& f) const {  // f(pointer of the right type)
+    switch (type) {
+      case Type::float64: return f(static_cast<double*>(data));
+      case Type::float32: return f(static_cast<float*>(data));
+      case Type::float16: return f(static_cast<Half*>(data));
+      default: return f(static_cast<BFloat16*>(data));
+    }
+  }
   template <class Acc> ADAPOOL_HD Acc load(int64_t i) const {
     switch (type) {
       case Type::float64: return Acc(static_cast<const double*>(data)[i]);
@@ -106,15 +121,46 @@ ADAPOOL_HD double unit_of(double top) {
   return bit_cast<double>(uint64_t(field < 1 ? 1 : field) << 52);
 }
 
+// What methods are written with: `V` is float, double, or a pack of them (pack.h), and a condition on a V is a bool
+// or a mask. Both sides of select() are computed.
+template <class V> struct Lane { using Scalar = V; using Index = int64_t; };
+template <class V> using ScalarOf = typename Lane<V>::Scalar;
+template <class V> using IndexOf = typename Lane<V>::Index;
+
+template <class A> ADAPOOL_HD A select(bool condition, A yes, A no) { return condition ? yes : no; }
+ADAPOOL_HD float abs_of(float a) { return std::fabs(a); }
+ADAPOOL_HD double abs_of(double a) { return std::fabs(a); }
+ADAPOOL_HD float exp_of(float a) { return std::exp(a); }
+ADAPOOL_HD double exp_of(double a) { return std::exp(a); }
+ADAPOOL_HD float log_of(float a) { return std::log(a); }
+ADAPOOL_HD double log_of(double a) { return std::log(a); }
+ADAPOOL_HD float root_of(float a) { return std::sqrt(a); }
+ADAPOOL_HD double root_of(double a) { return std::sqrt(a); }
+ADAPOOL_HD float any_pow(float a, float p) { return std::pow(a, p); }
+ADAPOOL_HD double any_pow(double a, double p) { return std::pow(a, p); }
+ADAPOOL_HD float lane_of(float a, int) { return a; }
+ADAPOOL_HD double lane_of(double a, int) { return a; }
+ADAPOOL_HD bool all(bool condition) { return condition; }
+
+template <class V> ADAPOOL_HD V sign_of(V a) { return select(a > V(0), V(1), select(a < V(0), V(-1), V(0))); }
+template <class V> ADAPOOL_HD V pow_of(V a, V p) {  // the usual exponents without a logarithm
+  if (all(p == V(1))) return a;
+  if (all(p == V(2))) return a * a;
+  if (all(p == V(0.5))) return root_of(a);
+  if (all(p == V(0))) return V(1);
+  return any_pow(a, p);
+}
+
 // A sum in blocks of 32, so that its error grows with the number of blocks and not with the number of terms.
 template <class Acc> struct Sum {
-  Acc block = 0, total = 0;
+  Acc block = Acc(0), total = Acc(0);
   int32_t n = 0;
   ADAPOOL_HD void add(Acc v) {
     block += v;
-    if (++n == 32) { total += block; block = 0; n = 0; }
+    if (++n == 32) { total += block; block = Acc(0); n = 0; }
   }
   ADAPOOL_HD Acc value() const { return total + block; }
 };
 
+}  // namespace ADAPOOL_ISA
 }  // namespace adapool

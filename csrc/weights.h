@@ -1,5 +1,5 @@
 // Methods that weigh the taps of a region: y = sum_i w_i a_i with sum_i w_i = 1. Formulas as in adapool/methods.py.
-// Host and device; knows a region only by each(), count, and logit().
+// Host and device; knows a region only by each(), count, and logit(). V is one number or a pack of them, one cell each.
 //
 // A method is its own state after prepare(): what the weights of one region need besides the tap itself.
 //   prepare(r, o, v, slopes)  normalisers, mean = sum_i w_i v_i, and, if `slopes`, what through() needs
@@ -13,142 +13,146 @@
 #include "region.h"
 
 namespace adapool {
+inline namespace ADAPOOL_ISA {
 
-template <class Acc> struct CellOperands {
-  Acc at[3];
+template <class V> struct CellOperands {
+  V at[3];
   bool given[3];
 };
 
-// Magnitudes below this fraction of the region's largest count as zero (as TINY in adapool/methods.py).
-template <class Acc> ADAPOOL_HD constexpr Acc tiny() { return Acc(5.421010862427522e-20); }
+// Magnitudes below this fraction (2^-64) of the region's largest count as zero, as TINY in adapool/methods.py.
+template <class V> ADAPOOL_HD V tiny() { return V(5.421010862427522e-20); }
+template <class V> ADAPOOL_HD V infinity() { return V(std::numeric_limits<ScalarOf<V>>::infinity()); }
 
-template <class Acc> ADAPOOL_HD Acc sign_of(Acc a) { return Acc((a > 0) - (a < 0)); }
-
-template <class R> ADAPOOL_HD typename R::Acc largest_magnitude(const R& r) {
-  using Acc = typename R::Acc;
-  Acc top = 0;
-  r.each([&](const Tap<Acc>& t) { const Acc size = std::fabs(t.a); if (size > top) top = size; });
+template <class R> ADAPOOL_HD typename R::V largest_magnitude(const R& r) {
+  using V = typename R::V;
+  V top = V(0);
+  r.each([&](const Tap<V>& t) { const V size = abs_of(t.a); top = select(size > top, size, top); });
   return top;
 }
 
-// Mean of the taps times `unit`. Any tap that is not finite makes it NaN when `strict`.
-template <class R> ADAPOOL_HD typename R::Acc scaled_mean(const R& r, typename R::Acc unit, bool strict) {
-  using Acc = typename R::Acc;
-  Sum<Acc> sum;
-  r.each([&](const Tap<Acc>& t) { sum.add(t.a * unit); });
-  const Acc mean = sum.value() / Acc(r.count);
-  return strict ? mean + (mean - mean) : mean;
+// Mean of the taps times `unit`; NaN if any tap is not finite.
+template <class R> ADAPOOL_HD typename R::V scaled_mean(const R& r, typename R::V unit) {
+  using V = typename R::V;
+  Sum<V> sum;
+  r.each([&](const Tap<V>& t) { sum.add(t.a * unit); });
+  const V mean = sum.value() / V(r.count);
+  return mean + (mean - mean);
 }
 
-template <class Acc_> struct Weighing {
-  using Acc = Acc_;
+template <class V> struct Weighing {
   static constexpr bool weighted = true, logits = false, indices = false;
   static constexpr int operands = 0;
-  Acc unit, mean;
-  template <class R, class V> ADAPOOL_HD Acc operand(int, const R&, const V&) const { return 0; }
+  V unit, mean;
+  template <class R, class Values> ADAPOOL_HD V operand(int, const R&, const Values&) const { return V(0); }
 };
 
 // avg: w = 1 / N
-template <class Acc> struct Avg : Weighing<Acc> {
-  Acc n;
-  template <class R, class V> ADAPOOL_HD void prepare(const R& r, const CellOperands<Acc>&, const V& v, bool) {
-    n = Acc(r.count);
+template <class V> struct Avg : Weighing<V> {
+  V n;
+  template <class R, class Values>
+  ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool) {
+    n = V(r.count);
     this->unit = unit_of(largest_magnitude(r));
-    Sum<Acc> sum;
-    r.each([&](const Tap<Acc>& t) { sum.add(v(*this, t)); });
+    Sum<V> sum;
+    r.each([&](const Tap<V>& t) { sum.add(v(*this, t)); });
     this->mean = sum.value() / n;
   }
-  ADAPOOL_HD Acc weight(const Tap<Acc>&) const { return 1 / n; }
-  ADAPOOL_HD Acc relative(const Tap<Acc>& t) const { return t.a * this->unit; }
-  ADAPOOL_HD Acc pooled() const { return this->mean / this->unit; }
-  template <class V> ADAPOOL_HD Acc through(const Tap<Acc>&, const V&) const { return 0; }
+  ADAPOOL_HD V weight(const Tap<V>&) const { return V(1) / n; }
+  ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit; }
+  ADAPOOL_HD V pooled() const { return this->mean / this->unit; }
+  template <class Values> ADAPOOL_HD V through(const Tap<V>&, const Values&) const { return V(0); }
 };
 
-// softpool: w = softmax(a). d = a - max; below -1e4 nothing weighs in any dtype. d w/d a_t: w_t (v_t - mean).
-template <class Acc> struct SoftPool : Weighing<Acc> {
-  Acc top, z;
-  template <class R, class V> ADAPOOL_HD void prepare(const R& r, const CellOperands<Acc>&, const V& v, bool) {
-    this->unit = 1;
-    top = -std::numeric_limits<Acc>::infinity();
-    r.each([&](const Tap<Acc>& t) { if (t.a > top) top = t.a; });
-    Sum<Acc> all, sum;
-    r.each([&](const Tap<Acc>& t) { const Acc e = std::exp(relative(t)); all.add(e); sum.add(e * v(*this, t)); });
+// softpool: w = softmax(a). d = a - max; below -1e4 nothing weighs in any dtype. Through w: w_t (v_t - mean).
+template <class V> struct SoftPool : Weighing<V> {
+  V top, z;
+  template <class R, class Values>
+  ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool) {
+    this->unit = V(1);
+    top = -infinity<V>();
+    r.each([&](const Tap<V>& t) { top = select(t.a > top, t.a, top); });
+    Sum<V> all, sum;
+    r.each([&](const Tap<V>& t) { const V e = exp_of(relative(t)); all.add(e); sum.add(e * v(*this, t)); });
     z = all.value();
     this->mean = sum.value() / z;
   }
-  ADAPOOL_HD Acc weight(const Tap<Acc>& t) const { return std::exp(relative(t)) / z; }
+  ADAPOOL_HD V weight(const Tap<V>& t) const { return exp_of(relative(t)) / z; }
   // a - a is 0 for a finite tap and NaN for any other, which the clamp would hide.
-  ADAPOOL_HD Acc relative(const Tap<Acc>& t) const {
-    const Acc below = t.a - top;
-    return (below < Acc(-1e4) ? Acc(-1e4) : below) + (t.a - t.a);
+  ADAPOOL_HD V relative(const Tap<V>& t) const {
+    const V below = t.a - top;
+    return select(below < V(-1e4), V(-1e4), below) + (t.a - t.a);
   }
-  ADAPOOL_HD Acc pooled() const { return top + this->mean; }
-  template <class V> ADAPOOL_HD Acc through(const Tap<Acc>& t, const V& v) const {
+  ADAPOOL_HD V pooled() const { return top + this->mean; }
+  template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
     return weight(t) * (v(*this, t) - this->mean);
   }
 };
 
 // edscw: w = softmax(D(a, m)), D = 2 |a m| / (a^2 + m^2), m the mean. D is at most 1, so exp needs no shift.
 // Through D itself: w_t (v_t - mean) dD/da; through m, once per region: (1/N) sum_i w_i (v_i - mean) dD/dm.
-template <class Acc> struct Edscw : Weighing<Acc> {
-  Acc centre, floor, z, by_mean;
-  struct Dice { Acc d, da, dm; };
+template <class V> struct Edscw : Weighing<V> {
+  V centre, floor, z, by_mean;
+  struct Dice { V d, da, dm; };
 
-  ADAPOOL_HD Dice dice(Acc u) const {
-    const Acc a = std::fabs(u), m = std::fabs(centre), size = a > m ? a : m;
-    if (size <= floor) return {0, 0, 0};
-    const Acc x = u / size, y = centre / size, squares = x * x + y * y;
-    const Acc slope = 2 * sign_of(u) * sign_of(centre) * (y * y - x * x) / (squares * squares * size);
-    return {2 * std::fabs(x * y) / squares, y * slope, -x * slope};
+  ADAPOOL_HD Dice dice(V u) const {
+    const V a = abs_of(u), m = abs_of(centre), size = select(a > m, a, m);
+    const auto known = size > floor;
+    const V inverse = V(1) / select(known, size, V(1)), x = u * inverse, y = centre * inverse;
+    const V part = V(1) / (x * x + y * y);
+    const V slope = V(2) * sign_of(u) * sign_of(centre) * (y * y - x * x) * part * part * inverse;
+    return {select(known, V(2) * abs_of(x * y) * part, V(0)), select(known, y * slope, V(0)),
+            select(known, -(x * slope), V(0))};
   }
-  template <class R, class V> ADAPOOL_HD void prepare(const R& r, const CellOperands<Acc>&, const V& v, bool slopes) {
-    const Acc top = largest_magnitude(r);
+  template <class R, class Values>
+  ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool slopes) {
+    const V top = largest_magnitude(r);
     this->unit = unit_of(top);
-    floor = tiny<Acc>() * top * this->unit;
-    centre = scaled_mean(r, this->unit, true);
-    Sum<Acc> all, sum, by, by_v;
-    r.each([&](const Tap<Acc>& t) {
+    floor = tiny<V>() * top * this->unit;
+    centre = scaled_mean(r, this->unit);
+    Sum<V> all, sum, by, by_v;
+    r.each([&](const Tap<V>& t) {
       const Dice s = dice(t.a * this->unit);
-      const Acc e = std::exp(s.d), value = v(*this, t);
+      const V e = exp_of(s.d), value = v(*this, t);
       all.add(e);
       sum.add(e * value);
       if (slopes) { by.add(e * s.dm); by_v.add(e * s.dm * value); }
     });
     z = all.value() + (centre - centre);
     this->mean = sum.value() / z;
-    by_mean = (by_v.value() - this->mean * by.value()) / (z * Acc(r.count));
+    by_mean = (by_v.value() - this->mean * by.value()) / (z * V(r.count));
   }
-  ADAPOOL_HD Acc weight(const Tap<Acc>& t) const { return std::exp(dice(t.a * this->unit).d) / z; }
-  ADAPOOL_HD Acc relative(const Tap<Acc>& t) const { return t.a * this->unit - centre; }
-  ADAPOOL_HD Acc pooled() const { return (centre + this->mean) / this->unit; }
-  template <class V> ADAPOOL_HD Acc through(const Tap<Acc>& t, const V& v) const {
+  ADAPOOL_HD V weight(const Tap<V>& t) const { return exp_of(dice(t.a * this->unit).d) / z; }
+  ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - centre; }
+  ADAPOOL_HD V pooled() const { return (centre + this->mean) / this->unit; }
+  template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
     const Dice s = dice(t.a * this->unit);
-    const Acc direct = s.da == 0 ? Acc(0) : std::exp(s.d) / z * (v(*this, t) - this->mean) * s.da;
+    const V direct = select(s.da == V(0), V(0), exp_of(s.d) / z * (v(*this, t) - this->mean) * s.da);
     return v.slope(*this, direct + by_mean);
   }
 };
 
 // idw: w = (1/|r|) / sum 1/|r|, r = a - m; computed as q = min|r| / |r|. Where a tap equals m (to rounding): 1/N.
-// dw: -w_t (v_t - mean) / r_t, less its mean over the region.
-template <class Acc> struct Idw : Weighing<Acc> {
-  Acc centre, near, z, by_mean, n;
-  bool flat;
-  template <class R, class V> ADAPOOL_HD void prepare(const R& r, const CellOperands<Acc>&, const V& v, bool) {
+// Through w: -w_t (v_t - mean) / r_t, less its mean over the region.
+template <class V> struct Idw : Weighing<V> {
+  V centre, near, z, by_mean;
+  decltype(V(0) < V(0)) flat;
+  template <class R, class Values>
+  ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool) {
     this->unit = unit_of(largest_magnitude(r));
-    n = Acc(r.count);
-    centre = scaled_mean(r, this->unit, true);
-    Acc far = 0;
-    near = std::numeric_limits<Acc>::infinity();
-    r.each([&](const Tap<Acc>& t) {
-      const Acc gap = std::fabs(relative(t));
-      if (gap > far) far = gap;
-      if (gap < near) near = gap;
+    centre = scaled_mean(r, this->unit);
+    V far = V(0);
+    near = infinity<V>();
+    r.each([&](const Tap<V>& t) {
+      const V gap = abs_of(relative(t));
+      far = select(gap > far, gap, far);
+      near = select(gap < near, gap, near);
     });
-    flat = near <= 16 * std::numeric_limits<Acc>::epsilon() * far;
-    Sum<Acc> all, sum, by, by_v;
-    r.each([&](const Tap<Acc>& t) {
-      const Acc gap = relative(t), q = flat ? 1 : near / std::fabs(gap), value = v(*this, t);
-      const Acc turn = q * q * sign_of(gap);
+    flat = near <= V(16 * std::numeric_limits<ScalarOf<V>>::epsilon()) * far;
+    Sum<V> all, sum, by, by_v;
+    r.each([&](const Tap<V>& t) {
+      const V gap = relative(t), q = select(flat, V(1), near / abs_of(gap)), value = v(*this, t);
+      const V turn = q * q * sign_of(gap);
       all.add(q);
       sum.add(q * value);
       by.add(turn);
@@ -156,96 +160,105 @@ template <class Acc> struct Idw : Weighing<Acc> {
     });
     z = all.value() + (centre - centre);
     this->mean = sum.value() / z;
-    by_mean = flat ? 0 : (by_v.value() - this->mean * by.value()) / (near * z * n);
+    by_mean = select(flat, V(0), (by_v.value() - this->mean * by.value()) / (near * z * V(r.count)));
   }
-  ADAPOOL_HD Acc weight(const Tap<Acc>& t) const { return (flat ? 1 : near / std::fabs(relative(t))) / z; }
-  ADAPOOL_HD Acc relative(const Tap<Acc>& t) const { return t.a * this->unit - centre; }
-  ADAPOOL_HD Acc pooled() const { return (centre + (flat ? 0 : this->mean)) / this->unit; }
-  template <class V> ADAPOOL_HD Acc through(const Tap<Acc>& t, const V& v) const {
-    if (flat) return centre - centre;
-    return v.slope(*this, by_mean - weight(t) * (v(*this, t) - this->mean) / relative(t));
+  ADAPOOL_HD V weight(const Tap<V>& t) const { return select(flat, V(1), near / abs_of(relative(t))) / z; }
+  ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - centre; }
+  ADAPOOL_HD V pooled() const { return (centre + select(flat, V(0), this->mean)) / this->unit; }
+  template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
+    const V own = weight(t) * (v(*this, t) - this->mean) / relative(t);
+    return select(flat, centre - centre, v.slope(*this, by_mean - own));
   }
 };
 
 // ada: w = beta edscw + (1 - beta) softpool, each with its own reference
-template <class Acc> struct Ada : Weighing<Acc> {
+template <class V> struct Ada : Weighing<V> {
   static constexpr int operands = 1;
-  Edscw<Acc> dice;
-  SoftPool<Acc> soft;
-  Acc beta;
-  template <class R, class V> ADAPOOL_HD void prepare(const R& r, const CellOperands<Acc>& o, const V& v, bool slopes) {
+  Edscw<V> dice;
+  SoftPool<V> soft;
+  V beta;
+  template <class R, class Values>
+  ADAPOOL_HD void prepare(const R& r, const CellOperands<V>& o, const Values& v, bool slopes) {
     beta = o.at[0];
     dice.prepare(r, o, v, slopes);
     soft.prepare(r, o, v, slopes);
-    this->unit = 1;
-    this->mean = beta * dice.mean + (1 - beta) * soft.mean;  // of use where v is not relative
+    this->unit = V(1);
+    this->mean = mix(dice.mean, soft.mean);  // of use where v is not relative
   }
-  ADAPOOL_HD Acc weight(const Tap<Acc>& t) const { return beta * dice.weight(t) + (1 - beta) * soft.weight(t); }
-  ADAPOOL_HD Acc relative(const Tap<Acc>& t) const { return t.a; }
-  ADAPOOL_HD Acc pooled() const { return beta * dice.pooled() + (1 - beta) * soft.pooled(); }
-  template <class V> ADAPOOL_HD Acc through(const Tap<Acc>& t, const V& v) const {
-    return beta * dice.through(t, v) + (1 - beta) * soft.through(t, v);
+  ADAPOOL_HD V mix(V of_dice, V of_soft) const { return beta * of_dice + (V(1) - beta) * of_soft; }
+  ADAPOOL_HD V weight(const Tap<V>& t) const { return mix(dice.weight(t), soft.weight(t)); }
+  ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a; }
+  ADAPOOL_HD V pooled() const { return mix(dice.pooled(), soft.pooled()); }
+  template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
+    return mix(dice.through(t, v), soft.through(t, v));
   }
-  template <class R, class V> ADAPOOL_HD Acc operand(int, const R&, const V& v) const {
+  template <class R, class Values> ADAPOOL_HD V operand(int, const R&, const Values& v) const {
     return v.total(dice) - v.total(soft);
   }
 };
 
-// stochastic_eval: w = r / sum r, r = max(a, 0); 1/N where no tap is positive.  dw: [a_t > 0] (v_t - mean) / sum r
-template <class Acc> struct StochasticEval : Weighing<Acc> {
-  Acc z, first;
-  bool dead;
-  ADAPOOL_HD Acc mass(Acc a) const { return dead ? 1 : a <= 0 ? 0 : a * this->unit; }  // NaN stays NaN
-  template <class R, class V> ADAPOOL_HD void prepare(const R& r, const CellOperands<Acc>&, const V& v, bool) {
+// stochastic_eval: w = r / sum r, r = max(a, 0); 1/N where no tap is positive. Through w: [a_t > 0] (v_t - mean) / sum r
+template <class V> struct StochasticEval : Weighing<V> {
+  V z, first;
+  decltype(V(0) < V(0)) dead;
+  ADAPOOL_HD V mass(V a) const {  // NaN stays NaN
+    return select(dead, V(1), select(a <= V(0), V(0), a * this->unit));
+  }
+  template <class R, class Values>
+  ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool) {
     this->unit = unit_of(largest_magnitude(r));
-    dead = true;
+    dead = V(0) == V(0);
     bool begun = false;
-    r.each([&](const Tap<Acc>& t) {
+    r.each([&](const Tap<V>& t) {
       if (!begun) first = t.a * this->unit;
       begun = true;
-      if (!(t.a <= 0)) dead = false;
+      dead = dead && t.a <= V(0);
     });
-    Sum<Acc> all, sum;
-    r.each([&](const Tap<Acc>& t) { const Acc m = mass(t.a); all.add(m); sum.add(m * v(*this, t)); });
+    Sum<V> all, sum;
+    r.each([&](const Tap<V>& t) { const V m = mass(t.a); all.add(m); sum.add(m * v(*this, t)); });
     z = all.value();
     this->mean = sum.value() / z;
   }
-  ADAPOOL_HD Acc weight(const Tap<Acc>& t) const { return mass(t.a) / z; }
-  ADAPOOL_HD Acc relative(const Tap<Acc>& t) const { return t.a * this->unit - first; }
-  ADAPOOL_HD Acc pooled() const { return (first + this->mean) / this->unit; }
-  template <class V> ADAPOOL_HD Acc through(const Tap<Acc>& t, const V& v) const {
-    return dead || t.a <= 0 ? Acc(0) : v.slope(*this, (v(*this, t) - this->mean) / z);
+  ADAPOOL_HD V weight(const Tap<V>& t) const { return mass(t.a) / z; }
+  ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - first; }
+  ADAPOOL_HD V pooled() const { return (first + this->mean) / this->unit; }
+  template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
+    return select(dead || t.a <= V(0), V(0), v.slope(*this, (v(*this, t) - this->mean) / z));
   }
 };
 
 // lip: w = softmax(logits). Nothing goes through the activations; d / d logit_t: w_t (v_t - mean).
-template <class Acc> struct Lip : Weighing<Acc> {
+template <class V> struct Lip : Weighing<V> {
   static constexpr bool logits = true;
-  Acc top, z, first;
-  ADAPOOL_HD Acc mass(Acc logit) const {
-    const Acc below = logit - top;
-    return std::exp(below < Acc(-1e4) ? Acc(-1e4) : below);
+  V top, z, first;
+  ADAPOOL_HD V mass(V logit) const {
+    const V below = logit - top;
+    return exp_of(select(below < V(-1e4), V(-1e4), below));
   }
-  template <class R, class V> ADAPOOL_HD void prepare(const R& r, const CellOperands<Acc>&, const V& v, bool) {
+  template <class R, class Values>
+  ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool) {
     this->unit = unit_of(largest_magnitude(r));
-    top = -std::numeric_limits<Acc>::infinity();
-    first = 0;
-    r.each([&](const Tap<Acc>& t) {
-      const Acc logit = r.logit(t);
-      if (logit > top) { top = logit; first = t.a * this->unit; }
+    top = -infinity<V>();
+    first = V(0);
+    r.each([&](const Tap<V>& t) {
+      const V logit = r.logit(t);
+      const auto higher = logit > top;
+      top = select(higher, logit, top);
+      first = select(higher, t.a * this->unit, first);
     });
-    Sum<Acc> all, sum;
-    r.each([&](const Tap<Acc>& t) { const Acc e = mass(r.logit(t)); all.add(e); sum.add(e * v(*this, t)); });
+    Sum<V> all, sum;
+    r.each([&](const Tap<V>& t) { const V e = mass(r.logit(t)); all.add(e); sum.add(e * v(*this, t)); });
     z = all.value();
     this->mean = sum.value() / z;
   }
-  ADAPOOL_HD Acc relative(const Tap<Acc>& t) const { return t.a * this->unit - first; }
-  ADAPOOL_HD Acc pooled() const { return (first + this->mean) / this->unit; }
-  ADAPOOL_HD Acc weight_of(Acc logit) const { return mass(logit) / z; }
-  template <class V> ADAPOOL_HD Acc through(const Tap<Acc>&, const V&) const { return 0; }
-  template <class V> ADAPOOL_HD Acc through_logit(const Tap<Acc>& t, Acc logit, const V& v) const {
+  ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - first; }
+  ADAPOOL_HD V pooled() const { return (first + this->mean) / this->unit; }
+  ADAPOOL_HD V weight_of(V logit) const { return mass(logit) / z; }
+  template <class Values> ADAPOOL_HD V through(const Tap<V>&, const Values&) const { return V(0); }
+  template <class Values> ADAPOOL_HD V through_logit(const Tap<V>& t, V logit, const Values& v) const {
     return v.real(*this, weight_of(logit) * (v(*this, t) - this->mean));
   }
 };
 
+}  // namespace ADAPOOL_ISA
 }  // namespace adapool

@@ -1,0 +1,153 @@
+// Several numbers side by side, for the CPU: the compiler's vector types with the functions that methods use.
+// Host only; knows nothing of pooling.
+#pragma once
+#include "scalar.h"
+
+// Bytes of one vector register, set by the build for each instruction set.
+#ifndef ADAPOOL_VECTOR
+#define ADAPOOL_VECTOR 16
+#endif
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+template <class S> struct IntegerOf { using type = int32_t; };
+template <> struct IntegerOf<double> { using type = int64_t; };
+
+template <class I> struct Mask {
+  typedef I Raw __attribute__((vector_size(ADAPOOL_VECTOR)));
+  Raw raw;
+  friend Mask operator&&(Mask a, Mask b) { return {a.raw & b.raw}; }
+  friend Mask operator||(Mask a, Mask b) { return {a.raw | b.raw}; }
+  friend Mask operator!(Mask a) { return {~a.raw}; }
+};
+
+template <class S> struct Pack {
+  using Integer = typename IntegerOf<S>::type;
+  typedef S Raw __attribute__((vector_size(ADAPOOL_VECTOR)));
+  typedef Integer Bits __attribute__((vector_size(ADAPOOL_VECTOR)));
+  static constexpr int size = ADAPOOL_VECTOR / sizeof(S);
+  Raw raw;
+
+  Pack() = default;
+  Pack(Raw r) : raw(r) {}
+  template <class A, class = std::enable_if_t<std::is_arithmetic_v<A>>> Pack(A a) : raw(Raw{} + S(a)) {}
+  Bits bits() const { return bit_cast<Bits>(raw); }
+
+  Pack& operator+=(Pack b) { raw += b.raw; return *this; }
+  friend Pack operator+(Pack a, Pack b) { return a.raw + b.raw; }
+  friend Pack operator-(Pack a, Pack b) { return a.raw - b.raw; }
+  friend Pack operator*(Pack a, Pack b) { return a.raw * b.raw; }
+  friend Pack operator/(Pack a, Pack b) { return a.raw / b.raw; }
+  friend Pack operator-(Pack a) { return -a.raw; }
+  friend Mask<Integer> operator<(Pack a, Pack b) { return {a.raw < b.raw}; }
+  friend Mask<Integer> operator>(Pack a, Pack b) { return {a.raw > b.raw}; }
+  friend Mask<Integer> operator<=(Pack a, Pack b) { return {a.raw <= b.raw}; }
+  friend Mask<Integer> operator>=(Pack a, Pack b) { return {a.raw >= b.raw}; }
+  friend Mask<Integer> operator==(Pack a, Pack b) { return {a.raw == b.raw}; }
+  friend Mask<Integer> operator!=(Pack a, Pack b) { return {a.raw != b.raw}; }
+};
+
+template <class I> struct PackIndex {  // tap numbers, one in each lane
+  typename Mask<I>::Raw raw;
+  PackIndex() = default;
+  PackIndex(typename Mask<I>::Raw r) : raw(r) {}
+  PackIndex(int64_t i) : raw(typename Mask<I>::Raw{} + I(i)) {}
+  friend Mask<I> operator==(PackIndex a, PackIndex b) { return {a.raw == b.raw}; }
+};
+
+template <class S> struct Lane<Pack<S>> {
+  using Scalar = S;
+  using Index = PackIndex<typename IntegerOf<S>::type>;
+};
+
+template <class S> Pack<S> select(Mask<typename IntegerOf<S>::type> m, Pack<S> a, Pack<S> b) {
+  return m.raw ? a.raw : b.raw;
+}
+template <class I> PackIndex<I> select(Mask<I> m, PackIndex<I> a, PackIndex<I> b) { return m.raw ? a.raw : b.raw; }
+template <class I> bool all(Mask<I> m) {
+  I every = -1;
+  for (unsigned i = 0; i < sizeof(m.raw) / sizeof(I); ++i) every &= m.raw[i];
+  return every != 0;
+}
+
+template <class S> S lane_of(Pack<S> a, int i) { return a.raw[i]; }
+
+template <class S> Pack<S> abs_of(Pack<S> a) {
+  using Bits = typename Pack<S>::Bits;
+  return bit_cast<typename Pack<S>::Raw>(a.bits() & (Bits{} + std::numeric_limits<typename Pack<S>::Integer>::max()));
+}
+template <class S, class F> Pack<S> lanewise(F f) {
+  Pack<S> r;
+  for (int i = 0; i < Pack<S>::size; ++i) r.raw[i] = f(i);
+  return r;
+}
+template <class S> Pack<S> root_of(Pack<S> a) { return lanewise<S>([&](int i) { return std::sqrt(a.raw[i]); }); }
+inline Pack<double> exp_of(Pack<double> a) { return lanewise<double>([&](int i) { return std::exp(a.raw[i]); }); }
+inline Pack<double> log_of(Pack<double> a) { return lanewise<double>([&](int i) { return std::log(a.raw[i]); }); }
+inline Pack<double> any_pow(Pack<double> a, Pack<double> p) {
+  return lanewise<double>([&](int i) { return std::pow(a.raw[i], p.raw[i]); });
+}
+
+inline Pack<double> unit_of(Pack<double> top) { return lanewise<double>([&](int i) { return unit_of(top.raw[i]); }); }
+inline Pack<float> unit_of(Pack<float> top) {
+  const Pack<float>::Bits field = 254 - ((top.bits() >> 23) & 0xff);
+  return bit_cast<Pack<float>::Raw>((field < 1 ? Pack<float>::Bits{} + 1 : field) << 23);
+}
+
+// e^x = 2^n e^r, |r| <= ln 2 / 2, by Cephes' polynomial: 1e-7 relative. Two factors of about 2^(n/2) reach inf and
+// the denormals. NaN stays NaN.
+inline Pack<float> exp_of(Pack<float> x) {
+  using P = Pack<float>;
+  x = select(x < P(-150), P(-150), select(x > P(150), P(150), x));
+  const P magic(12582912.0f), shifted = x * P(1.44269504f) + magic, n = shifted - magic;
+  const P r = (x - n * P(0.693359375f)) + n * P(2.12194440e-4f);
+  P poly = P(1.9875691500e-4f) * r + P(1.3981999507e-3f);
+  poly = poly * r + P(8.3334519073e-3f);
+  poly = poly * r + P(4.1665795894e-2f);
+  poly = poly * r + P(1.6666665459e-1f);
+  poly = poly * r + P(5.0000001201e-1f);
+  poly = poly * r * r + r + P(1);
+  const P::Bits whole = shifted.bits() - magic.bits(), half = whole >> 1;
+  const P low = bit_cast<P::Raw>((half + 127) << 23), high = bit_cast<P::Raw>((whole - half + 127) << 23);
+  return poly * low * high;
+}
+
+// ln x = e ln 2 + ln m, m in [sqrt(1/2), sqrt 2), by Cephes' polynomial.
+inline Pack<float> log_of(Pack<float> given) {
+  using P = Pack<float>;
+  const auto small = given < P(std::numeric_limits<float>::min());
+  const P x = select(small, given * P(8388608.0f), given);
+  P e = P(__builtin_convertvector((x.bits() >> 23) - 126, P::Raw)) - select(small, P(23), P(0));
+  P m = bit_cast<P::Raw>((x.bits() & 0x007fffff) | 0x3f000000);
+  const auto low = m < P(0.707106781f);
+  e = e - select(low, P(1), P(0));
+  m = select(low, m + m, m) - P(1);
+  const P z = m * m;
+  P poly = P(7.0376836292e-2f) * m + P(-1.1514610310e-1f);
+  poly = poly * m + P(1.1676998740e-1f);
+  poly = poly * m + P(-1.2420140846e-1f);
+  poly = poly * m + P(1.4249322787e-1f);
+  poly = poly * m + P(-1.6668057665e-1f);
+  poly = poly * m + P(2.0000714765e-1f);
+  poly = poly * m + P(-2.4999993993e-1f);
+  poly = poly * m + P(3.3333331174e-1f);
+  const P y = poly * m * z + e * P(-2.12194440e-4f) - P(0.5f) * z;
+  const P inf(std::numeric_limits<float>::infinity()), nan(std::numeric_limits<float>::quiet_NaN());
+  const P found = m + y + e * P(0.693359375f);
+  const P special = select(given == P(0), -inf, select(given == inf, inf, nan));
+  return select(given > P(0) && given < inf, found, special);
+}
+
+inline Pack<float> any_pow(Pack<float> a, Pack<float> p) {  // of |a|, then the sign of an integer power
+  using P = Pack<float>;
+  const P size = exp_of(p * log_of(abs_of(a)));
+  const P half = p * P(0.5f), whole = lanewise<float>([&](int i) { return std::floor(p.raw[i]); }),
+          pairs = lanewise<float>([&](int i) { return std::floor(half.raw[i]); });
+  const P nan(std::numeric_limits<float>::quiet_NaN());
+  const P negative = select(whole == p, select(pairs == half, size, -size), nan);
+  return select(p == P(0), P(1), select(a < P(0), negative, size));
+}
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool
