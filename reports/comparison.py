@@ -5,9 +5,10 @@ Two runs were not interleaved, so a difference in time is never called a regress
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports import digits, store
+from reports import digits, extras, store
 from reports.frame import COORDINATES, MEASURE, PLACE, SUBJECT, WIDE, table
 from reports.store import Folder
 
@@ -31,6 +32,7 @@ VERDICTS = {  # in the order in which a reader wants them
 }
 _HIGHER_IS_BETTER = ("psnr", "ssim")
 _LISTED = 20
+_CHANGES = re.compile(r"\b(time|command|commit|started|finished)$|load|before|after|temperature|free")
 
 
 class Comparison(NamedTuple):
@@ -151,16 +153,19 @@ def _sampled(row: dict[Any, Any]) -> tuple[str, str]:
 
 
 def _environment(a: Folder, b: Folder) -> list[str]:
-    """What differs between the runs' own entries of machine.json, as far as both state it."""
-    ours, theirs = (store.read_machine(run)["run"] for run in (a, b))
-    skip = ("time", "command", "started", "finished", "seconds")
+    """What differs between the two machine.json, as far as both state it and it does not change by itself."""
+    sides = [store.read_machine(run) for run in (a, b)]
+    common = set(sides[0]["devices"]) & set(sides[1]["devices"])
+    ours, theirs = (
+        dict(extras.flat({**side["run"], **{key: side["devices"][key] for key in common}})) for side in sides
+    )
     differ = [
-        f"{name}: {ours[name]} -> {theirs[name]}"
-        for name in ours
-        if name in theirs and name not in skip and ours[name] != theirs[name]
-        if all(isinstance(side[name], (str, int, float, bool)) for side in (ours, theirs))
+        f"{name}: {value} -> {theirs[name]}"
+        for name, value in ours.items()
+        if name in theirs and value != theirs[name] and not _CHANGES.search(name)
     ]
-    return [f"The environments differ: {'; '.join(differ)}."] if differ else []
+    more = f"; and {len(differ) - _LISTED} more" if len(differ) > _LISTED else ""
+    return [f"The environments differ: {'; '.join(differ[:_LISTED])}{more}."] if differ else []
 
 
 def _text(found: DataFrame, left: DataFrame, right: DataFrame, notes: list[str]) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Tick = Callable[[float, Any], str]
 PALETTE = {name: color for name, (color, _) in SERIES.items()}
+LONGEST = 22
 MARKERS = {name: marker for name, (_, marker) in SERIES.items()}
 
 
@@ -75,7 +76,7 @@ def panel(rows: DataFrame, others: list[DataFrame], limits: tuple[float, float],
         sns.lineplot(x=line["kernel"], y=line["x"], ax=ax, **kinds, errorbar=None, estimator=None, zorder=3)
         ax.vlines(rows["kernel"], rows["lo"], rows["hi"], color=colors, linewidth=1, zorder=3)
         tips = _points(ax, rows, rows["kernel"], rows["x"], ~rows["square"])
-        ax.set(title=title, xlabel="", ylabel="", ylim=limits)
+        ax.set(title=_short(title), xlabel="", ylabel="", ylim=limits)
         sizes = sorted({*rows["kernel"], *(k for other in others for k in other["kernel"])})
         ax.set(xticks=sizes, xticklabels=[f"{size:g}" for size in sizes])
         ax.set_xlim(sizes[0] - 0.5, sizes[-1] + 0.5)
@@ -104,7 +105,7 @@ def dots(
             ax.axvline(reference, color=INK, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
         ax.hlines(y, rows["lo"], rows["hi"], color=rows["implementation"].map(PALETTE), linewidth=1.4, zorder=2)
         tips = _points(ax, rows, rows["x"], y, rows["warned"])
-        ax.set(yticks=range(len(order)), yticklabels=list(order), xlabel="", ylabel="")
+        ax.set(yticks=range(len(order)), yticklabels=[_short(name) for name in order], xlabel="", ylabel="")
         ax.set_ylim(len(order) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)
         values = [v for column in ("x", "lo", "hi") for v in rows[column].dropna()] + [reference or rows["x"].iloc[0]]
@@ -157,10 +158,10 @@ def _name_points(ax: Axes, rows: DataFrame, important: set[str]) -> None:
     taken = [(x - 3.5, y - 3.5, x + 3.5, y + 3.5) for x, y in spots]
     order = sorted(range(len(rows)), key=lambda i: (rows["method"].iloc[i] not in important, -spots[i][1]))
     for i in order:
-        (x, y), text = spots[i], str(rows["method"].iloc[i])
+        (x, y), text = spots[i], _short(rows["method"].iloc[i])
         wide, high = 4.3 * len(text), 8.0
         near = [(5, -4), (-5 - wide, -4), (-wide / 2, 5), (-wide / 2, -13), (5, 4), (5, -12)]
-        if text in important:  # the line leaves a point of the front to the right
+        if rows["method"].iloc[i] in important:  # the line leaves a point of the front to the right
             near = [(-4 - wide, 2), (-5 - wide, -4), (4, -12), (-wide / 2, 6), *near]
         far = [
             (dx, dy) for r in (16, 26, 36, 48) for dx, dy in ((8, r), (8, -r - 4), (-wide - 8, r), (-wide - 8, -r - 4))
@@ -173,7 +174,7 @@ def _name_points(ax: Axes, rows: DataFrame, important: set[str]) -> None:
         arrow = {"arrowstyle": "-", "color": GRID, "linewidth": 0.8} if n >= len(near) else None
         ax.annotate(
             text, (rows["x"].iloc[i], rows["y"].iloc[i]), (dx, dy), textcoords="offset points", fontsize=7.5,
-            arrowprops=arrow, zorder=3, fontweight="bold" if text in important else "normal",
+            arrowprops=arrow, zorder=3, fontweight="bold" if rows["method"].iloc[i] in important else "normal",
         )  # fmt: skip
 
 
@@ -185,6 +186,12 @@ def _inside(ax: Axes, box: tuple[float, float, float, float], ppi: float) -> boo
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _short(name: object) -> str:
+    """A name that leaves room for the chart; tooltips and tables have it whole."""
+    text = str(name)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def _spoken(rows: DataFrame) -> str:

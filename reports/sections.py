@@ -55,7 +55,7 @@ def holes(rows: DataFrame) -> list[str]:
     """Why records have no number, in one line for each reason."""
     bad = rows[rows["status"].ne("ok")]
     lines = []
-    for (status, reason), part in bad.groupby(["status", "reason"], sort=False):
+    for (status, reason), part in bad.groupby(["status", "why"], sort=False):
         subjects = list(dict.fromkeys(part["subject"]))
         names = ", ".join(subjects[:6]) + (f" and {len(subjects) - 6} more" if len(subjects) > 6 else "")
         lines.append(f"{len(part)} {status} ({names}): {reason}")
@@ -82,7 +82,8 @@ def _latency(group: Group, main: DataFrame, layer: dict[str, Any]) -> list[Secti
             continue
         good = _ready(rows)
         lead = f"Input {view.layer_text(layer)}; time is on a logarithmic axis. "
-        if good["side"].nunique() > 1:
+        kernels = " against kernel size" if good["side"].nunique() > 1 else ""
+        if kernels:
             charts = _panels(group, direction, good)
             lead += "Grey: the fastest implementation of every other method. Hollow: stride differs from the kernel. "
             lead += "The horizontal axis is the kernel size, the same scales in every panel."
@@ -92,7 +93,7 @@ def _latency(group: Group, main: DataFrame, layer: dict[str, Any]) -> list[Secti
                 plots.dots(part, _file(group, direction, "time", name), f"Window {name}", ticks)
                 for name, part in _by_window(good)
             ]
-        made.append(_section(group, f"latency-{direction}", f"{word}: latency against kernel size", lead, rows, charts))
+        made.append(_section(group, f"latency-{direction}", f"{word}: latency{kernels}", lead, rows, charts))
     return made
 
 

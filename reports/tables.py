@@ -84,7 +84,7 @@ def retention(group: Group) -> list[dict[str, Any]]:
         methods = list(dict.fromkeys(part["method"]))
         lines = {m: [_mean(of.get((m, w, metric), [])) for w in names for metric in ("psnr", "ssim")] for m in methods}
         _shade(list(lines.values()))
-        images = sorted(part["image"].dropna().unique())
+        images = sorted((part if part["status"].ne("ok").all() else part[part["status"].eq("ok")])["image"].unique())
         title = titles.get(str(protocol), str(protocol))
         made.append({"title": title, "windows": names, "lines": lines, "images": images})
     return made
@@ -151,7 +151,8 @@ def _best_kept(ok: DataFrame) -> list[dict[str, str]]:
         return []
     name = view.windows(kept)[0]
     means = kept[kept["window"].eq(name)].groupby("method")["median"].mean()
-    note = f"{means.idxmax()}, P1, window {name}, mean of {kept['image'].nunique()} images"
+    images = kept["image"].nunique()
+    note = f"{means.idxmax()}, P1, window {name}, mean of {images} image{'s' if images > 1 else ''}"
     return [{"label": "most retained", "value": f"{means.max():.1f} dB", "note": note}]
 
 
@@ -159,7 +160,7 @@ def failures(rows: DataFrame) -> list[dict[str, Any]]:
     """Every record without a number, put together by reason, each case with the command that runs it again."""
     bad = rows[rows["status"].ne("ok")]
     made = []
-    for (device, status, probe, reason), part in bad.groupby(["device_name", "status", "probe", "reason"], sort=False):
+    for (device, status, probe, reason), part in bad.groupby(["device_name", "status", "probe", "why"], sort=False):
         cases = list(dict.fromkeys(zip(part["case"], part["command"], strict=True)))
         entry = {
             "device": device,

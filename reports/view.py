@@ -5,6 +5,7 @@ Turns the tidy table into one that is ready to be shown; draws nothing and write
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reports import digits
@@ -50,12 +51,18 @@ def prepared(frame: DataFrame) -> DataFrame:
     sides = [float(k.split("x")[0]) for k in rows["kernel"].fillna("0").replace("", "0")]
     rows["side"] = sides
     rows["square"] = rows["kernel"].eq(rows["stride"]) & ~rows["padding"].str.contains("[1-9]", na=False)
+    rows["why"] = [_without_name(*pair) for pair in zip(rows["reason"], rows["method"], strict=True)]
     rows["warned"] = rows["warnings"].notna()
     records = rows.to_dict("records")
     rows["text"] = [value_text(row) for row in records]
     rows["ratio"] = [ratio_text(row) for row in records]
     rows["tip"] = [tip(row, text) for row, text in zip(records, rows["text"], strict=True)]
     return rows
+
+
+def _without_name(reason: Any, method: str) -> Any:
+    """A reason that names its method, as the reason of all methods alike, so that they can be told together."""
+    return re.sub(rf"(?<!\w){re.escape(method)}(?!\w)", "‹method›", reason) if isinstance(reason, str) else reason
 
 
 def value_text(row: dict[Any, Any]) -> str:

@@ -86,12 +86,16 @@ def make(**changes: Any) -> Record:
     if fields["status"] != "ok":
         fields["reason"] = fields["reason"] or "it did not work"
     fields.setdefault("case", case(fields))
-    fields.setdefault("command", f"python runner.py bench --method {fields['method']} --kernel {kernel[0]}")
+    fields.setdefault("command", f"python runner.py bench --method {fields['method']} --kernel {_sizes(fields)[0]}")
     return Record(**fields)
 
 
+def _sizes(fields: dict[str, Any]) -> list[str]:
+    return ["x".join(map(str, fields[name])) for name in ("kernel", "stride", "padding")]
+
+
 def case(fields: dict[str, Any]) -> str:
-    window = f"k{fields['kernel'][0]}s{fields['stride'][0]}p{fields['padding'][0]}"
+    window = "".join(f"{letter}{size}" for letter, size in zip("ksp", _sizes(fields), strict=True))
     parts = [fields[name] for name in ("method", "implementation", "direction", "dtype", "layout")]
     protocol = [fields["protocol"]] if fields["protocol"] else []
     return "/".join([*parts, window, "x".join(map(str, fields["shape"])), *protocol])

@@ -1,0 +1,245 @@
+"""The report as a whole: complete, self-contained, escaped, and written for runs in which much or all went wrong."""
+
+from __future__ import annotations
+
+import html.parser
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import reports
+from reports import columns, store
+from reports.record import Record
+from tests.reports_made import EVIL, GPU, make, records, timed, write
+
+FEW = ("max", "avg", "ada", "stochastic", "idw")
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that tags nest, and collects what a test asks about."""
+
+    VOID = frozenset({"meta", "img", "br", "input", "link"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.labels: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [named["id"] or ""] if "id" in named else []
+        self.links += [named["href"] or ""] if tag == "a" else []
+        self.addresses += [named[name] or "" for name in ("src", "href") if name in named and tag != "a"]
+        self.labels += [named.get("aria-label") or ""] if named.get("role") == "img" else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def page_of(run: Path | list[Path], out: Path | None = None) -> tuple[str, Page]:
+    text = reports.write(run, out).read_text(encoding="utf-8")
+    return text, Page(text)
+
+
+def small(folder: Path, *made: Record, machine: bool = True) -> Path:
+    store.append(folder, made)
+    if machine:
+        store.write_machine(folder, {"run": {}, "devices": {"cpu-1": {"name": "Example CPU"}}})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Page]:
+    run = write(tmp_path_factory.mktemp("results") / "run", methods=FEW)
+    pixel = bytes.fromhex("89504e470d0a1a0a")
+    (run / "gallery").mkdir()
+    for what in ("original", "pooled", "restored", "error"):
+        (run / "gallery" / f"cat__ada__k2__{what}.png").write_bytes(pixel)
+    (run / "gallery" / "stray.png").write_bytes(pixel)
+    return run, *page_of(run)
+
+
+def test_the_page_is_whole_and_needs_no_network(written: tuple[Path, str, Page]) -> None:
+    _, text, page = written
+    assert not re.search(r"https?://|@import|url\((?!#)", text)
+    assert all(address.startswith(("#", "data:")) for address in page.addresses)
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert len(page.ids) == len(set(page.ids))
+    assert {"link", "iframe"}.isdisjoint(page.tags)
+
+
+def test_the_page_shows_everything_that_it_promises(written: tuple[Path, str, Page]) -> None:
+    _, text, page = written
+    for words in (
+        "Forward: latency against kernel size", "Backward: ratio to avg_pool", "How near to the speed of a copy",
+        "Memory", "Energy", "Retained information against cost", "P3, restored by the method", "Gallery",
+        "Holes and failures", "All records", "Environment and method", "Data dictionary", "prefers-color-scheme: dark",
+        "@media print", "NVML is not there", "largest error 3.1e-02", "throttled", "python runner.py bench",
+        "AdaPool over avg_pool", "stray.png", "n = 30", "95 % interval",
+    ):  # fmt: skip
+        assert words in text, words
+    assert page.labels
+    assert all(len(label) > 30 for label in page.labels)
+    assert text.count("data:image/png") == 4
+    assert all(column.meaning in text.replace("&#34;", '"').replace("&#39;", "'") for column in columns.COLUMNS)
+
+
+def test_what_others_wrote_is_text_and_never_markup(written: tuple[Path, str, Page]) -> None:
+    _, text, page = written
+    assert page.tags.count("script") == 1
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt; &amp; $x_{1$" in text
+
+
+def test_hostile_names_reach_charts_and_tables_as_text(tmp_path: Path) -> None:
+    evil = EVIL + "'\"><img src=x onerror=alert(1)>"
+    at: dict[str, Any] = {"method": evil, "implementation": "own", "warnings": [evil], "bytes": 5}
+    run = small(
+        tmp_path / "run",
+        *(make(samples=[1.0 + n] * 9, kernel=[k, k], **at) for n, k in enumerate((2, 3))),
+        make(samples=[1.0] * 9, method="avg", implementation="torch"),
+        make(probe="retention", value=30.0, method=evil, image="<b>"),
+        make(probe="retention", value=30.0, method="avg"),
+    )
+    store.write_machine(run, {"run": {"<i>": "<u>"}, "devices": {"cpu-1": {"name": "</style><script>"}}})
+    text, page = page_of(run)
+    assert "<img src=x" not in text
+    assert page.tags.count("script") == 1
+    assert {"i", "u"}.isdisjoint(page.tags)
+    for plot in (run / "plots").glob("*.svg"):
+        ET.parse(plot)
+
+
+def test_csv_files_and_plots(written: tuple[Path, str, Page]) -> None:
+    run, _, page = written
+    tidy = pd.read_csv(run / "records.csv")
+    assert tuple(tidy.columns) == columns.NAMES
+    assert len(tidy) == sum(1 for _ in store.read(run))
+    assert (run / "columns.txt").read_text() == columns.as_text()
+    wide = pd.read_csv(run / "comparison.csv", low_memory=False)
+    assert {"ada/native", "ada/native lo", "ada/native status"} <= set(wide.columns)
+    plots = sorted((run / "plots").glob("*.svg"))
+    assert len(plots) == len(page.labels)
+    for plot in plots:
+        root = ET.parse(plot).getroot()
+        assert root.find("{http://www.w3.org/2000/svg}desc") is not None
+    assert not [path for path in run.iterdir() if path.name.startswith(".")]
+
+
+def test_writing_again_gives_the_same_page_and_no_stale_plot(tmp_path: Path) -> None:
+    run = small(tmp_path, *(make(samples=[1.0] * 9, kernel=[k, k]) for k in (2, 3)))
+    first, _ = page_of(run)
+    (run / "plots" / "stale.svg").touch()
+    assert page_of(run)[0] == first
+    assert not (run / "plots" / "stale.svg").exists()
+
+
+def test_a_fault_while_building_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = small(tmp_path, make(samples=[1.0] * 9))
+    before, _ = page_of(run)
+    with monkeypatch.context() as patch:
+        patch.setattr("reports.comparison.side_by_side", lambda frame: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            reports.write(run)
+    assert (run / "report.html").read_text(encoding="utf-8") == before
+    assert (run / "plots").is_dir()
+
+
+def test_zero_records_and_one(tmp_path: Path) -> None:
+    text, _ = page_of(small(tmp_path / "none"))
+    assert "nothing was measured" in text
+    assert (tmp_path / "none" / "records.csv").read_text().startswith("run,case")
+    for number, one in enumerate(
+        [
+            make(samples=[1e-3]),
+            make(probe="memory", value=0),
+            make(probe="memory", metric="saved_bytes", value=12),
+            make(probe="energy", value=0.5, samples=[0.5, 0.4, 0.6]),
+            make(probe="retention", value=30.0),
+            make(status="timeout", reason="60 s"),
+            make(method="copy", implementation="copy", kernel=[], stride=[], padding=[], samples=[1.0] * 8, bytes=8),
+        ]
+    ):
+        text, _ = page_of(small(tmp_path / str(number), one))
+        assert "Example CPU" in text
+
+
+def test_all_cases_failed(tmp_path: Path) -> None:
+    run = small(
+        tmp_path,
+        *(make(probe=p, method=m, status="failed", reason="broken") for p in ("latency", "memory") for m in FEW),
+        make(probe="retention", status="failed", reason="broken"),
+    )
+    text, page = page_of(run)
+    assert "0 of 11" in text
+    assert "Nothing to draw" in text
+    assert page.labels == []
+
+
+def test_a_missing_machine_and_a_torn_line_are_said_on_the_page(tmp_path: Path) -> None:
+    run = small(tmp_path / "run", make(samples=[1.0] * 9), machine=False)
+    with (run / store.RECORDS).open("a") as file:
+        file.write('{"schema":1')
+    with pytest.warns(UserWarning, match="machine.json is missing"), pytest.warns(UserWarning, match="cut off"):
+        text, _ = page_of(run)
+    assert "machine.json is missing" in text
+    assert "the last line is cut off" in text
+    assert str(tmp_path) not in text
+
+
+def test_several_runs_and_devices_side_by_side(tmp_path: Path) -> None:
+    methods = ("avg", "ada")
+    a = write(tmp_path / "a", methods=methods, devices=("cpu-1", GPU))
+    b = write(tmp_path / "b", methods=methods, seed=1, slower=1.5)
+    with pytest.raises(ValueError, match="out: expected a folder"):
+        reports.write([a, b])
+    text, page = page_of([a, b], tmp_path / "out")
+    for title in ("Example CPU, 2 cores · a", "Example GPU 80GB · a", "Example CPU, 2 cores · b", "Side by side"):
+        assert title in text
+    assert "SLOWER" in text
+    assert "device-3" in page.ids
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "out"]
+    assert not (a / "report.html").exists()
+
+
+def test_a_table_too_long_for_a_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.tables.FULL_TABLE", 3)
+    run = small(tmp_path, *(make(probe="memory", value=v, case=f"case {v}") for v in range(5)))
+    text, _ = page_of(run)
+    assert "The first 3 of 5 records" in text
+    assert len(pd.read_csv(run / "records.csv")) == 5
+
+
+def test_pictures_beyond_the_budget_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.extras.GALLERY_BYTES", 10)
+    run = small(tmp_path, make(probe="retention", value=30.0))
+    (run / "gallery").mkdir()
+    for k in (2, 3):
+        (run / "gallery" / f"cat__ada__k{k}__pooled.png").write_bytes(b"12345678")
+    text, _ = page_of(run)
+    assert text.count("data:image/png") == 1
+    assert "cat__ada__k3__pooled.png" in text
+
+
+def test_made_runs_are_true_records() -> None:
+    made = list(records(methods=("max", "ada")))
+    assert len({record.key for record in made}) == len(made)
+    assert timed.__doc__
