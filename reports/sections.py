@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _IDEAL = 100.0
+_FAR = 15.0  # dB; one method that scales its output (sum) would squeeze all others into a line
 
 
 class Section(dict[str, Any]):
@@ -192,10 +193,11 @@ def _pareto(group: Group, main: DataFrame, rows: DataFrame) -> Section:
     quality = good.groupby(["method", "window"])["median"].mean().rename("y").reset_index()
     cost = _ready(main[main["direction"].eq("forward")]).sort_values("x").drop_duplicates(["method", "window"])
     both = cost.merge(quality, on=["method", "window"])
+    far = both["y"] < both.groupby("window")["y"].transform("max") - _FAR
     both["tip"] = [f"{tip}\nPSNR {y:.2f} dB" for tip, y in zip(both["tip"], both["y"], strict=True)]
     charts = [
         plots.pareto(part, _file(group, "pareto", name), f"Window {name}", "PSNR after restoring (dB)")
-        for name, part in _by_window(both)
+        for name, part in _by_window(both[~far])
         if len(part) > 1
     ]
     lead = (
@@ -204,5 +206,10 @@ def _pareto(group: Group, main: DataFrame, rows: DataFrame) -> Section:
         "other beats in both."
     )
     section = _section(group, "pareto", "Retained information against cost", lead, both, charts)
-    section["holes"] = [] if charts or scores.empty else ["no window has a forward time and a PSNR of two methods"]
+    section["holes"] = [
+        f"window {name}: {', '.join(f'{m} {y:.1f} dB' for m, y in zip(part['method'], part['y'], strict=True))}, "
+        f"more than {_FAR:g} dB below the best"
+        for name, part in _by_window(both[far])
+    ]
+    section["holes"] += [] if charts or scores.empty else ["no window has a forward time and a PSNR of two methods"]
     return section

@@ -102,13 +102,12 @@ def _mean(rows: list[dict[Any, Any]]) -> dict[str, Any]:
 
 
 def _shade(lines: list[list[dict[str, Any]]]) -> None:
-    """Gives each number its place between the worst (0) and the best (1) of its column."""
+    """Gives each number its rank in its column, worst 0 to best 1; by value, one outlier would hide the rest."""
     for column in zip(*lines, strict=True):
-        numbers = [item["sort"] for item in column if item["sort"] is not None]
-        spread = max(numbers) - min(numbers) if numbers else 0
+        ranks = sorted({item["sort"] for item in column if item["sort"] is not None})
         for item in column:
-            if item["sort"] is not None and spread > 0:
-                item["heat"] = f"{(item['sort'] - min(numbers)) / spread:.2f}"
+            if item["sort"] is not None and len(ranks) > 1:
+                item["heat"] = f"{ranks.index(item['sort']) / (len(ranks) - 1):.2f}"
 
 
 def cards(group: Group) -> list[dict[str, str]]:

@@ -243,3 +243,19 @@ def test_made_runs_are_true_records() -> None:
     made = list(records(methods=("max", "ada")))
     assert len({record.key for record in made}) == len(made)
     assert timed.__doc__
+
+
+def test_a_method_far_below_the_others_is_told_and_does_not_squeeze_them(tmp_path: Path) -> None:
+    scores = {"avg": 30.0, "ada": 31.0, "sum": -3.6}
+    run = small(
+        tmp_path,
+        *(make(method=m, samples=[1.0 + len(m)] * 9) for m in scores),
+        *(make(method=m, probe="retention", value=y) for m, y in scores.items()),
+    )
+    text, _ = page_of(run)
+    assert "window 2: sum -3.6 dB, more than 15 dB below the best" in text
+    plot = (run / "plots" / "device-1-pareto-2.svg").read_text(encoding="utf-8")
+    assert "ada" in plot
+    assert ">sum<" not in plot
+    assert re.search(r'--t:1\.00" data-sort="31\.0', text)
+    assert re.search(r'--t:0\.50" data-sort="30\.0', text)
