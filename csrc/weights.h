@@ -237,7 +237,7 @@ template <class V> struct Lip : Weighing<V> {
   }
   template <class R, class Values>
   ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool) {
-    this->unit = unit_of(largest_magnitude(r));
+    this->unit = V(0.25);  // room for differences of the largest numbers
     top = -infinity<V>();
     first = V(0);
     r.each([&](const Tap<V>& t) {
