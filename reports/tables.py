@@ -179,7 +179,7 @@ def full(rows: DataFrame) -> Iterator[dict[str, Any]]:
         what = " ".join(
             str(row[name]) for name in ("metric", "clock", "protocol", "image") if isinstance(row[name], str)
         )
-        share = row["percent_of_copy"]
+        share, ratio = row["percent_of_copy"], cell(row, row["ratio"], row["ratio_to_avg"])
         yield {
             **{name: row[name] for name in ("run", "device_name", "method", "implementation", "direction", "status")},
             **{"window": row["window"], "what": what, "value": cell(row), "n": row["n"], "command": row["command"]},
