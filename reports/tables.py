@@ -185,9 +185,7 @@ def full(rows: DataFrame) -> Iterator[dict[str, Any]]:
             **{"window": row["window"], "what": what, "value": cell(row), "n": row["n"], "command": row["command"]},
             "shape": row["shape"].replace("x", "×"),
             "type": f"{row['dtype']} {row['layout']}",
-            "ratio": {**cell(row, row["ratio"], row["ratio_to_avg"]), "warning": None}
-            if row["ratio"] != digits.NONE
-            else None,
+            "ratio": None if row["ratio"] == digits.NONE else {**ratio, "warning": None},
             "share": f"{share:.0f} %" if not math.isnan(share) else "",
             "side": row["side"],
         }
