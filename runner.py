@@ -1,0 +1,265 @@
+"""The command line: bench, plan, report, compare, doctor. The work is in suites and reports.
+
+Nothing heavy is imported until a command needs it. Exit codes: 0 all measured, 1 some case failed or was incorrect,
+2 usage, 130 and 143 stopped by Ctrl-C and SIGTERM (what was measured is kept and reported).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from suites.plan import Axes
+    from suites.session import Session
+
+
+class List(click.ParamType[Any]):
+    """Values joined by commas; the option may also be repeated."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, or 90s, 10m, 1.5h."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value)
+        seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
+        if seconds <= 0:
+            self.fail(f"expected a duration such as 90s, 10m or 1h, got {value!r}", param, ctx)
+        return seconds
+
+
+def fail(error: object) -> NoReturn:
+    """A usage error: one paragraph, exit code 2."""
+    click.echo(f"error: {error}", err=True)
+    raise SystemExit(2)
+
+
+_AXES: list[Callable[[Any], Any]] = [
+    click.option("--profile", type=click.Choice(["smoke", "default", "full"]), default="default", show_default=True,
+                 help="How much: smoke < 30 s, default < 3 min on two CPU cores."),
+    click.option("--method", "methods", type=List(), multiple=True, metavar="NAME",
+                 help="Methods by name, or one's own as path/to/file.py:function."),
+    click.option("--implementation", "implementations", type=List(), multiple=True,
+                 metavar="NAME", help="native, plain, compiled, torch, own, copy."),
+    click.option("--kernel", "kernels", type=List(), multiple=True, metavar="K", help="2, 3, 2x3, 3s2, 3s2p1."),
+    click.option("--stride", "strides", type=List(), multiple=True, metavar="S", help="Default: the kernel."),
+    click.option("--padding", "paddings", type=List(), multiple=True, metavar="P", help="Default: 0."),
+    click.option("--ceil", is_flag=True, help="ceil_mode."),
+    click.option("--shape", "shapes", type=List(), multiple=True, metavar="NxCx...",
+                 help="4x64x56x56 (1 to 3 spatial sizes), or a layer such as resnet_stem."),
+    click.option("--dtype", "dtypes", type=List(), multiple=True, metavar="T",
+                 help="float32, float16, bfloat16, float64."),
+    click.option("--layout", "layouts", type=List(), multiple=True, metavar="L", help="nchw, channels_last."),
+    click.option("--direction", "directions", type=List(), multiple=True, metavar="D",
+                 help="forward, backward, both, inverse."),
+    click.option("--probe", "probes", type=List(), multiple=True, metavar="P",
+                 help="latency, memory, energy, retention."),
+    click.option("--clock", "clocks", type=List(), multiple=True, metavar="C", help="cold, hot; on a GPU graph, host."),
+    click.option("--images", metavar="DIR", help="Photographs to measure retained information on."),
+    click.option("--crop", type=int, metavar="PIXELS", help="Longest side used of a photograph; 0: all of it."),
+    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--budget", type=Duration(), metavar="TIME", help="Fit the whole run into this, such as 10m."),
+    click.option("--gpu", metavar="all|IDS|UUIDS", help="GPUs to measure; default: those there are, else the CPU."),
+    click.option("--cpu", is_flag=True, help="Measure the CPU."),
+]  # fmt: skip
+
+
+def axes_options(command: Any) -> Any:
+    for option in reversed(_AXES):
+        command = option(command)
+    return command
+
+
+def _axes(given: dict[str, Any]) -> Axes:
+    from suites.plan import Axes
+
+    flat = {
+        n: tuple(v for part in value for v in part) if isinstance(value, tuple) else value for n, value in given.items()
+    }
+    axes: dict[str, Any] = {name: value for name, value in flat.items() if name not in ("gpu", "cpu")}
+    return Axes(**axes)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def cli() -> None:
+    """Measure pooling methods: time, memory, energy, retained information; and compare."""
+
+
+@cli.command()
+@axes_options
+@click.option("--out", metavar="DIR", help="Folder of the run; default: results/<UTC time>-<id>.")
+@click.option("--resume", metavar="RUN", help="Continue this run where it stopped; takes its axes from there.")
+@click.option("--parallel", is_flag=True, help="Measure several devices side by side.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True,
+              help="Seconds a case may take before its worker is killed.")  # fmt: skip
+def bench(out: str | None, resume: str | None, parallel: bool, timeout: float, **given: Any) -> None:
+    """Measure, and write the report."""
+    from suites import session
+    from suites.plan import UsageError
+
+    try:
+        if resume is not None:
+            _only_resume(out, given)
+            run = session.Session.resumed(Path(resume), timeout)
+        else:
+            axes, devices = _axes(given), session.targets(session.Where(given["cpu"], given["gpu"]))
+            session.cases(axes, devices)  # complain before a folder is made
+            run = session.Session(session.fresh_folder(out), axes, devices, parallel=parallel, timeout=timeout)
+        raise SystemExit(_measure_and_report(run))
+    except (UsageError, ValueError) as error:
+        fail(error)
+
+
+def _only_resume(out: str | None, given: dict[str, Any]) -> None:
+    """A resumed run keeps its own axes; others beside them would be dropped silently."""
+    context = click.get_current_context()
+    extra = [
+        name for name in (*given, "out") if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if extra:
+        fail(f"resume: expected no other axes (the run keeps its own), got {', '.join(sorted(extra))}")
+
+
+def _measure_and_report(run: Session) -> int:
+    from suites.session import Terminated
+
+    code = 0
+    try:
+        tally = run.run()
+    except KeyboardInterrupt as stopped:
+        code = 143 if isinstance(stopped, Terminated) else 130
+        click.echo(
+            f"stopped; what was measured is kept, continue with: python runner.py bench --resume {run.folder}", err=True
+        )
+    else:
+        counts = ", ".join(f"{n} {status}" for status, n in sorted(tally.statuses.items())) or "nothing new"
+        click.echo(f"{tally.cases} cases measured: {counts}", err=True)
+        for fault in tally.faults[:20]:
+            click.echo(f"  {fault}", err=True)
+        if len(tally.faults) > 20:
+            click.echo(f"  ... and {len(tally.faults) - 20} more, see records.csv", err=True)
+        if tally.disk:
+            click.echo(f"the records could not be written: {tally.disk}; continue with --resume {run.folder}", err=True)
+        code = 1 if tally.faults or tally.disk else 0
+    return _report(run.folder) or code
+
+
+def _report(folder: Path) -> int:
+    """Write the tables and the report of a run, and say where; 1 when that fails."""
+    import reports
+    from suites.session import benchmark_json
+
+    try:
+        with (folder / "records.jsonl").open("rb") as records:
+            empty = not records.read(1)
+        if empty:
+            click.echo(f"no record was made, so there is no report in {folder}", err=True)
+            return 0
+        fault = benchmark_json(folder)
+        if fault:
+            click.echo(f"benchmark.json was not written: {fault}", err=True)
+        reports.write(folder)
+    except OSError as error:
+        click.echo(
+            f"the report could not be written: {error.strerror or error}; try: runner.py report {folder}", err=True
+        )
+        return 1
+    click.echo(str(folder / "report.html"))
+    return 0
+
+
+@cli.command()
+@axes_options
+def plan(**given: Any) -> None:
+    """Show the cases and the estimated time; needs no device."""
+    from collections import Counter
+
+    from suites import session
+    from suites.pace import estimate
+    from suites.plan import UsageError
+
+    axes = _axes(given)
+    try:
+        gpu = given["gpu"]
+        devices = [("gpu", "cuda")] if gpu else session.targets(session.Where(given["cpu"]))
+        found = session.cases(axes, devices)
+    except UsageError as error:
+        fail(error)
+    for (device, kind), cases in zip(devices, found.values(), strict=True):
+        for case in cases:
+            click.echo(f"{case.probe:9} {case.key.partition(':')[2]} {' '.join(case.clocks)}".rstrip())
+        probes = ", ".join(f"{n} {probe}" for probe, n in Counter(case.probe for case in cases).items())
+        click.echo(f"{device}: {len(cases)} cases ({probes}), about {_time(estimate(cases, axes, kind))}")
+
+
+def _time(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.1f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--out", metavar="DIR", help="Folder of the report of several runs; default: beside the first.")
+def report(runs: tuple[str, ...], out: str | None) -> None:
+    """Write the tables and the report of a run again, or one report of several runs side by side."""
+    import reports
+
+    folders = [Path(run) for run in runs]
+    if out is None and len(folders) > 1:
+        out = str(folders[0].parent / "-with-".join(folder.resolve().name for folder in folders))
+    try:
+        click.echo(str(reports.write(folders if len(folders) > 1 else folders[0], out)))
+    except (ValueError, OSError) as error:
+        fail(error)
+
+
+@cli.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--across", is_flag=True, help="Allow runs of different machines.")
+def compare(a: str, b: str, across: bool) -> None:
+    """Compare run B with run A, case by case."""
+    import reports
+
+    try:
+        click.echo(reports.compare(a, b, across=across).text)
+    except (ValueError, OSError) as error:
+        fail(error)
+
+
+@cli.command()
+def doctor() -> None:
+    """Say what is there, what is missing, and what to do about it."""
+    from suites.doctor import findings
+
+    missing = False
+    for mark, what, words, advice in findings():
+        missing |= mark == "missing"
+        click.echo(f"{mark:8} {what}: {words}")
+        if advice:
+            click.echo(f"{'':8} -> {advice}")
+    sys.exit(1 if missing else 0)
+
+
+if __name__ == "__main__":
+    cli()

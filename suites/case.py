@@ -1,0 +1,192 @@
+"""One planned measurement: which subject, which window, which tensor, which probe; its name and its command line.
+
+Stdlib only, so that the CLI and a plan need no device. Knows nothing of how anything is measured.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+INVERSES = ("max_unpool", "adaunpool_masks", "adaunpool_guide")
+_WINDOW = re.compile(r"(?P<k>[\dx]+)(s(?P<s>[\dx]+))?(p(?P<p>[\dx]+))?(?P<c>c)?")
+
+
+def text(sizes: Sequence[int]) -> str:
+    """`(2, 3)` as `2x3`, and as `2` when all are equal."""
+    return str(sizes[0]) if len(set(sizes)) == 1 else "x".join(map(str, sizes))
+
+
+def sizes(name: str, value: str, least: int) -> tuple[int, ...]:
+    """`2x3` as `(2, 3)`; ValueError naming the argument otherwise."""
+    if not re.fullmatch(r"-?\d+(x-?\d+)*", value):
+        raise ValueError(f"{name}: expected whole numbers joined by x (such as 3 or 2x3), got {value!r}")
+    found = tuple(int(part) for part in value.split("x"))
+    if min(found) < least:
+        raise ValueError(f"{name}: expected numbers from {least} on, got {value!r}")
+    return found
+
+
+@dataclass(frozen=True)
+class Pane:
+    """A window as the command line gives it: a number per axis, or one for all; stride None is the kernel."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...] | None = None
+    padding: tuple[int, ...] = (0,)
+    ceil_mode: bool = False
+
+    @classmethod
+    def parse(cls, value: str) -> Pane:
+        """`3`, `3s2`, `3s2p1`, `2x3`, `3s2p1c` (c: ceil_mode)."""
+        found = _WINDOW.fullmatch(value)
+        if not found:
+            raise ValueError(f"kernel: expected a size such as 3, 2x3, 3s2 or 3s2p1, got {value!r}")
+        return cls(
+            sizes("kernel", found["k"], 1),
+            sizes("stride", found["s"], 1) if found["s"] else None,
+            sizes("padding", found["p"], 0) if found["p"] else (0,),
+            bool(found["c"]),
+        )
+
+    def over(self, rank: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Kernel, stride and padding for `rank` axes; ValueError when the numbers are of another rank."""
+        axes = []
+        stride = self.kernel if self.stride is None else self.stride
+        for name, given in (("kernel", self.kernel), ("stride", stride), ("padding", self.padding)):
+            if len(given) not in (1, rank):
+                raise ValueError(f"{name}: expected 1 or {rank} numbers for a {rank}-D shape, got {text(given)}")
+            axes.append(given * rank if len(given) == 1 else given)
+        return axes[0], axes[1], axes[2]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One unit of work: measured by one call of one probe in one worker; gives one record or several."""
+
+    probe: str
+    method: str
+    implementation: str
+    direction: str
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    ceil_mode: bool
+    shape: tuple[int, ...]  # (N, C, *spatial); for retention (3, H, W) of the largest crop
+    dtype: str
+    layout: str
+    clocks: tuple[str, ...] = ()  # latency only
+    own: str | None = None  # where one's own operator is: path.py:name, or entry:name
+    images: str | None = None  # retention only: the folder given, None for the built-in photographs
+    crop: int | None = None  # retention only: longest side used of a photograph
+
+    @property
+    def rank(self) -> int:
+        return len(self.kernel)
+
+    @property
+    def window(self) -> str:
+        tail = "c" if self.ceil_mode else ""
+        return f"k{text(self.kernel)}s{text(self.stride)}p{text(self.padding)}{tail}"
+
+    @property
+    def name(self) -> str:
+        """The same words in every run: the key by which runs are compared."""
+        head = (self.method, self.implementation, self.direction, self.dtype, self.layout, self.window)
+        return "/".join((*head, "x".join(map(str, self.shape))))
+
+    @property
+    def key(self) -> str:
+        """Names the unit of work within one device's plan."""
+        name = self.name.rpartition("/")[0] if self.probe == "retention" else self.name  # photographs vary in size
+        return f"{self.probe}:{name}"
+
+    @property
+    def subject(self) -> str:
+        """What is given up after three crashes: a method in one implementation."""
+        return f"{self.method}/{self.implementation}"
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        return self.shape[-self.rank :]
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Spatial size of the pooled tensor, floor or ceil as the window says."""
+        out = []
+        for size, k, s, p in zip(self.spatial, self.kernel, self.stride, self.padding, strict=True):
+            span = size + 2 * p - k
+            if span < 0:
+                raise ValueError(
+                    f"kernel: expected at most the padded input, {size} + 2 * {p}, got {k} "
+                    f"(shape {'x'.join(map(str, self.shape))})"
+                )
+            cells = span // s + 1
+            if self.ceil_mode:
+                cells = -(-span // s) + 1
+                cells -= (cells - 1) * s >= size + p
+            out.append(cells)
+        return tuple(out)
+
+    @property
+    def bytes(self) -> int:
+        """Compulsory traffic of the definition: each tensor once. Averages need no input in the backward pass."""
+        item = ITEM_BYTES[self.dtype]
+        lead = math.prod(self.shape[: -self.rank])
+        full, pooled = math.prod(self.shape), lead * math.prod(self.output)
+        if self.method == "copy":
+            return item * 2 * full
+        if self.method in INVERSES:
+            extra = {"max_unpool": 8 * pooled, "adaunpool_guide": item * full}
+            masks = item * pooled * math.prod(self.kernel)
+            return item * (full + pooled) + extra.get(self.method, masks)
+        forward = item * (full + pooled)
+        backward = item * (full + pooled) + (0 if self.method in ("avg", "sum") else item * full)
+        if self.method == "lip":  # the logits are read, and their gradient written
+            forward, backward = forward + item * full, backward + 2 * item * full
+        if self.method == "stochastic":  # the uniform numbers are read, the chosen taps kept
+            forward += item * pooled
+        return {"forward": forward, "backward": backward, "none": forward}.get(self.direction, forward + backward)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Case:
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
+        return cls(**values)
+
+    def command(self, device: str, seed: int) -> str:
+        """The command line that measures this case alone."""
+        where = ["--cpu"] if device == "cpu" else ["--gpu", device]
+        words = ["python", "runner.py", "bench", *where, "--probe", self.probe]
+        words += ["--method", public(self.own) if self.own else self.method]
+        if not self.own:
+            words += ["--implementation", self.implementation]
+        for option, value in (("kernel", self.kernel), ("stride", self.stride), ("padding", self.padding)):
+            words += [f"--{option}", text(value)]
+        if self.ceil_mode:
+            words += ["--ceil"]
+        if self.probe == "retention":
+            words += ["--images", public(self.images)] if self.images else []
+            words += ["--crop", str(self.crop or 0)]
+        else:
+            words += ["--shape", "x".join(map(str, self.shape)), "--layout", self.layout]
+            words += ["--direction", self.direction]
+        words += ["--dtype", self.dtype]
+        for clock in self.clocks:
+            words += ["--clock", clock]
+        return shlex.join([*words, "--seed", str(seed)])
+
+
+def public(path: str | None) -> str:
+    """A path as a record may show it: as given when relative, its last part alone when absolute."""
+    if path is None:
+        return ""
+    return Path(path).name if Path(path).is_absolute() else path

@@ -1,0 +1,111 @@
+"""The clocks of the CPU: wall time of the call, with the cache flushed before it (cold) and without (hot).
+
+One timing loop for all: `run` warms up, changes the numbers, takes samples, and hands out the last timed call's output.
+Knows nothing of verdicts or records.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from suites import sampling
+from suites.sampling import Samples
+from suites.timed import Outputs, Timed
+
+HOT_SECONDS = 2e-4  # a hot sample is at least this long, so that the timer's own cost is below a per mille
+
+
+@dataclass
+class Measured:
+    """Samples of one clock, and the evidence: the state before the last timed call, its outputs, their first copy."""
+
+    samples: Samples
+    state: list[Tensor]
+    snapshot: Outputs
+    outputs: Outputs
+    returned: float  # perf_counter when it returned
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No garbage collection inside the samples."""
+    gc.collect(1)  # the oldest generation is mostly torch itself
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def spoil(timed: Timed, outputs: Outputs) -> None:
+    """NaN over the last outputs, so that a call which only hands them out again is found out."""
+    held = {t.untyped_storage().data_ptr() for t in (*timed.inputs, *([timed.grad] if timed.grad is not None else []))}
+    for out in outputs:
+        if out.untyped_storage().data_ptr() not in held and out.is_floating_point() and not out.is_inference():
+            out.detach().fill_(float("nan"))
+
+
+class CpuClocks:
+    """Cold and hot on the CPU; the thread count is fixed by the worker and recorded there."""
+
+    def __init__(self, flush_bytes: int) -> None:
+        self.flush_bytes = flush_bytes
+        self._buffer: Tensor | None = None
+
+    def flush(self) -> None:
+        if self._buffer is None:
+            self._buffer = torch.ones(self.flush_bytes // 4)
+        self._buffer.sum()  # read, not written: dirty lines would be paid for by the call
+
+    def run(self, timed: Timed, clock: str, seconds: float) -> Measured:
+        for _ in range(2):
+            outputs = timed()
+        timed.refill()  # whoever remembers the warm-up's answer has the wrong one now
+        state = timed.state()
+        outputs = timed()  # the first call on fresh memory is not the one to time
+        calls = self._calls(timed) if clock == "hot" else 1
+        last: list[Outputs] = [outputs]
+
+        def cold() -> float:
+            spoil(timed, last[0])
+            self.flush()
+            start = time.perf_counter()
+            last[0] = timed()
+            return time.perf_counter() - start
+
+        def hot() -> float:
+            spoil(timed, last[0])
+            start = time.perf_counter()
+            for _ in range(calls):
+                last[0] = timed()
+            return (time.perf_counter() - start) / calls
+
+        sample: Callable[[], float] = cold if clock == "cold" else hot
+        del outputs
+        with quiet():
+            sample()  # fills the instruction cache of the sampling loop itself; not recorded
+            taken = sampling.take(sample, seconds)
+            value = sample()  # one more, also a sample: the one whose output is judged
+            returned = time.perf_counter()
+            snapshot = tuple(out.detach().clone() for out in last[0])
+        taken.values.append(value)
+        taken.kept.append(True)
+        taken.how = {"calls_per_sample": calls, "warm_up": 4, "budget_s": round(seconds, 4), **self._flushing(clock)}
+        return Measured(taken, state, snapshot, last[0], returned)
+
+    def _flushing(self, clock: str) -> dict[str, Any]:
+        return {"flush_bytes": self.flush_bytes} if clock == "cold" else {"flush_bytes": 0}
+
+    def _calls(self, timed: Timed) -> int:
+        start = time.perf_counter()
+        timed()
+        once = time.perf_counter() - start
+        return max(1, min(1000, round(HOT_SECONDS / max(once, 1e-7))))

@@ -1,0 +1,90 @@
+"""What a run needs, whether it is there, and what to do when it is not. Imports nothing until asked; fixes nothing."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from suites import machine, nvml
+
+Finding = tuple[str, str, str, str | None]  # mark (ok, missing, note), what, how it stands, advice
+_NEEDED = (
+    ("click", "click"), ("jinja2", "jinja2"), ("matplotlib", "matplotlib"), ("numpy", "numpy"), ("pandas", "pandas"),
+    ("pytest", "pytest"), ("pytest_benchmark", "pytest-benchmark"), ("skimage", "scikit-image"), ("seaborn", "seaborn"),
+)  # fmt: skip
+
+
+def findings() -> Iterator[Finding]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield ("ok" if sys.version_info >= (3, 10) else "missing"), "python", python, None
+    yield from _torch()
+    for module, package in _NEEDED:
+        try:
+            importlib.import_module(module)
+            yield "ok", package, version(package), None
+        except (ImportError, PackageNotFoundError) as error:
+            yield "missing", package, machine.private(str(error)), f"python -m pip install {package}"
+    yield from _native()
+    yield from _gpus()
+    facts = machine.cpu()
+    yield "ok", "cpu", f"{facts['name']}, {facts['cores']} cores, governor {facts['governor'] or 'unknown'}", None
+    load = facts["load_before"]
+    if load is not None and load > 0.5 * facts["cores"]:
+        yield (
+            "note",
+            "load",
+            f"{load:.1f} on {facts['cores']} cores",
+            "other work makes CPU numbers unstable; wait, or expect warnings",
+        )
+    for tool, use in (("g++", "the compiled operators and torch.compile on the CPU"), ("nvcc", "the CUDA operators")):
+        found = shutil.which(tool)
+        yield ("ok", tool, "found", None) if found else ("note", tool, f"not found; it builds {use}", None)
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+    except ImportError as error:
+        yield "missing", "torch", machine.private(str(error)), "python -m pip install 'torch>=2.10'"
+        return
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+    yield "ok", "torch", f"{torch.__version__}, {built}", None
+
+
+def _native() -> Iterator[Finding]:
+    try:
+        from adapool import native
+    except ImportError as error:
+        yield (
+            "missing",
+            "adapool",
+            machine.private(str(error)),
+            "run from the repository, or python -m pip install --no-build-isolation .",
+        )
+        return
+    advice = "python -m pip install --no-build-isolation --no-deps -e . (needs a C++ compiler; CUDA needs nvcc too)"
+    for device, status in native.status().items():
+        good = status == "ok"
+        words = status if good else f"{machine.private(status)}; the plain rows run instead"
+        yield "ok" if good else "note", f"compiled operators ({device})", words, None if good else advice
+
+
+def _gpus() -> Iterator[Finding]:
+    gpus = nvml.listed()
+    for index, gpu in enumerate(gpus):
+        yield "ok", f"gpu {index}", f"{gpu.name}, {gpu.uuid}", None
+    if not gpus:
+        yield "note", "gpu", f"none: {nvml.why_none()}", "measurements run on the CPU; energy is skipped"
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        yield (
+            "missing",
+            "cuda in torch",
+            "torch sees no CUDA device",
+            "install a torch built for the driver's CUDA version",
+        )

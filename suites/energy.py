@@ -1,0 +1,75 @@
+"""The energy probe: joules of one call, over windows of steady calls, the idle power subtracted.
+
+NVML's counter of the GPU is read; where there is none the case is skipped with the reason. Knows subjects and NVML.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from suites import verify
+from suites.case import Case
+from suites.latency import Finding
+from suites.nvml import Watch, warnings
+from suites.sampling import Samples
+from suites.timed import Timed
+
+WINDOW_SECONDS = 5.0  # the counter is a filtered 1 s average on some GPUs
+REPEATS = 3
+IDLE_SECONDS = 2.0
+
+
+def measure(
+    case: Case,
+    make: Callable[[], Timed],
+    watch: Watch | None,
+    synchronize: Callable[[], None],
+    window: float = WINDOW_SECONDS,
+    idle: float = IDLE_SECONDS,
+) -> list[Finding]:
+    """One finding: joules per call above idle, a sample per window."""
+    if watch is None:
+        return [
+            Finding("energy", status="skipped", reason="no NVML device: energy is read from an NVIDIA GPU's counter")
+        ]
+    first = watch.joules()
+    if first is None:
+        reason = "this GPU does not support nvmlDeviceGetTotalEnergyConsumption"
+        return [Finding("energy", status="skipped", reason=reason)]
+    timed = make()
+    timed()
+    state = timed.state()
+    synchronize()
+    before = watch.state()
+    start = time.perf_counter()
+    time.sleep(idle)
+    idle_watts = ((watch.joules() or first) - first) / (time.perf_counter() - start)
+    values, seconds, calls = [], [], []
+    for _ in range(REPEATS):
+        joules, start, count = watch.joules() or 0.0, time.perf_counter(), 0
+        while time.perf_counter() - start < window:
+            for _ in range(16):
+                outputs = timed()
+            count += 16
+            synchronize()
+        elapsed = time.perf_counter() - start
+        used = (watch.joules() or 0.0) - joules
+        values.append((used - idle_watts * elapsed) / count)
+        seconds.append(round(elapsed, 3))
+        calls.append(count)
+    after = watch.state()
+    said = warnings(before, after)
+    how = {
+        "window_s": seconds, "calls_per_sample": calls, "idle_w": round(idle_watts, 3), "state_before": before,
+        "state_after": after, "source": "nvmlDeviceGetTotalEnergyConsumption",
+    }  # fmt: skip
+    fault, _ = verify.after(timed, state, tuple(out.detach().clone() for out in outputs))
+    if fault is not None:
+        return [Finding("energy", status="incorrect", reason=fault, how=how)]
+    how["verified"] = timed.subject.oracle is not None
+    if "shared device" in said:
+        reason = "another process used the GPU during the window, so its joules are not this call's"
+        return [Finding("energy", status="failed", reason=reason, how=how, warnings=said)]
+    samples = Samples(values, [True] * len(values), "max samples", warnings=[*said, "few samples"])
+    return [Finding("energy", samples=samples, how=how, warnings=samples.warnings)]

@@ -1,0 +1,208 @@
+"""Drives one worker per device through its cases, and appends what comes of each: nothing is lost, nothing hangs.
+
+Crash, hang, out-of-memory, wrong answer: each is a record, and the run goes on. Torch-free; knows no probe.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reports.record import Record
+from reports.store import Writer
+from suites import plan
+from suites.case import Case
+from suites.link import Died, Link, TimedOut
+from suites.pace import Pace
+from suites.progress import Progress
+from suites.records import Origin, ended, make
+
+STRIKES = 3
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device's share of a run."""
+
+    id: str  # "cpu" or the GPU's UUID
+    kind: str  # "cpu" or "cuda"
+    cases: tuple[Case, ...]
+    setup: dict[str, Any]
+    environment: dict[str, str]
+
+
+@dataclass
+class Tally:
+    """What a run came to."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    cases: int = 0
+    sampling: float = 0.0
+    faults: list[str] = field(default_factory=list)
+    disk: str | None = None
+
+
+class Run:
+    """A run of several devices into one folder's writer."""
+
+    def __init__(
+        self, writer: Writer, progress: Progress, axes: plan.Axes, source: dict[str, Any],
+        learned: Callable[[str, dict[str, Any]], str], have: set[tuple[Any, ...]], timeout: float,
+    ) -> None:  # fmt: skip
+        self.writer, self.progress, self.axes, self.source = writer, progress, axes, source
+        self.learned, self.have, self.timeout = learned, have, timeout
+        self.tally = Tally()
+        self.stop = threading.Event()
+        self._lock = threading.Lock()
+
+    def go(self, devices: Sequence[Device], parallel: bool) -> Tally:
+        """Measure everything; returns early, with what there is, on KeyboardInterrupt (which it raises again)."""
+        loops = [Loop(self, device) for device in devices]
+        batches = [loops] if parallel else [[loop] for loop in loops]
+        try:
+            for batch in batches:
+                threads = [threading.Thread(target=loop.run, daemon=True) for loop in batch]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    while thread.is_alive():
+                        thread.join(0.1)
+                if self.stop.is_set():
+                    break
+        except BaseException:
+            self.stop.set()
+            for loop in loops:
+                loop.abandon()
+            raise
+        finally:
+            self.progress.close()
+        return self.tally
+
+    def write(self, case: Case, findings: list[dict[str, Any]], origin: Origin) -> None:
+        """Append the records of one case; a full disk stops the run, what is there stays."""
+        if self.stop.is_set():
+            return  # a worker killed by our own stop is no finding
+        made = [make(case, finding, origin) for finding in findings]
+        with self._lock:
+            for record in made:
+                if (record.device, *record.key) in self.have:
+                    continue
+                self._append(record)
+            self.tally.cases += 1
+            bad = [r.status for r in made if r.status not in ("ok", "skipped")]
+            if bad:
+                self.tally.faults.append(f"{made[0].case} [{case.probe}]: {bad[0]}: {made[0].reason}")
+        self.progress.step(bool(bad))
+
+    def _append(self, record: Record) -> None:
+        if self.stop.is_set():
+            return
+        try:
+            self.writer.append(record)
+        except OSError as error:
+            self.tally.disk = f"{error.strerror or error}"
+            self.stop.set()
+            return
+        self.have.add((record.device, *record.key))
+        self.tally.statuses[record.status] += 1
+
+
+class Loop:
+    """One device's cases, one after the other, through one worker at a time."""
+
+    def __init__(self, run: Run, device: Device) -> None:
+        self.run_, self.device = run, device
+        self.link: Link | None = None
+        self.strikes: Counter[str] = Counter()
+        self.starts = 0
+        self.lost: str | None = None
+        facts = run.source
+        self.origin = Origin(device.id, device.id, facts["version"], facts["commit"], facts["dirty"], run.axes.seed)
+        self.pace = Pace(device.cases, device.kind, run.axes)
+
+    def abandon(self) -> None:
+        if self.link is not None:
+            self.link.kill()
+
+    def run(self) -> None:
+        try:
+            for position, case in enumerate(self.device.cases):
+                if self.run_.stop.is_set():
+                    return
+                self.run_.progress.current(f"{case.name} [{case.probe}]")
+                self.run_.write(case, self._measure(position, case), self.origin)
+        except Exception as error:
+            self.run_.tally.faults.append(f"engine: {type(error).__name__}: {error}")
+            self.run_.stop.set()
+        finally:
+            if self.link is not None:
+                self.link.close()
+
+    def _measure(self, position: int, case: Case) -> list[dict[str, Any]]:
+        if self.lost is not None:
+            return ended(case, "failed", self.lost)
+        if self.strikes[case.subject] >= STRIKES:
+            return ended(case, "skipped", f"{case.subject} was given up after {STRIKES} crashes")
+        if self.pace.over():
+            return ended(
+                case, "skipped", f"the time for measuring ({self.pace.limit:.0f} s) was spent; --budget gives more"
+            )
+        if self.link is None and not self._start():
+            return ended(case, "failed", self.lost or "the worker does not start")
+        assert self.link is not None
+        request: dict[str, Any] = {"case": case.to_dict(), "seconds": self.pace.seconds(position, case)}
+        try:
+            reply = self.link.ask(request, self._timeout(case))
+        except TimedOut as error:
+            return self._struck(case, "timeout", str(error))
+        except Died as error:
+            return self._struck(case, "failed", str(error))
+        self.pace.spent(case, reply["seconds"], request["seconds"])
+        if "findings" in reply:
+            findings: list[dict[str, Any]] = reply["findings"]
+            self.run_.tally.sampling += request["seconds"] * len(case.clocks)
+            return findings
+        if reply.get("lost"):
+            self.lost = reply["reason"]
+        if reply.get("restart"):
+            return self._struck(case, reply["status"], reply["reason"])
+        return ended(case, reply["status"], reply["reason"])
+
+    def _struck(self, case: Case, status: str, reason: str) -> list[dict[str, Any]]:
+        """The worker is no more: a strike against the subject, and a fresh worker for the next case."""
+        if not self.run_.stop.is_set():
+            self.strikes[case.subject] += 1
+        if self.link is not None:
+            self.link.close()
+            self.link = None
+        return ended(case, status, reason)
+
+    def _start(self) -> bool:
+        """A worker that passed its health check; three that do not in a row, and the device counts as lost."""
+        for attempt in range(STRIKES):
+            if self.run_.stop.is_set():
+                return False
+            try:
+                self.link = Link(self.device.setup, self.device.environment)
+                facts = self.link.ready()
+            except (Died, TimedOut) as error:
+                why = str(error)
+                if self.link is not None:
+                    self.link.close()
+                    self.link = None
+                self.run_.progress.say(f"{self.device.id}: worker does not start ({attempt + 1} of {STRIKES}): {why}")
+                continue
+            self.starts += 1
+            machine = self.run_.learned(self.device.id, facts)
+            self.origin = replace(self.origin, machine=machine)
+            self.pace.begin()
+            return True
+        self.lost = f"no worker could be started on this device: {why}"
+        return False
+
+    def _timeout(self, case: Case) -> float:
+        slow = {"energy": 120.0}.get(case.probe, 300.0 if case.implementation == "compiled" else 0.0)
+        return max(self.run_.timeout, slow)

@@ -1,0 +1,122 @@
+"""Hand-worked answers that a row has to give before it may be anyone's oracle.
+
+Numbers and one check; the row is never compared with itself. Sources: the formulas worked by hand, and float64 central
+differences for the gradients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adapool import functional
+
+RAMP = (0.0, 1.0, 2.0, 3.0)
+MIXED = (1.0, -2.0, 0.5, 4.0)
+NEGATIVE = (-1.0, -2.0, -3.0, -0.5)
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One window of four taps, what it pools to, and the gradient of that; None where it is not worked out."""
+
+    taps: tuple[float, ...]
+    y: float
+    grad: tuple[float, ...] | None = None
+    operands: Any = None
+
+
+_EM = 2.4926527345857696
+_DSC = 1.7257109441779277
+_EM_GRAD = (-0.047852361853, -0.042931886932, 0.120181849982, 0.970602398803)
+_DSC_GRAD = (0.16363581084, 0.267596541411, 0.345030406801, 0.256017863055)
+_PAIRS = tuple(zip(_DSC_GRAD, _EM_GRAD, strict=True))
+GOLDEN: dict[str, tuple[Golden, ...]] = {
+    "max": (Golden(RAMP, 3.0, (0, 0, 0, 1)), Golden(MIXED, 4.0, (0, 0, 0, 1)), Golden(NEGATIVE, -0.5, (0, 0, 0, 1))),
+    "avg": (Golden(RAMP, 1.5, (0.25,) * 4), Golden(MIXED, 0.875, (0.25,) * 4), Golden(NEGATIVE, -1.625, (0.25,) * 4)),
+    "sum": (Golden(RAMP, 6.0, (1,) * 4), Golden(MIXED, 3.5, (1,) * 4)),
+    "lp": (Golden((0, 0, 3, 4), 5.0, (0, 0, 0.6, 0.8)), Golden((1, -1, 1, -1), 2.0, (0.5, -0.5, 0.5, -0.5))),
+    "lp_abs": (Golden((0, 0, -3, 4), 5.0, (0, 0, -0.6, 0.8)), Golden((1, -1, 1, -1), 2.0, (0.5, -0.5, 0.5, -0.5))),
+    "stochastic": (
+        Golden(RAMP, 3.0, (0, 0, 0, 1), {"u": 0.9}), Golden(RAMP, 1.0, (0, 1, 0, 0), {"u": 0.1}),
+        Golden(RAMP, 2.0, (0, 0, 1, 0), {"u": 0.4}), Golden(MIXED, 1.0, (1, 0, 0, 0), {"u": 0.1}),
+    ),
+    "stochastic_eval": (
+        Golden(RAMP, 7 / 3), Golden((1, 2, 3, 4), 3.0, (-0.1, 0.1, 0.3, 0.5)), Golden(MIXED, 3.1363636363636362),
+    ),
+    "softpool": (
+        Golden(RAMP, _EM, _EM_GRAD),
+        Golden(MIXED, 3.7506385813831584, (-0.080519284553, -0.010878573684, -0.062785872017, 1.154183730254)),
+        Golden(NEGATIVE, -0.9410487306868619),
+    ),
+    "edscw": (
+        Golden(RAMP, _DSC, _DSC_GRAD),
+        Golden(MIXED, 0.6673815037597175, (0.278902015488, 0.06216614761, 0.214704764292, 0.101364850336)),
+        Golden(NEGATIVE, -1.6986744675852141, (0.245175779897, 0.335220567527, 0.255722239956, 0.031781665531)),
+    ),
+    "idw": (Golden(RAMP, 1.5), Golden(MIXED, 0.875), Golden(NEGATIVE, -1.625), Golden((0, 0, 0, 4), 0.4)),
+    "ada": (
+        Golden(RAMP, 0.25 * _DSC + 0.75 * _EM, tuple(0.25 * d + 0.75 * e for d, e in _PAIRS),
+               {"beta": 0.25}),
+        Golden(MIXED, (0.6673815037597175 + 3.7506385813831584) / 2),
+    ),
+    "dpp": (Golden(RAMP, 1.5), Golden(MIXED, 0.9664473341199782)),
+    "dpp_asym": (Golden(RAMP, 1.9661646078829276), Golden(MIXED, 1.8860561980320543)),
+    "lip": (Golden(RAMP, 1.5, (0.25,) * 4, {"logits": 0.0}), Golden(RAMP, _EM, None, {"logits": RAMP})),
+}  # fmt: skip
+
+
+@cache
+def fault(method: str) -> str | None:
+    """What the plain row of `method` gets wrong, or None; a method without golden values is a fault of its own."""
+    if method not in GOLDEN:
+        return f"no hand-worked values for {method}: its row cannot be an oracle"
+    return next((wrong for case in GOLDEN[method] if (wrong := _check(method, case))), None) or _windows(method)
+
+
+def _check(method: str, case: Golden) -> str | None:
+    x = torch.tensor(case.taps, dtype=torch.float64).reshape(1, 1, 2, 2).requires_grad_(True)
+    given: Any = {}
+    for name, value in (case.operands or {}).items():
+        whole = torch.tensor(value, dtype=torch.float64)
+        given[name] = (
+            whole.reshape(1, 1, 2, 2) if whole.dim() else whole.expand(1, 1, *((2, 2) if name == "logits" else (1, 1)))
+        )
+    y = functional.pool(x, method, 2, implementation="plain", **given)
+    if abs(float(y.detach()) - case.y) > 1e-10 * max(1.0, abs(case.y)):
+        return f"the row of {method} gives {float(y.detach())!r} for {case.taps}, by hand {case.y!r}"
+    if case.grad is not None:
+        (grad,) = torch.autograd.grad(y.sum(), x)
+        error = float((grad.flatten() - torch.tensor(case.grad, dtype=torch.float64)).abs().max())
+        if error > 1e-9:
+            return (
+                f"the gradient of the row of {method} for {case.taps} is {grad.flatten().tolist()}, by hand {case.grad}"
+            )
+    return None
+
+
+def _windows(method: str) -> str | None:
+    """Overlap and padding: 1-D [1, 2, 4], kernel 2, stride 1, padding 1 visits {1}, {1, 2}, {2, 4}, {4}."""
+    x = torch.tensor([[[1.0, 2.0, 4.0]]], dtype=torch.float64)
+    given: Any = {"u": torch.zeros(1, 1, 4, dtype=torch.float64)} if method == "stochastic" else {}
+    given |= {"logits": torch.zeros_like(x)} if method == "lip" else {}
+    y = functional.pool(x, method, 2, 1, 1, implementation="plain", **given).flatten().tolist()
+    single = [_one(method, x[..., a:b].contiguous()) for a, b in ((0, 1), (0, 2), (1, 3), (2, 3))]
+    if (
+        any(abs(a - b) > 1e-12 for a, b in zip(y, single, strict=True))
+        or abs(y[0] - 1) > 1e-12
+        or abs(y[3] - 4) > 1e-12
+    ):
+        return f"the row of {method} visits other regions than {{1}}, {{1, 2}}, {{2, 4}}, {{4}} of [1, 2, 4]: {y}"
+    return None
+
+
+def _one(method: str, x: Tensor) -> float:
+    """The whole of `x` as one unpadded window."""
+    given: Any = {"u": torch.zeros(1, 1, 1, dtype=x.dtype)} if method == "stochastic" else {}
+    given |= {"logits": torch.zeros_like(x)} if method == "lip" else {}
+    return functional.pool(x, method, x.shape[-1], implementation="plain", **given).item()

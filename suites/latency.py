@@ -1,0 +1,95 @@
+"""The latency probe: each clock of a case, verified before its speed is handed out.
+
+Knows subjects, clocks and the verifier; nothing of records.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from suites import verify
+from suites.case import Case
+from suites.clocks import Measured
+from suites.sampling import Samples
+from suites.subject import build
+from suites.timed import Timed
+
+
+class Clocks(Protocol):
+    """What a device kind offers: `run` of one clock."""
+
+    def run(self, timed: Timed, clock: str, seconds: float) -> Measured: ...
+
+
+@dataclass
+class Finding:
+    """What one metric of a case came to: samples or a number, or a fault."""
+
+    metric: str
+    samples: Samples | None = None
+    value: float | None = None
+    status: str = "ok"
+    reason: str | None = None
+    clock: str | None = None
+    how: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    protocol: str | None = None
+    image: str | None = None
+    shape: tuple[int, ...] | None = None
+
+
+def measure(case: Case, device: torch.device, clocks: Clocks, seconds: float, seed: int) -> list[Finding]:
+    """One finding per clock. An incorrect result has a reason and no speed."""
+    subject = build(case, device, seed)
+    timed = Timed(subject, case, seed)
+    found = []
+    for clock in case.clocks:
+        measured = clocks.run(timed, clock, seconds)
+        begin = time.perf_counter()
+        fault, error, checks = judge(timed, measured)
+        how = {
+            **measured.samples.how,
+            **({"operands": subject.operands} if subject.operands else {}),
+            **({"form": form} if (form := getattr(subject.call, "form", None)) else {}),
+            "verified": fault is None and subject.oracle is not None,
+            "verified_against": subject.against,
+            "checks": checks,
+            "verify_error": None if error is None else float(f"{error:.3g}"),
+            "verify_s": round(time.perf_counter() - begin, 4),
+            "output": "preallocated" if case.method == "copy" else "fresh",
+        }
+        finding = Finding("time", clock=clock, how=how, warnings=list(measured.samples.warnings))
+        if fault is None:
+            finding.samples = measured.samples
+        else:
+            finding.status, finding.reason = "incorrect", fault
+        found.append(finding)
+    return found
+
+
+def judge(timed: Timed, measured: Measured) -> tuple[str | None, float | None, list[str]]:
+    """The fault of the timed call, if any; its error in tolerances; what was looked at."""
+    fault, error = verify.after(timed, measured.state, measured.snapshot)
+    checks = ["timed output", "fresh numbers", "inputs unchanged"]
+    if fault is None:
+        fault, more = _deeper(timed, measured)
+        checks += more
+    if fault is None or "gave another result" in fault:
+        fault = verify.settled(measured.snapshot, measured.outputs, measured.returned) or fault
+        checks.append("no late write")
+    return fault, error, checks
+
+
+def _deeper(timed: Timed, measured: Measured) -> tuple[str | None, list[str]]:
+    """What is looked at once the timed output is right: an untimed call on poisoned memory, the oracle itself."""
+    outputs = verify.poisoned(timed)
+    if timed.subject.oracle is None:
+        return verify.compare_with_itself(timed, outputs)[0], ["poisoned memory", "second run on copies"]
+    fault, _ = verify.compare(timed.case, outputs, verify.expected(timed, measured.state))
+    if fault is not None:
+        return f"from poisoned memory: {fault}", ["poisoned memory"]
+    return verify.golden(timed.case), ["poisoned memory", "golden values"]

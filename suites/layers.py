@@ -1,0 +1,87 @@
+"""Real layers by name, and what each profile measures. Facts only: no logic, no torch.
+
+Shapes are per image, channels first; the plan puts the batch size of the device kind in front.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from suites.case import Pane
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a published network: the tensor it pools and its window there."""
+
+    shape: tuple[int, ...]
+    window: str
+    what: str
+
+
+LAYERS = {
+    "resnet_stage": Layer((64, 56, 56), "2", "ResNet stage 2, the tensor that the kernel sweep uses"),
+    "resnet_stem": Layer((64, 112, 112), "3s2p1", "ResNet and DenseNet stem"),
+    "densenet_transition": Layer((128, 56, 56), "2", "DenseNet-121, first transition"),
+    "vgg_1": Layer((64, 224, 224), "2", "VGG-16, first stage"),
+    "vgg_3": Layer((256, 56, 56), "2", "VGG-16, third stage"),
+    "vgg_5": Layer((512, 14, 14), "2", "VGG-16, fifth stage"),
+    "spp": Layer((512, 13, 13), "5s1p2", "spatial pyramid pooling, the middle level"),
+    "global": Layer((512, 7, 7), "7", "global pooling before a classifier"),
+    "frame_4k": Layer((3, 2160, 3840), "2", "one 4K video frame"),
+    "audio": Layer((64, 4096), "2", "1-D: audio features"),
+    "video": Layer((32, 8, 28, 28), "2", "3-D: a video clip's features"),
+    "small": Layer((16, 28, 28), "2", "small enough for a quick look"),
+}
+SWEEP = ("2", "3", "5", "7", "3s2")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a run measures when the axes are not given, and how long it may take."""
+
+    sweep: str  # the layer measured with every window of the sweep
+    windows: tuple[str, ...]
+    layers: tuple[str, ...]  # further layers, each with its own window
+    dtypes: tuple[str, ...]
+    layouts: tuple[str, ...]
+    directions: tuple[str, ...]
+    clocks: dict[str, tuple[str, ...]]  # by device kind
+    implementations: tuple[str, ...]
+    images: int  # how many of the built-in photographs
+    crop: int | None  # longest side used of a photograph; None: all of it
+    gallery: int  # how many photographs get pictures
+    energy: tuple[str, ...]  # methods whose energy is measured; ("*",): all
+    batch: dict[str, int]
+    budget: dict[str, float]  # seconds of measuring by device kind, start and report excluded
+    most: float  # seconds of sampling per case and clock at most
+
+
+_FAST = ("native", "plain", "torch", "copy", "own")
+PROFILES = {
+    "smoke": Profile(
+        sweep="small", windows=("2",), layers=(), dtypes=("float32",), layouts=("nchw",),
+        directions=("forward", "backward", "inverse"), clocks={"cpu": ("cold",), "cuda": ("cold",)},
+        implementations=_FAST, images=1, crop=128, gallery=1, energy=("avg",), batch={"cpu": 1, "cuda": 8},
+        budget={"cpu": 12.0, "cuda": 30.0}, most=0.10,
+    ),
+    "default": Profile(
+        sweep="resnet_stage", windows=SWEEP, layers=("resnet_stem", "audio", "video"), dtypes=("float32",),
+        layouts=("nchw",), directions=("forward", "backward", "inverse"),
+        clocks={"cpu": ("cold",), "cuda": ("cold",)}, implementations=_FAST, images=3, crop=240, gallery=2,
+        energy=("avg", "max", "softpool", "ada"), batch={"cpu": 1, "cuda": 64},
+        budget={"cpu": 135.0, "cuda": 420.0}, most=0.6,
+    ),
+    "full": Profile(
+        sweep="resnet_stage", windows=SWEEP, layers=tuple(LAYERS)[1:-1],
+        dtypes=("float32", "bfloat16", "float16"), layouts=("nchw", "channels_last"),
+        directions=("forward", "backward", "both", "inverse"),
+        clocks={"cpu": ("cold", "hot"), "cuda": ("cold", "hot", "graph", "host")},
+        implementations=(*_FAST, "compiled"), images=6, crop=None, gallery=3, energy=("*",),
+        batch={"cpu": 1, "cuda": 64}, budget={"cpu": 7200.0, "cuda": 7200.0}, most=5.0,
+    ),
+}  # fmt: skip
+
+
+def panes(names: tuple[str, ...]) -> list[Pane]:
+    return [Pane.parse(name) for name in names]

@@ -1,0 +1,128 @@
+"""What a run ran on: CPU, software, commit. No host name, no user name, no absolute path: reports get published.
+
+Every fact may be missing and is None then. Imports torch only for `software`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+_PATH = re.compile(r"(?<![\w.:/])(?:/[\w.+@~-]+)+/([\w.+@~-]+)")
+
+
+def private(words: str) -> str:
+    """One line without absolute paths, host name or user name."""
+    line = _PATH.sub(r"\1", " ".join(words.split()))
+    for secret in (platform.node(), os.environ.get("USER", ""), os.environ.get("LOGNAME", "")):
+        if len(secret) > 3 and secret not in ("root", "python", "user"):
+            line = re.sub(rf"\b{re.escape(secret)}\b", "…", line)
+    return line
+
+
+def cores() -> int:
+    """CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu() -> dict[str, Any]:
+    return {
+        "name": _cpu_name(),
+        "kind": "cpu",
+        "cores": cores(),
+        "architecture": platform.machine(),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "l2_bytes": _cache(2),
+        "l3_bytes": _cache(3),
+        "memory_bytes": _memory(),
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def key(facts: dict[str, Any]) -> str:
+    """A device's entry in machine.json: its UUID, or the CPU's name with a digest of what else tells it apart."""
+    if facts.get("uuid"):
+        return str(facts["uuid"])
+    told = {name: facts.get(name) for name in ("name", "cores", "architecture", "l3_bytes", "memory_bytes")}
+    digest = hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()[:6]
+    return f"cpu-{re.sub(r'[^a-z0-9]+', '-', str(facts.get('name')).lower()).strip('-')}-{digest}"
+
+
+def software() -> dict[str, Any]:
+    """Versions that can move a number; torch must be importable."""
+    import torch
+
+    from adapool import native
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "native": {name: private(text) for name, text in native.status().items()},
+    }
+
+
+def source() -> dict[str, Any]:
+    """Version, commit and dirty flag of the code that runs; None where it is no git checkout."""
+    return {"version": release(), "commit": _git("rev-parse", "HEAD"), "dirty": _dirty()}
+
+
+def release() -> str:
+    try:
+        return version("adapool")
+    except PackageNotFoundError:
+        return "0+uninstalled"
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def _dirty() -> bool | None:
+    return (
+        None if _git("rev-parse", "HEAD") is None else _git("status", "--porcelain", "--untracked-files=no") is not None
+    )
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _cpu_name() -> str:
+    found = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo") or "", re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine() or "CPU"
+
+
+def _cache(level: int) -> int | None:
+    for index in range(8):
+        folder = f"/sys/devices/system/cpu/cpu0/cache/index{index}"
+        if _read(f"{folder}/level") == str(level):
+            size = re.fullmatch(r"(\d+)([KM]?)", _read(f"{folder}/size") or "")
+            return int(size[1]) * {"": 1, "K": 1024, "M": 1024**2}[size[2]] if size else None
+    return None
+
+
+def _memory() -> int | None:
+    found = re.search(r"^MemTotal:\s*(\d+) kB", _read("/proc/meminfo") or "", re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def flush_bytes(facts: dict[str, Any]) -> int:
+    """What has to be read to push everything else out of the cache: twice its size, 64 MiB at least."""
+    return int(max(2 * (facts.get("l3_bytes") or facts.get("l2_bytes") or 0), 64 * 1024**2))

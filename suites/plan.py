@@ -1,0 +1,282 @@
+"""From axes to an ordered list of cases. Needs no device.
+
+Knows the names of subjects, not how they are called or measured.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from suites import layers
+from suites.case import INVERSES, ITEM_BYTES, Case, Pane, sizes, text
+
+TORCH = ("avg", "max", "lp", "max_unpool")
+PROBES = ("latency", "memory", "energy", "retention")
+IMPLEMENTATIONS = ("native", "plain", "compiled", "torch", "own", "copy")
+DIRECTIONS = ("forward", "backward", "both", "inverse")
+
+
+class UsageError(ValueError):
+    """The request cannot be measured; its text is for the person who made it."""
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What the command line asks for; an empty tuple leaves that axis to the profile."""
+
+    profile: str = "default"
+    methods: tuple[str, ...] = ()
+    implementations: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
+    strides: tuple[str, ...] = ()
+    paddings: tuple[str, ...] = ()
+    ceil: bool = False
+    shapes: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    layouts: tuple[str, ...] = ()
+    directions: tuple[str, ...] = ()
+    clocks: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ()
+    images: str | None = None
+    crop: int | None = None  # 0: no crop
+    seed: int = 0
+    budget: float | None = None  # seconds for the whole run
+
+    @property
+    def preset(self) -> layers.Profile:
+        return layers.PROFILES[self.profile]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Axes:
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The subjects there are: region methods, learned modules, one's own operators by name and place."""
+
+    region: tuple[str, ...]
+    learned: tuple[str, ...]
+    own: dict[str, str]
+    compiled: tuple[str, ...] = ()  # device kinds whose compiled operators are there
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.region, *self.learned, *INVERSES, *self.own, "copy")))
+
+
+def build(axes: Axes, names: Names, kind: str) -> list[Case]:
+    """The cases of one device of `kind` ("cpu", "cuda"), most telling first; UsageError when the axes make no sense."""
+    preset = axes.preset
+    _known("dtype", axes.dtypes, tuple(ITEM_BYTES))
+    _known("layout", axes.layouts, ("nchw", "channels_last"))
+    _known("direction", axes.directions, DIRECTIONS)
+    _known("implementation", axes.implementations, IMPLEMENTATIONS)
+    _known("probe", axes.probes, PROBES)
+    _known("clock", axes.clocks, ("cold", "hot", "graph", "host"))
+    clocks = axes.clocks or preset.clocks[kind]
+    if kind == "cpu" and set(clocks) - {"cold", "hot"}:
+        raise UsageError(f"clock: expected cold or hot on a CPU, got {', '.join(clocks)}")
+    methods = choose(axes.methods, names)
+    cases: list[Case] = []
+    tensors = _tensors(axes, kind)
+    probes = axes.probes or PROBES
+    for shape, windows, wide in tensors:
+        for pane in windows:
+            blank = _blank(shape, pane)
+            for dtype in axes.dtypes or preset.dtypes:
+                for layout in axes.layouts or preset.layouts:
+                    at = replace(blank, dtype=dtype, layout=layout)
+                    cases += _speed(at, axes, methods, names, clocks, probes, wide)
+    if "retention" in probes and "none" not in axes.directions and not axes.shapes:
+        cases += _retention(axes, methods, names, kind)
+    seen: dict[str, Case] = {}
+    for case in cases:
+        seen.setdefault(case.key, case)
+    if not seen:
+        raise UsageError(
+            "plan: the axes leave no case: expected a method that exists in the chosen implementation and direction, "
+            f"got method {', '.join(axes.methods) or 'all'}, "
+            f"implementation {', '.join(axes.implementations) or 'all'}, "
+            f"direction {', '.join(axes.directions) or 'all'}"
+        )
+    return sorted(seen.values(), key=_order)
+
+
+def choose(asked: Sequence[str], names: Names) -> tuple[str, ...]:
+    """The subjects meant; UsageError with the nearest name for an unknown one."""
+    for name in asked:
+        if name not in names.all:
+            near = difflib.get_close_matches(name, names.all, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise UsageError(f"method: unknown method {name!r}; {hint}known: {', '.join(names.all)}")
+    return tuple(dict.fromkeys((*asked, "copy"))) if asked else names.all
+
+
+def _known(name: str, values: Sequence[str], allowed: Sequence[str]) -> None:
+    for value in values:
+        if value not in allowed:
+            raise UsageError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+
+
+def _panes(axes: Axes, default: Sequence[str]) -> list[Pane]:
+    """Kernel x stride x padding as asked; the profile's windows when no kernel is."""
+    found = []
+    for pane in layers.panes(axes.kernels or tuple(default)):
+        strides: list[tuple[int, ...] | None] = [sizes("stride", value, 1) for value in axes.strides]
+        strides = strides or [pane.stride]
+        pads = [sizes("padding", value, 0) for value in axes.paddings] or [pane.padding]
+        found += [Pane(pane.kernel, s, p, axes.ceil or pane.ceil_mode) for s in strides for p in pads]
+    return list(dict.fromkeys(found))
+
+
+def _tensors(axes: Axes, kind: str) -> list[tuple[tuple[int, ...], list[Pane], bool]]:
+    """Shapes with their windows; the flag is true where every implementation is measured."""
+    preset = axes.preset
+    batch = preset.batch[kind]
+    if not axes.shapes:
+        found = [((batch, *layers.LAYERS[preset.sweep].shape), _panes(axes, preset.windows), True)]
+        if not axes.kernels:
+            for name in preset.layers:
+                layer = layers.LAYERS[name]
+                found.append(((batch, *layer.shape), _panes(axes, (layer.window,)), axes.profile == "full"))
+        return found
+    found = []
+    for name in axes.shapes:
+        if name in layers.LAYERS:
+            layer = layers.LAYERS[name]
+            found.append(((batch, *layer.shape), _panes(axes, (layer.window,)), True))
+            continue
+        if not name[:1].isdigit():
+            near = difflib.get_close_matches(name, layers.LAYERS, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise UsageError(
+                f"shape: expected sizes N x C x spatial such as 4x64x56x56, or a layer, got {name!r}; {hint}"
+                f"layers: {', '.join(layers.LAYERS)}"
+            )
+        shape = sizes("shape", name, 0)
+        if len(shape) not in (3, 4, 5):
+            raise UsageError(f"shape: expected 3 to 5 sizes (N, C and 1 to 3 spatial), got {name!r}")
+        found.append((shape, _panes(axes, preset.windows), True))
+    return found
+
+
+def _blank(shape: tuple[int, ...], pane: Pane) -> Case:
+    """A case of this tensor and window; UsageError when the window does not fit."""
+    kernel, stride, padding = pane.over(len(shape) - 2)
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        raise UsageError(f"padding: expected at most half of the kernel {text(kernel)}, got {text(padding)}")
+    case = Case("latency", "", "", "forward", kernel, stride, padding, pane.ceil_mode, shape, "", "")
+    try:
+        case.output  # noqa: B018 (raises when the kernel does not fit)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return case
+
+
+def variants(method: str, names: Names) -> tuple[str, ...]:
+    """The implementations that a subject can have."""
+    if method == "copy":
+        return ("copy",)
+    if method in names.own:
+        return ("own",)
+    if method in names.learned:
+        return ("plain",)
+    found = {"max_unpool": ("plain",), "adaunpool_masks": ("native", "plain")}.get(method, ("native", "plain"))
+    if method in names.region:
+        found += ("compiled",)
+    return (*found, "torch") if method in TORCH else found
+
+
+def _speed(
+    at: Case,
+    axes: Axes,
+    methods: Sequence[str],
+    names: Names,
+    clocks: tuple[str, ...],
+    probes: Sequence[str],
+    wide: bool,
+) -> list[Case]:
+    preset = axes.preset
+    allowed = axes.implementations or preset.implementations
+    first = at.kernel == at.stride and set(at.kernel) == {2}  # energy is measured once per tensor
+    found = []
+    for method in methods:
+        if method == "copy" and ("latency" not in probes or "copy" not in (*allowed, *("copy",) * bool(axes.methods))):
+            continue
+        for implementation in variants(method, names):
+            if implementation not in (*allowed, "copy"):
+                continue
+            if not wide and implementation == "plain" and method in names.region and not axes.methods:
+                continue
+            if implementation == "torch" and not _torch_has(method, at):
+                continue
+            case = replace(at, method=method, implementation=implementation, own=names.own.get(method))
+            for direction in axes.directions or preset.directions:
+                inverse = method in INVERSES
+                if inverse != (direction == "inverse") or (method == "copy" and direction != "forward"):
+                    continue
+                case = replace(case, direction=direction)
+                if "latency" in probes:
+                    found.append(replace(case, probe="latency", clocks=clocks))
+                if "memory" in probes and method != "copy":
+                    found.append(replace(case, probe="memory"))
+                measured = "energy" in (axes.probes or ()) or method in preset.energy or preset.energy == ("*",)
+                energetic = wide and implementation in ("native", "torch", "own") and direction == "forward"
+                if "energy" in probes and measured and energetic and (first or axes.kernels):
+                    found.append(replace(case, probe="energy"))
+    if [case.method for case in found] == ["copy"] and set(axes.methods) != {"copy"}:
+        return []  # a ceiling without anything under it
+    return found
+
+
+def _torch_has(method: str, case: Case) -> bool:
+    """torch's lp_pool has no padding; its max_unpool has no ceil_mode."""
+    return not (method == "lp" and any(case.padding)) and not (method == "max_unpool" and case.ceil_mode)
+
+
+def _retention(axes: Axes, methods: Sequence[str], names: Names, kind: str) -> list[Case]:
+    """One case per method and window; the photographs are looked up by the worker."""
+    preset = axes.preset
+    crop = preset.crop if axes.crop is None else (axes.crop or None)
+    found = []
+    for pane in _panes(axes, preset.windows):
+        try:
+            kernel, stride, padding = pane.over(2)
+        except ValueError:
+            continue  # a 1-D or 3-D window says nothing about photographs
+        for method in methods:
+            if method in INVERSES or method == "copy":
+                continue  # inverses are protocol P3 of their methods
+            kinds = variants(method, names)
+            first = kinds[1] if kinds[0] == "native" and kind not in names.compiled else kinds[0]
+            chosen = [i for i in kinds if i in axes.implementations] if axes.implementations else [first]
+            for implementation in chosen:
+                side = crop or 0
+                found.append(
+                    Case(
+                        "retention", method, implementation, "none", kernel, stride, padding, pane.ceil_mode,
+                        (3, side, side), "float32", "nchw", own=names.own.get(method), images=axes.images, crop=crop,
+                    )
+                )  # fmt: skip
+    return found
+
+
+def _order(case: Case) -> tuple[Any, ...]:
+    """Ceilings first, then retention (quick and deterministic), then by tensor and window, oracles shared."""
+    return (
+        case.method != "copy",
+        case.probe != "retention",
+        case.rank != 2,
+        math.prod(case.shape),
+        case.dtype != "float32",
+        case.layout != "nchw",
+        math.prod(case.kernel),
+        case.window,
+        case.implementation == "compiled",
+    )

@@ -1,0 +1,95 @@
+"""From a finding to its record: names, units, origin, command. The one place in suites that knows the schema.
+
+Torch-free.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from reports.record import METRICS, Record
+from suites.case import Case
+from suites.machine import private
+
+FIRST_METRIC = {"latency": "time", "memory": "peak_bytes", "energy": "energy", "retention": "psnr"}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What every record of one device's share of a run says of where it comes from."""
+
+    device: str
+    machine: str
+    version: str
+    commit: str | None
+    dirty: bool | None
+    seed: int
+
+
+def unit_of(record: Record) -> str:
+    """The key of the case that gave this record (`Case.key`)."""
+    words = record.case.split("/")
+    return f"{record.probe}:{'/'.join(words[:6] if record.probe == 'retention' else words[:7])}"
+
+
+def make(case: Case, finding: dict[str, Any], origin: Origin) -> Record:
+    """The record of one finding (as a dict, since it came through a pipe)."""
+    metric, status, reason = finding["metric"], finding["status"], finding["reason"]
+    value, samples, kept, stop = finding["value"], None, None, None
+    if status == "ok" and finding["samples"] is not None:
+        samples, kept = finding["samples"]["values"], finding["samples"]["kept"]
+        stop, value = finding["samples"]["stop"], _median(samples, kept)
+    if status == "ok" and (value is None or not math.isfinite(value)):
+        status, reason = "failed", f"the measurement gave {value}"
+    if status != "ok":
+        value = samples = kept = stop = None
+    shape = tuple(finding["shape"] or case.shape)
+    name = case.name
+    if case.probe == "retention":
+        name = "/".join((*case.name.split("/")[:6], "x".join(map(str, shape)), finding["protocol"], finding["image"]))
+    how = dict(finding["how"])
+    return Record(
+        case=name, method=case.method, implementation=case.implementation, direction=case.direction,
+        kernel=list(case.kernel), stride=list(case.stride), padding=list(case.padding), ceil_mode=case.ceil_mode,
+        shape=list(shape), dtype=case.dtype, layout=case.layout, device=origin.device, probe=case.probe, metric=metric,
+        unit=METRICS[case.probe][metric], clock=finding["clock"], protocol=finding["protocol"], image=finding["image"],
+        status=status, reason=None if reason is None else private(reason)[:500] or "no reason given",
+        value=value, samples=samples, kept=kept, stop=stop, measurement={**_finite(how), "seed": origin.seed},
+        warnings=list(dict.fromkeys(finding["warnings"])), machine=origin.machine, commit=origin.commit,
+        dirty=origin.dirty, version=origin.version, time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=case.command(origin.device, origin.seed), bytes=case.bytes if case.probe == "latency" else None,
+    )  # fmt: skip
+
+
+def ended(case: Case, status: str, reason: str) -> list[dict[str, Any]]:
+    """The findings of a case that gave none: one per clock, else one."""
+    clocks: Iterable[str | None] = case.clocks if case.probe == "latency" else (None,)
+    retention = case.probe == "retention"
+    return [
+        {
+            "metric": FIRST_METRIC[case.probe], "status": status, "reason": reason, "value": None, "samples": None,
+            "clock": clock, "protocol": "P1" if retention else None, "image": "all" if retention else None,
+            "shape": None, "how": {}, "warnings": [],
+        }
+        for clock in clocks
+    ]  # fmt: skip
+
+
+def _median(samples: list[float], kept: list[bool]) -> float | None:
+    from reports.interval import median
+
+    good = sorted(s for s, keep in zip(samples, kept, strict=True) if keep)
+    return median(good) if good else None
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: None stands for it."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

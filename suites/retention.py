@@ -1,0 +1,184 @@
+"""The retained-information probe: PSNR and SSIM of photographs by protocols P1 to P3, and the gallery's pictures.
+
+P1: pooled, bicubic back to the original size, against the original. P2: pooled, against an antialiased Lanczos
+downsample. P3: restored by the method's own inverse, against the original; the inverse's side information is counted.
+Deterministic. Knows subjects and photographs; nothing of records.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adapool import functional, registry, unpooling
+from suites import images, resample
+from suites.case import Case
+from suites.latency import Finding
+from suites.subject import build
+
+Array = NDArray[np.float64]
+PSNR_MOST = 100.0  # dB of an exact match, so that a record stays finite
+PICTURE = 112  # pixels of a gallery picture's side
+METRICS = (("psnr", "dB"), ("ssim", "1"))
+
+
+def measure(case: Case, device: torch.device, seed: int, count: int, gallery: Path | None, shown: int) -> list[Finding]:
+    """Findings per photograph, protocol and metric. A broken photograph gives one skipped finding per metric."""
+    found: list[Finding] = []
+    for number, photo in enumerate(images.photos(case.images, count)):
+        if photo.fault is not None:
+            for metric, _ in METRICS:
+                found.append(Finding(metric, status="skipped", reason=photo.fault, protocol="P1", image=photo.name))
+            continue
+        original = _load(photo, case.crop, case.kernel)
+        found += one(case, device, seed, photo.name, original, gallery if number < shown else None)
+    return found
+
+
+@lru_cache(maxsize=8)
+def _load(photo: images.Photo, crop: int | None, kernel: tuple[int, ...]) -> Array:
+    return images.whole(images.pixels(photo, crop), kernel)
+
+
+def one(case: Case, device: torch.device, seed: int, name: str, original: Array, gallery: Path | None) -> list[Finding]:
+    """Every protocol that the method has, on one photograph [3, H, W]."""
+    height, width = original.shape[-2:]
+    x = torch.tensor(original, dtype=torch.float32, device=device).unsqueeze(0)
+    pooled = _pool(case, x, seed)
+    planes = pooled[0].double().cpu().numpy()
+    if not np.isfinite(planes).all():
+        raise ArithmeticError("the pooled photograph holds NaN or inf")
+    grids = list(zip(case.kernel, case.stride, case.padding, (height, width), planes.shape[-2:], strict=True))
+    up = [resample.bicubic(size, cells, k, s, p) for k, s, p, size, cells in grids]
+    down = [resample.lanczos(size, cells, k, s, p) for k, s, p, size, cells in grids]
+    restored = resample.apply(up[0], up[1], planes)
+    pairs = {"P1": (original, restored), "P2": (_small(name, case, original, *down), planes)}
+    side = None
+    inverse = _inverse(case, x, pooled)
+    if inverse is not None:
+        back, side = inverse
+        pairs["P3"] = (original, back[0].double().cpu().numpy())
+    how = {
+        "range": 1, "height": height, "width": width, "crop": case.crop, "color": "RGB",
+        "psnr_most": PSNR_MOST, "ssim": "skimage, gaussian_weights, sigma 1.5, data_range 1",
+        "up": f"bicubic {resample.CUBIC}, aligned by centre", "down": f"Lanczos{resample.LOBES} antialiased",
+    }  # fmt: skip
+    found = []
+    for protocol, (reference, got) in pairs.items():
+        scores = {"psnr": psnr(reference, got), "ssim": ssim(reference, got)}
+        for metric, _ in METRICS:
+            score = scores[metric]
+            finding = Finding(metric, value=score, how=how, protocol=protocol, image=name, shape=(3, height, width))
+            if score is None:
+                finding.status, finding.value = "skipped", None
+                finding.reason = f"the pooled photograph is smaller than SSIM's window ({min(got.shape[-2:])} pixels)"
+            found.append(finding)
+    if side is not None:
+        found.append(
+            Finding("side_bytes", value=float(side), how=how, protocol="P3", image=name, shape=(3, height, width))
+        )
+    if gallery is not None and len(set(case.kernel)) == 1 and case.kernel == case.stride:
+        _pictures(gallery, name, case, original, planes, restored)
+    return found
+
+
+def _pool(case: Case, x: Tensor, seed: int) -> Tensor:
+    """The method on a photograph, by the same callable that the other probes use, its operands at their defaults."""
+    from dataclasses import replace
+
+    shaped = replace(case, shape=tuple(x.shape), direction="forward", probe="latency")
+    subject = build(shaped, x.device, seed)
+    with torch.no_grad():
+        subject.inputs[0].copy_(x)
+        if case.method == "lip":
+            subject.inputs[1].copy_(x)  # G(x) = x, as the library does when no logits are given
+        return subject.call(*subject.inputs)
+
+
+def _inverse(case: Case, x: Tensor, pooled: Tensor) -> tuple[Tensor, int] | None:
+    """The photograph restored by the method's own inverse, and the bytes it needs beside the pooled tensor."""
+    if case.method not in registry.names() or case.ceil_mode:
+        return None
+    extra = registry.get(case.method).extra
+    k, s, p = case.kernel, case.stride, case.padding
+    size = tuple(x.shape[2:])
+    how: Any = "native" if case.implementation == "native" else "plain"
+    with torch.no_grad():
+        if case.method == "max":
+            y, indices = functional.pool_with_extra(x, "max", k, s, p, implementation=how)
+            return unpooling.max_unpool(y, indices, k, s, p, output_size=size), indices.numel() * 8
+        if extra != "weights":
+            return None
+        operands: Any = {"logits": x} if case.method == "lip" else {}
+        back = unpooling.unpool(pooled, x, case.method, k, s, p, implementation=how, **operands)
+    masks = (2 if case.method == "ada" else 1) * pooled.numel() * math.prod(k)
+    return back, masks * pooled.element_size()
+
+
+_lanczos: dict[tuple[Any, ...], Array] = {}
+
+
+def _small(name: str, case: Case, original: Array, rows: Array, columns: Array) -> Array:
+    key = (name, case.images, case.crop, case.window)
+    if key not in _lanczos:
+        _lanczos[key] = resample.apply(rows, columns, original)
+    return _lanczos[key]
+
+
+def psnr(reference: Array, got: Array) -> float:
+    """10 log10(1 / mean squared error), for a range of 1."""
+    error = float(np.mean((reference - got) ** 2))
+    return min(PSNR_MOST, -10 * math.log10(error)) if error > 0 else PSNR_MOST
+
+
+def ssim(reference: Array, got: Array) -> float | None:
+    """scikit-image's, with the gaussian window of 11 pixels; None when the picture is smaller than that."""
+    from skimage.metrics import structural_similarity
+
+    if min(got.shape[-2:]) < 11:
+        return None
+    return float(
+        structural_similarity(  # type: ignore[no-untyped-call]
+            reference,
+            got,
+            channel_axis=0,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1.0,
+        )
+    )
+
+
+def _pictures(gallery: Path, name: str, case: Case, original: Array, pooled: Array, restored: Array) -> None:
+    """original, pooled, restored, error of the middle, small enough for one page; error is four times enlarged grey."""
+    k = case.kernel[0]
+    side = PICTURE - PICTURE % k
+    error = np.abs(restored - original).mean(0)
+    pictures = {
+        "original": images.middle(original, side, side),
+        "pooled": images.middle(pooled, side // k, side // k),
+        "restored": images.middle(restored, side, side),
+        "error": images.middle(np.clip(4 * error, 0, 1), side, side),
+    }
+    for what, planes in pictures.items():
+        whose = "original" if what == "original" else case.method
+        _save(gallery / f"{name}__{whose}__k{k}__{what}.png", planes)
+
+
+def _save(path: Path, planes: Array) -> None:
+    from PIL import Image
+
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    levels = np.round(np.clip(planes, 0, 1) * 255).astype(np.uint8)
+    image = Image.fromarray(levels if levels.ndim == 2 else np.ascontiguousarray(levels.transpose(1, 2, 0)))
+    image.save(path, optimize=True)

@@ -1,0 +1,270 @@
+"""One run from request to folder: who is measured on what, the run folder, resuming, stopping, and the verdict.
+
+Torch-free but for asking adapool which methods there are.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from reports import store
+from suites import images, machine, nvml, own, plan, records
+from suites.engine import Device, Run, Tally
+from suites.plan import Axes, Names, UsageError
+from suites.progress import Progress
+
+
+@dataclass(frozen=True)
+class Where:
+    """The devices asked for: none of these is "the GPUs there are, else the CPU"."""
+
+    cpu: bool = False
+    gpu: str | None = None
+
+
+def names(methods: Sequence[str]) -> tuple[Names, tuple[str, ...]]:
+    """All subjects there are, and the asked ones by name: own operators lose their path. UsageError when not there."""
+    from adapool import native
+    from adapool.learned import LEARNED
+    from adapool.registry import names as region
+
+    found: dict[str, str] = {}
+    asked: list[str] = []
+    for method in methods:
+        try:
+            operator = None if method in (*region(), *LEARNED) else own.find(method)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        if operator is None:
+            asked.append(method)
+            continue
+        name, where = operator
+        if name in (*region(), *LEARNED, "copy") or found.get(name, where) != where:
+            raise UsageError(f"method: expected a name of its own for {where!r}, {name!r} is taken")
+        found[name] = where
+        asked.append(name)
+    if not methods:
+        found = {name: f"entry:{name}" for name in own.entries() if name not in (*region(), *LEARNED)}
+    compiled = tuple(kind for kind, status in native.status().items() if status == "ok")
+    return Names(tuple(region()), tuple(LEARNED), found, compiled), tuple(asked)
+
+
+def targets(where: Where) -> list[tuple[str, str]]:
+    """(device id, kind) of every device meant; UsageError when a GPU is asked for that is not there."""
+    if where.gpu is not None:
+        try:
+            found = [(gpu.uuid, "cuda") for gpu in nvml.chosen(where.gpu)]
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return [*found, ("cpu", "cpu")] if where.cpu else found
+    return [("cpu", "cpu")] if where.cpu else [(gpu.uuid, "cuda") for gpu in nvml.listed()] or [("cpu", "cpu")]
+
+
+def cases(axes: Axes, devices: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:
+    """The plan of every device. UsageError also for photographs that are not there."""
+    known, asked = names(axes.methods)
+    axes = replace(axes, methods=asked)
+    try:
+        found: dict[str, list[Any]] = {device: plan.build(axes, known, kind) for device, kind in devices}
+        if any(case.probe == "retention" for part in found.values() for case in part):
+            images.photos(axes.images, axes.preset.images)
+    except ValueError as error:
+        raise error if isinstance(error, UsageError) else UsageError(str(error)) from None
+    return found
+
+
+def fresh_folder(out: str | None) -> Path:
+    """The new run's folder; UsageError when it exists or cannot be written."""
+    stamp = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    folder = Path(out) if out else Path("results") / stamp
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"out: expected a folder that does not exist yet, got {str(folder)!r}; continue that run with "
+            f"--resume {folder}, or choose another folder"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"out: expected a folder that can be written, got {str(folder)!r} ({error.strerror})"
+        ) from None
+    return folder
+
+
+class Session:
+    """A run in its folder: started anew, or continued where its records end."""
+
+    def __init__(
+        self, folder: Path, axes: Axes, devices: Sequence[tuple[str, str]], *, parallel: bool, timeout: float
+    ) -> None:
+        self.folder, self.axes, self.devices = folder, axes, list(devices)
+        self.parallel, self.timeout = parallel, timeout
+        self.source = machine.source()
+        self.entries: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self.began = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.plan = cases(axes, devices)
+
+    @classmethod
+    def resumed(cls, folder: Path, timeout: float) -> Session:
+        """The run of `folder` again, with its own axes and devices; UsageError when it is no run."""
+        if not (folder / store.MACHINE).is_file():
+            raise UsageError(f"resume: expected the folder of a run, got {str(folder)!r} without {store.MACHINE}")
+        held = store.read_machine(folder)
+        run = held["run"]
+        if "axes" not in run or "devices" not in run:
+            raise UsageError(
+                f"resume: expected a run that bench wrote, {folder / store.MACHINE} says nothing of its axes"
+            )
+        axes = Axes.from_dict(run["axes"])
+        session = cls(folder, axes, [tuple(d) for d in run["devices"]], parallel=run["parallel"], timeout=timeout)
+        session.entries, session.began = held["devices"], run["time"]
+        return session
+
+    def run(self) -> Tally:
+        """Measure what has no record yet. KeyboardInterrupt passes through, with everything measured on disk."""
+        try:
+            with store.Writer(self.folder) as writer, _terminable():
+                return self._drive(writer)
+        except store.RunLocked as error:
+            raise UsageError(f"out: {error}") from None
+
+    def _drive(self, writer: store.Writer) -> Tally:
+        have, finished = self._so_far()
+        self._save()
+        devices = []
+        total = 0
+        for device, kind in self.devices:
+            todo = tuple(case for case in self.plan[device] if (device, case.key) not in finished)
+            total += len(todo)
+            devices.append(Device(device, kind, todo, self._setup(device, kind), self._environment(device, kind)))
+        progress = Progress(total)
+        for photo in self._broken():
+            progress.say(f"{photo.path.name}: {photo.fault}; skipped")
+        self._warn(progress)
+        run = Run(writer, progress, self.axes, self.source, self._learned, have, self.timeout)
+        return run.go(devices, self.parallel)
+
+    def _so_far(self) -> tuple[set[tuple[Any, ...]], set[tuple[str, str]]]:
+        """Keys of the records there are, and the cases that are complete.
+
+        Each device's last case may have been cut short between two records, so it is measured again; the records of it
+        that exist are kept, and none is written twice.
+        """
+        have: set[tuple[Any, ...]] = set()
+        finished: set[tuple[str, str]] = set()
+        last: dict[str, tuple[str, str]] = {}
+        for record in store.read(self.folder):
+            have.add((record.device, *record.key))
+            last[record.device] = (record.device, records.unit_of(record))
+            finished.add(last[record.device])
+        return have, finished - set(last.values())
+
+    def _broken(self) -> list[images.Photo]:
+        if not any(case.probe == "retention" for part in self.plan.values() for case in part):
+            return []
+        return [photo for photo in images.photos(self.axes.images, self.axes.preset.images) if photo.fault]
+
+    def _warn(self, progress: Progress) -> None:
+        """Say once that compiled kernels are missing, when the plan wanted them."""
+        from adapool import native
+
+        status = native.status()
+        wanted = {kind for device, kind in self.devices for c in self.plan[device] if c.implementation == "native"}
+        for kind in sorted(wanted):
+            if status.get(kind) != "ok":
+                progress.say(f"no compiled kernels for {kind}: {status.get(kind)}; `runner.py doctor` explains")
+
+    def _setup(self, device: str, kind: str) -> dict[str, Any]:
+        preset = self.axes.preset
+        return {
+            "device": device, "kind": kind, "threads": machine.cores(), "seed": self.axes.seed,
+            "gallery": str(self.folder.resolve() / "gallery"), "images": preset.images, "shown": preset.gallery,
+        }  # fmt: skip
+
+    def _environment(self, device: str, kind: str) -> dict[str, str]:
+        threads = str(machine.cores())
+        found = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONHASHSEED": "0", "KINETO_LOG_LEVEL": "5"}
+        found["CUDA_VISIBLE_DEVICES"] = device if kind == "cuda" else ""
+        return found
+
+    def _learned(self, device: str, facts: dict[str, Any]) -> str:
+        """Keep what a worker said of its device; the key under which machine.json has it."""
+        name = machine.key(facts)
+        with self._lock:
+            self.entries[name] = facts
+            self._save()
+        return name
+
+    def _save(self) -> None:
+        axes = asdict(self.axes)
+        axes["images"] = self.axes.images  # as given: a resumed run needs it
+        run = {
+            **self.source, "time": self.began, "axes": axes, "devices": [list(d) for d in self.devices],
+            "parallel": self.parallel, "cases": {device: len(part) for device, part in self.plan.items()},
+            "profile": self.axes.profile, "command": machine.private(" ".join(["runner.py", *sys.argv[1:]])),
+        }  # fmt: skip
+        store.write_machine(self.folder, {"run": run, "devices": self.entries})
+
+
+def benchmark_json(folder: Path) -> str | None:
+    """Write the run's benchmark.json by replaying it through pytest-benchmark; what went wrong, or None."""
+    suites = Path(__file__).parent
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(suites),
+        "--replay",
+        str(folder.resolve()),
+        "-q",
+        "-p",
+        "no:cacheprovider",
+    ]
+    words += [f"--benchmark-json={folder.resolve() / 'benchmark.json'}", "--benchmark-quiet", "--rootdir", str(suites)]
+    words += ["-c", os.devnull, "--no-header", "--tb=line"]
+    environment = {**os.environ, "PYTHONPATH": str(machine.ROOT), "PYTEST_ADDOPTS": ""}
+    try:
+        done = subprocess.run(
+            words, check=False, capture_output=True, text=True, timeout=300, env=environment, cwd=suites.parent
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if (folder / "benchmark.json").is_file():
+        return None
+    return machine.private((done.stdout + done.stderr)[-300:]) or f"pytest exited with {done.returncode}"
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came."""

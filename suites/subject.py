@@ -1,0 +1,295 @@
+"""A case made callable: its tensors, the call that is timed, and the float64 definition it is checked against.
+
+Knows adapool and torch; nothing of clocks, of verdicts, or of records.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as nn
+from torch import Tensor
+
+from adapool import functional, registry, unpooling
+from adapool.region import Region
+from adapool.window import Window
+from suites import own
+from suites.case import Case
+
+
+class Unavailable(Exception):
+    """This subject does not exist here: a reason to skip, no failure."""
+
+
+@dataclass
+class Subject:
+    """What is called, on which tensors. `call` and `oracle` take all of `inputs`; the oracle takes them in float64."""
+
+    inputs: list[Tensor]
+    call: Callable[..., Tensor]
+    oracle: Callable[..., Tensor] | None
+    wanted: tuple[int, ...]  # positions of the inputs whose gradient is taken
+    against: str  # what the oracle is, in words
+    draw: Callable[[torch.Generator], list[Tensor]]  # fresh contents for the inputs
+    operands: dict[str, Any] = field(default_factory=dict)
+    jumps: bool = False  # the definition has a cut near the region's mean (idw)
+
+    def stage(self, generator: torch.Generator) -> list[Tensor]:
+        """New numbers, already on the device, so that `put` need not wait for it."""
+        return [v.to(t.device, t.dtype) for t, v in zip(self.inputs, self.draw(generator), strict=True)]
+
+    def put(self, values: list[Tensor]) -> None:
+        """New numbers in the same memory."""
+        with torch.no_grad():
+            for tensor, value in zip(self.inputs, values, strict=True):
+                tensor.copy_(value)
+
+
+def generator(case: Case, seed: int, turn: int = 0) -> torch.Generator:
+    """The same numbers for every implementation and direction of one method, window and tensor."""
+    words = f"{seed}/{turn}/{case.method}/{case.window}/{case.shape}/{case.dtype}"
+    return torch.Generator().manual_seed(zlib.crc32(words.encode()))
+
+
+def build(case: Case, device: torch.device, seed: int) -> Subject:
+    """The subject of a case; Unavailable when there is none here, and whatever an own operator raises."""
+    makers = {"copy": _copy, "torch": _torch, "own": _own, "compiled": _region}
+    maker = makers.get(case.implementation)
+    if maker is None:
+        maker = _region if case.method in registry.names() else _inverse if case.direction == "inverse" else _learned
+    subject = maker(case, device)
+    subject.put(subject.stage(generator(case, seed)))
+    return subject
+
+
+def place(case: Case, values: Tensor, device: torch.device) -> Tensor:
+    """`values` [N, C, *spatial] in the case's dtype and layout, on the device."""
+    values = values.to(device=device, dtype=getattr(torch, case.dtype))
+    return values.movedim(1, -1).contiguous().movedim(-1, 1) if case.layout == "channels_last" else values.contiguous()
+
+
+def _window(case: Case) -> Window:
+    return Window(case.kernel, case.stride, case.padding, case.ceil_mode)
+
+
+def _cells(case: Case) -> tuple[int, ...]:
+    return (*case.shape[:2], *case.output)
+
+
+def _normal(case: Case, g: torch.Generator) -> Tensor:
+    return torch.randn(case.shape, generator=g)
+
+
+def _pool(case: Case, implementation: Any) -> Callable[..., Tensor]:
+    """The library's call with the case's window; operands by position, as the row orders them."""
+    names = _tensor_operands(case.method)
+    kernel, stride, padding, ceil = case.kernel, case.stride, case.padding, case.ceil_mode
+    pool, method = functional.pool, case.method
+
+    def call(x: Tensor, *operands: Tensor) -> Tensor:
+        given: Any = dict(zip(names, operands, strict=True))
+        return pool(x, method, kernel, stride, padding, ceil, implementation=implementation, **given)
+
+    return call
+
+
+def _tensor_operands(method: str) -> tuple[str, ...]:
+    """Operands given as tensors: inputs, random numbers, and beta, which is learned with the network."""
+    return tuple(o.name for o in registry.get(method).operands if o.kind != "cell" or o.name == "beta")
+
+
+def _region(case: Case, device: torch.device) -> Subject:
+    entry = registry.get(case.method)
+    specs = [o for o in entry.operands if o.name in _tensor_operands(case.method)]
+
+    def draw(g: torch.Generator) -> list[Tensor]:
+        found = [_normal(case, g)]
+        for spec in specs:
+            if spec.kind == "input":
+                found.append(_normal(case, g))
+            elif spec.kind == "random":
+                found.append(torch.rand(_cells(case), generator=g))
+            else:
+                found.append(torch.full((1,), float(spec.default or 0.0)))
+        return found
+
+    values = draw(torch.Generator().manual_seed(0))
+    inputs = [place(case, values[0], device)]
+    for spec, value in zip(specs, values[1:], strict=True):
+        inputs.append(place(case, value, device) if spec.kind == "input" else value.to(device))
+    wanted = (0, *(i for i, spec in enumerate(specs, 1) if spec.kind != "random"))
+    if case.implementation == "native":
+        from adapool import native
+
+        if not native.supports(case.method, inputs[0]):
+            why = native.status().get(device.type, "no library for this device")
+            raise Unavailable(f"no compiled kernel for {case.method} in {case.dtype} on {device.type} ({why})")
+    call = _compiled(case) if case.implementation == "compiled" else _pool(case, case.implementation)
+    facts = {o.name: o.default for o in entry.operands if o.kind == "cell" and o.default is not None}
+    jumps = case.method == "idw"
+    return Subject(inputs, call, _pool(case, "plain"), wanted, "plain row in float64", draw, facts, jumps)
+
+
+def slices(x: Tensor, window: Window) -> Tensor:
+    """What `Window.unfold` gives, made of strided slices, which compilers fuse better. Unpadded windows only."""
+    out = window.output(x.shape[2:])
+    taps = []
+    for tap in range(window.taps):
+        view, rest = x, tap
+        for axis in reversed(range(window.rank)):
+            rest, at = divmod(rest, window.kernel[axis])
+            step, cells = window.stride[axis], out[axis]
+            index = [slice(None)] * x.dim()
+            index[2 + axis] = slice(at, at + (cells - 1) * step + 1, step)
+            view = view[tuple(index)]
+        taps.append(view)
+    return torch.stack(taps, -1)
+
+
+def _compiled(case: Case) -> Callable[..., Tensor]:
+    """torch.compile of the row; of its two forms, the one that runs faster on the first input it sees."""
+    from suites.compiled import Best
+
+    entry, window, names = registry.get(case.method), _window(case), _tensor_operands(case.method)
+
+    def unfolded(x: Tensor, *operands: Tensor) -> Tensor:
+        given: Any = {o.name: o.default for o in entry.operands} | dict(zip(names, operands, strict=True))
+        return functional.run_row(entry, x, window, given)[0].to(x.dtype)
+
+    def sliced(x: Tensor, *operands: Tensor) -> Tensor:
+        wide = torch.promote_types(x.dtype, torch.float32)
+        given: Any = {o.name: o.default for o in entry.operands} | dict(zip(names, operands, strict=True))
+        for spec in entry.operands:
+            if spec.kind == "input":
+                given[spec.name] = slices(given[spec.name], window).to(wide)
+        return entry(Region(slices(x, window).to(wide)), **given)[0].to(x.dtype)
+
+    whole = not any(case.padding) and not case.ceil_mode
+    return Best({"unfold": unfolded, **({"slices": sliced} if whole else {})})
+
+
+def _torch(case: Case, device: torch.device) -> Subject:
+    if case.method == "max_unpool":
+        return _inverse(case, device)
+    rank, k, s, p, c = case.rank, case.kernel, case.stride, case.padding, case.ceil_mode
+    pool = getattr(nn, f"{case.method}_pool{rank}d")
+    calls: dict[str, Callable[..., Tensor]] = {
+        "avg": lambda x: pool(x, k, s, p, c, False),
+        "max": lambda x: pool(x, k, s, p, 1, c),
+        "lp": lambda x: pool(x, 2.0, k if rank > 1 else k[0], s if rank > 1 else s[0], c),
+    }
+    inputs = [place(case, torch.zeros(case.shape), device)]
+    return Subject(
+        inputs, calls[case.method], _pool(case, "plain"), (0,), "plain row in float64", lambda g: [_normal(case, g)]
+    )
+
+
+def _copy(case: Case, device: torch.device) -> Subject:
+    x = place(case, torch.zeros(case.shape), device)
+    out = torch.empty_like(x)
+    return Subject([x], out.copy_, lambda x: x.clone(), (), "the input", lambda g: [_normal(case, g)])
+
+
+def _own(case: Case, device: torch.device) -> Subject:
+    found = own.load(case.own or "")
+    if case.ceil_mode:
+        raise Unavailable("own operators take kernel_size, stride and padding, not ceil_mode")
+
+    def call(x: Tensor) -> Tensor:
+        return found.call(x, case.kernel, case.stride, case.padding)
+
+    oracle: Callable[..., Tensor] | None = None
+    if found.oracle is not None:
+        definition, kernel, stride, padding = found.oracle, case.kernel, case.stride, case.padding
+        registry.get(definition)
+
+        def defined(x: Tensor) -> Tensor:
+            return functional.pool(x, definition, kernel, stride, padding, implementation="plain")
+
+        oracle = defined
+    inputs = [place(case, torch.zeros(case.shape), device)]
+    against = f"plain row of {found.oracle} in float64" if oracle else "itself on fresh copies"
+    return Subject(inputs, call, oracle, (0,), against, lambda g: [_normal(case, g)])
+
+
+def _learned(case: Case, device: torch.device) -> Subject:
+    from adapool.learned import LEARNED
+
+    torch.manual_seed(0)
+    try:
+        module = LEARNED[case.method](case.rank, case.shape[1], case.kernel, case.stride, case.padding)
+    except ValueError as error:
+        raise Unavailable(f"{case.method} does not take this window: {error}") from None
+    if case.ceil_mode:
+        raise Unavailable(f"{case.method} has no ceil_mode")
+    module = module.to(device=device, dtype=getattr(torch, case.dtype))
+    exact = copy.deepcopy(module).double()
+    names = [name for name, _ in module.named_parameters()]
+    params = [param.requires_grad_(False) for param in module.parameters()]
+    start = [param.detach().clone() for param in params]
+    inputs = [place(case, torch.zeros(case.shape), device), *params]
+
+    def oracle(x: Tensor, *values: Tensor) -> Tensor:
+        y: Tensor = torch.func.functional_call(exact, dict(zip(names, values, strict=True)), (x,))
+        return y
+
+    return Subject(
+        inputs, lambda x, *_: module(x), oracle, tuple(range(len(inputs))), "the module in float64",
+        lambda g: [_normal(case, g), *start], {"parameters": "initial values"},
+    )  # fmt: skip
+
+
+def _inverse(case: Case, device: torch.device) -> Subject:
+    k, s, p, c = case.kernel, case.stride, case.padding, case.ceil_mode
+    kind, plane = case.method, case.spatial
+    implementation: Any = case.implementation
+    if case.implementation == "native":
+        from adapool import native
+
+        probe = place(case, torch.zeros(case.shape), device)
+        if not native.supports("ada", probe):
+            raise Unavailable(f"no compiled kernel for ada ({native.status().get(device.type, 'no library')})")
+
+    def draw(g: torch.Generator) -> list[Tensor]:
+        x = _normal(case, g).to(getattr(torch, case.dtype)).float()
+        if kind == "max_unpool":
+            return list(functional.pool_with_extra(x, "max", k, s, p, c, implementation="plain"))
+        y, weights = functional.pool_with_extra(x, "ada", k, s, p, c, implementation="plain")
+        return [y, weights if kind == "adaunpool_masks" else x]
+
+    y, aid = draw(torch.Generator().manual_seed(0))
+    inputs = [place(case, y, device)]
+    inputs.append(aid.to(device) if kind == "max_unpool" else place(case, aid, device))
+    if kind == "max_unpool":
+        rank = case.rank
+        spread = getattr(nn, f"max_unpool{rank}d")
+
+        def call(y: Tensor, indices: Tensor) -> Tensor:
+            if implementation == "torch":
+                out: Tensor = spread(y, indices, k, s, p, output_size=plane)
+                return out
+            return unpooling.max_unpool(y, indices, k, s, p, output_size=plane)
+
+        def oracle(y: Tensor, indices: Tensor) -> Tensor:
+            flat = torch.zeros(*y.shape[:2], math.prod(plane), dtype=y.dtype, device=y.device)
+            return flat.scatter_(2, indices.flatten(2), y.flatten(2)).reshape(*y.shape[:2], *plane)
+
+        return Subject(inputs, call, oracle, (), "scatter in float64", draw)
+    if kind == "adaunpool_masks":
+
+        def masks(y: Tensor, weights: Tensor, how: Any = implementation) -> Tensor:
+            return unpooling.unpool_weights(y, weights, k, s, p, c, output_size=plane, implementation=how)
+
+        return Subject(inputs, masks, lambda y, w: masks(y, w, "plain"), (), "plain inverse in float64", draw)
+
+    def guided(y: Tensor, guide: Tensor, how: Any = implementation) -> Tensor:
+        return unpooling.unpool(y, guide, "ada", k, s, p, c, implementation=how)
+
+    facts = {"beta": 0.5, "normalize": True}
+    return Subject(inputs, guided, lambda y, x: guided(y, x, "plain"), (), "plain inverse in float64", draw, facts)

@@ -1,0 +1,132 @@
+"""A subject in one direction: the call that the clock surrounds, and what it must give.
+
+Knows torch and subjects; nothing of clocks or of tolerances.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adapool.region import Region
+from adapool.window import Window
+from suites.case import Case
+from suites.subject import Subject, generator
+
+Outputs = tuple[Tensor, ...]
+STEP = {"float64": 2.0**-41, "float32": 2.0**-16, "float16": 2.0**-16, "bfloat16": 2.0**-16}  # 128 roundings
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Float64 results, and how far they move when the inputs move by about a rounding error."""
+
+    values: Outputs
+    moves: Outputs  # for one rounding error of the inputs
+    scale: float  # largest magnitude that went in
+
+
+class Timed:
+    """Calls the subject as its direction says; `refill` gives it new numbers in the same memory."""
+
+    def __init__(self, subject: Subject, case: Case, seed: int) -> None:
+        self.subject, self.case, self.seed, self.turn = subject, case, seed, 0
+        self.inputs = subject.inputs
+        self.y: Tensor | None = None
+        self.grad: Tensor | None = None
+        self.leaves = [self.inputs[i] for i in subject.wanted]
+        if case.direction in ("backward", "both"):
+            for leaf in self.leaves:
+                leaf.requires_grad_(True)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """The graph that backward walks, and a fixed gradient in the output's own memory format."""
+        if self.case.direction not in ("backward", "both"):
+            return
+        y = self.subject.call(*self.inputs)
+        if not y.requires_grad:
+            raise RuntimeError("backward: expected an output with a gradient, got one that is cut off from its input")
+        if self.grad is None:
+            values = torch.randn(y.shape, generator=generator(self.case, self.seed + 1))
+            self.grad = torch.empty_like(y).copy_(values)
+        self.y = y if self.case.direction == "backward" else None
+
+    def __call__(self) -> Outputs:
+        if self.case.direction == "backward":
+            assert self.y is not None
+            return torch.autograd.grad(self.y, self.leaves, self.grad, retain_graph=True)
+        if self.case.direction == "both":
+            return torch.autograd.grad(self.subject.call(*self.inputs), self.leaves, self.grad)
+        with torch.no_grad():
+            return (self.subject.call(*self.inputs),)
+
+    def stage(self) -> list[Tensor]:
+        """The next numbers, on the device."""
+        return self.subject.stage(generator(self.case, self.seed, self.turn + 1))
+
+    def refill(self, staged: list[Tensor] | None = None) -> None:
+        """The next numbers, in the memory of the ones before."""
+        values = self.stage() if staged is None else staged
+        self.turn += 1
+        self.y = None
+        self.subject.put(values)
+        self._prepare()
+
+    def state(self) -> list[Tensor]:
+        """A copy of everything the call may read and must not write."""
+        held = [*self.inputs, *([self.grad] if self.grad is not None else [])]
+        return [t.detach().clone() for t in held]
+
+    def untouched(self, before: list[Tensor]) -> bool:
+        held = [*self.inputs, *([self.grad] if self.grad is not None else [])]
+        return all(torch.equal(a.detach(), b) for a, b in zip(held, before, strict=True))
+
+    def again(self) -> Outputs:
+        """The same call on fresh copies, out of reach of anything remembered about the timed tensors."""
+        fresh = [t.detach().clone() for t in self.inputs]
+        return self._run(self.subject.call, fresh, self.grad)
+
+    def _run(self, call: Any, inputs: list[Tensor], grad: Tensor | None) -> Outputs:
+        if grad is None:
+            with torch.no_grad():
+                return (call(*inputs),)
+        leaves = [inputs[i].requires_grad_(True) for i in self.subject.wanted]
+        return torch.autograd.grad(call(*inputs), leaves, grad)
+
+    def expected(self, state: list[Tensor]) -> Expected:
+        """The oracle on the numbers of `state`, and on both sides of them."""
+        oracle = self.subject.oracle
+        assert oracle is not None
+        count = len(self.inputs)
+        exact = [t.double() if t.is_floating_point() else t for t in state[:count]]
+        grad = state[count].double() if self.grad is not None else None
+        step = STEP[self.case.dtype]
+        values = self._run(oracle, [t.clone() for t in exact], grad)
+        moves = [torch.zeros_like(v) for v in values]
+        noise = torch.Generator().manual_seed(7)
+        sign = torch.rand(exact[0].shape, generator=noise).to(exact[0]) * 2 - 1
+        for side in (step, -step):
+            moved = [t * (1 + side) if t.is_floating_point() else t.clone() for t in exact]
+            moved[0] = exact[0] * (1 + side * sign)
+            near = self._run(oracle, moved, grad)
+            moves = [torch.maximum(m, (a - b).abs() / 128) for m, a, b in zip(moves, values, near, strict=True)]
+        if self.subject.jumps and grad is not None:
+            moves[0] = moves[0].masked_fill(_at_the_cut(self.case, exact[0]), torch.inf)
+        scale = max((float(t.abs().max()) for t in exact if t.numel() and t.is_floating_point()), default=1.0)
+        return Expected(tuple(v.detach() for v in values), tuple(moves), scale)
+
+
+def _at_the_cut(case: Case, x: Tensor) -> Tensor:
+    """Taps of regions so close to idw's rule for a tap at the mean that the type decides which side they fall on."""
+    window = Window(case.kernel, case.stride, case.padding, case.ceil_mode)
+    inside = window.inside(x.shape[2:], x.device)
+    region = Region(window.unfold(x), inside)
+    gap = (region.values - region.mean(region.values)).abs()
+    far, near = region.max(gap), -region.max(-gap)
+    precision = 2.0**-52 if case.dtype == "float64" else 2.0**-23
+    unsure = (near <= 256 * precision * far).expand_as(gap).to(x)
+    return window.fold(region.keep(unsure), x.shape[2:]) > 0

@@ -1,0 +1,191 @@
+"""Whether the timed call gave the right answer: compared with float64, from poisoned memory, with nothing left undone.
+
+A fault is text; no fault is None. Knows nothing of clocks or records.
+
+Tolerance of an element: a share of the largest magnitude, the output type's rounding, and what
+ float64 itself moves by when the input moves by a rounding error, spread over the window.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as nn
+from torch import Tensor
+
+from suites.case import Case
+from suites.timed import Expected, Outputs, Timed
+
+ROUNDING = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+SHARE = {"float64": 1e-14, "float32": 4e-6, "float16": 4e-5, "bfloat16": 6e-4}
+LATE_SECONDS = 0.02  # how long an operator has for writing after it returned, to be caught at it
+_known: OrderedDict[tuple[object, ...], Expected] = OrderedDict()
+
+
+def expected(timed: Timed, state: list[Tensor]) -> Expected:
+    """The oracle's answer, remembered: implementations and probes of one method share it."""
+    case = timed.case
+    key = (
+        case.method, timed.subject.against, case.direction, case.window, case.shape, case.dtype, case.layout,
+        timed.seed, timed.turn, str(timed.inputs[0].device),
+    )  # fmt: skip
+    if case.own is not None:
+        return timed.expected(state)
+    if key not in _known:
+        _known[key] = timed.expected(state)
+        while len(_known) > 4:
+            _known.popitem(last=False)
+    _known.move_to_end(key)
+    return _known[key]
+
+
+def after(timed: Timed, state: list[Tensor], snapshot: Outputs) -> tuple[str | None, float | None]:
+    """Judge the last timed call: its outputs as copied the moment it returned, and its inputs.
+
+    Returns the fault, if any, and the largest error as a fraction of the tolerance.
+    """
+    if not timed.untouched(state):
+        return "the call changed its inputs", None
+    if timed.subject.oracle is None:
+        return compare_with_itself(timed, snapshot)
+    return compare(timed.case, snapshot, expected(timed, state))
+
+
+def settled(snapshot: Outputs, outputs: Outputs, returned: float) -> str | None:
+    """Whether the outputs still are what they were when the call returned."""
+    time.sleep(max(0.0, returned + LATE_SECONDS - time.perf_counter()))
+    if all(_same(copied, output) for copied, output in zip(snapshot, outputs, strict=True)):
+        return None
+    return "the output changed after the call had returned"
+
+
+def compare(case: Case, outputs: Outputs, want: Expected) -> tuple[str | None, float]:
+    """The first fault of the outputs against the oracle's, and the largest error in tolerances."""
+    worst = 0.0
+    for index, (out, ref, move) in enumerate(zip(outputs, want.values, want.moves, strict=True)):
+        what = "output" if case.direction in ("forward", "inverse", "none") else f"gradient {index}"
+        if out.shape != ref.shape:
+            return f"{what}: expected shape {tuple(ref.shape)}, got {tuple(out.shape)}", worst
+        if not ref.numel():
+            continue
+        wide = out.detach().double()
+        lost = ref.isfinite() & ~wide.isfinite()
+        if lost.any():
+            return f"{what}: {int(lost.sum())} of {ref.numel()} elements are not finite, the definition's are", worst
+        allowed = tolerance(case, ref, move, want.scale)
+        ratio = ((wide - ref).abs() / allowed)[ref.isfinite()]
+        top = float(ratio.max()) if ratio.numel() else 0.0
+        worst = max(worst, top)
+        if top > 1:
+            at = int((((wide - ref).abs() / allowed).nan_to_num(0)).argmax())
+            got, wanted = float(wide.flatten()[at]), float(ref.flatten()[at])
+            return (
+                f"{what}: {int((ratio > 1).sum())} of {ref.numel()} elements differ from the definition; "
+                f"at the worst, expected {wanted:.6g}, got {got:.6g}, allowed {float(allowed.flatten()[at]):.2g}"
+            ), worst
+    return None, worst
+
+
+def tolerance(case: Case, ref: Tensor, move: Tensor, scale: float) -> Tensor:
+    """How far each element may be from float64."""
+    dtype = case.dtype
+    if ref.dim() != case.rank + 2:  # a parameter's gradient: a sum over many places
+        terms = max(float(ref.abs().max()), scale) * (torch.Size(case.shape).numel() ** 0.5)
+        return torch.as_tensor(SHARE[dtype] * 4 * terms + 256 * move + 1e-4 * ref.abs())
+    reach = _spread(move, [2 * k - 1 for k in case.kernel]) if case.direction != "forward" else move
+    partial = torch.zeros_like(ref)
+    if case.direction in ("backward", "both") and case.stride < case.kernel:
+        parts = math.prod(-(-k // s) for k, s in zip(case.kernel, case.stride, strict=True))
+        partial = parts * _spread(
+            ref.abs(), [2 * k - 1 for k in case.kernel]
+        )  # overlapping windows add up rounded parts
+    top = max(scale if case.direction in ("forward", "inverse", "none") else 0.0, float(ref.abs().max()))
+    allowed: Tensor = SHARE[dtype] * top + 4 * ROUNDING[dtype] * (ref.abs() + partial) + 256 * reach
+    return allowed
+
+
+def _spread(x: Tensor, reach: list[int]) -> Tensor:
+    """The largest neighbour within a window's reach: one cell's rounding error moves all cells of its window."""
+    pool = {1: nn.max_pool1d, 2: nn.max_pool2d, 3: nn.max_pool3d}[len(reach)]
+    return torch.as_tensor(pool(x, reach, 1, [k // 2 for k in reach]))
+
+
+def compare_with_itself(timed: Timed, outputs: Outputs) -> tuple[str | None, float | None]:
+    """What can be said without an oracle: shape, finiteness, a second run, the gradient along one direction."""
+    case = timed.case
+    shape = (*case.shape[:2], *case.output)
+    if case.direction in ("forward", "none") and tuple(outputs[0].shape) != shape:
+        return f"output: expected shape {shape}, got {tuple(outputs[0].shape)}", None
+    if outputs and not all(bool(out.isfinite().all()) for out in outputs):
+        return "output: expected finite numbers for finite inputs, got NaN or inf", None
+    second = timed.again()
+    alike = Expected(tuple(t.detach().double() for t in second), tuple(torch.zeros_like(t) for t in second), 1.0)
+    fault, _ = compare(case, outputs, alike)
+    if fault:
+        return f"a second run on copies of the same numbers gave another result: {fault}", None
+    return (difference_quotient(timed) if case.direction in ("backward", "both") else None), None
+
+
+def difference_quotient(timed: Timed) -> str | None:
+    """The gradient along one direction against (f(x + hv) - f(x - hv)) / 2h in float64, where the operator takes it."""
+    call, grad = timed.subject.call, timed.grad
+    assert grad is not None
+    x = timed.inputs[0].detach().double()
+    v = torch.randn(x.shape, generator=torch.Generator().manual_seed(11)).to(x)
+    h = 1e-6
+    try:
+        with torch.no_grad():
+            ahead, behind = call(x + h * v), call(x - h * v)
+        leaf = x.clone().requires_grad_(True)
+        (slope,) = torch.autograd.grad(call(leaf), leaf, grad.double())
+    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+        return None  # does not take float64: nothing can be said
+    if ahead.dtype != torch.float64:
+        return None
+    terms = (ahead - behind) / (2 * h) * grad.double()
+    want, got = float(terms.sum()), float((slope * v).sum())
+    allowed = 1e-3 * float(terms.abs().sum()) + 1e-6
+    if abs(want - got) > allowed:
+        return f"gradient: along one direction the difference quotient is {want:.6g}, the gradient says {got:.6g}"
+    return None
+
+
+def poisoned(timed: Timed) -> Outputs:
+    """One untimed call in which memory that nobody wrote reads as NaN."""
+    if timed.inputs[0].device.type == "cuda":
+        _poison_freed(timed)
+        return timed()
+    before, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+    try:
+        return timed()
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+
+
+def _poison_freed(timed: Timed) -> None:
+    """Blocks of the outputs' sizes, filled with NaN and freed, so that the allocator hands them out next."""
+    sizes = [tuple(out.shape) for out in timed()]
+    held = [torch.full(s, float("nan"), device=timed.inputs[0].device, dtype=timed.inputs[0].dtype) for s in sizes * 3]
+    torch.cuda.synchronize()
+    held.clear()
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
+
+
+def golden(case: Case) -> str | None:
+    """Whether the row that served as oracle is right itself, by hand-worked values."""
+    from adapool import registry
+    from suites import golden as by_hand
+
+    if case.method in registry.names():
+        return by_hand.fault(case.method)
+    return by_hand.fault("ada") if case.method.startswith("adaunpool") else None

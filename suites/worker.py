@@ -1,0 +1,168 @@
+"""One process for one device: reads a case a line, measures it, answers a line. Dies alone when a case kills it.
+
+Started by the engine as `python -m suites.worker`; the first line on stdin is the setup, answers go to the descriptor
+that the setup names, so that whatever an operator prints cannot spoil them. Knows nothing of plans or records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+STAND_IN = "ADAPOOL_STAND_IN"  # set to "cpu" by tests: GPU cases run on the CPU under the GPU's label
+
+
+class Workbench:
+    """The device, its clocks and its watch, kept for all the cases of this process."""
+
+    def __init__(self, setup: dict[str, Any]) -> None:
+        import torch
+
+        from suites import machine, nvml
+
+        self.setup = setup
+        cuda = setup["kind"] == "cuda" and os.environ.get(STAND_IN) != "cpu"
+        if cuda and not torch.cuda.is_available():
+            raise RuntimeError(f"torch {torch.__version__} sees no CUDA device (built for CUDA {torch.version.cuda})")
+        self.device = torch.device("cuda", 0) if cuda else torch.device("cpu")
+        torch.set_num_threads(setup["threads"])
+        self.stack = contextlib.ExitStack()
+        self.watch: nvml.Watch | None = None
+        facts: dict[str, Any] = {"kind": setup["kind"]}
+        if setup["kind"] == "cuda":
+            module = self.stack.enter_context(nvml.session())
+            self.watch = nvml.Watch(module, setup["device"]) if module is not None else None
+            facts |= self.watch.facts() if self.watch else {"uuid": setup["device"]}
+            facts["uuid"] = setup["device"]
+        else:
+            facts = machine.cpu()
+        if cuda:
+            from suites.cuda_clocks import CudaClocks
+
+            more = torch.cuda.get_device_properties(0)
+            facts |= {"sm_count": more.multi_processor_count, "l2_bytes": more.L2_cache_size, "name": more.name}
+            self.clocks: Any = CudaClocks(machine.flush_bytes(facts))
+        else:
+            from suites.clocks import CpuClocks
+
+            self.clocks = CpuClocks(machine.flush_bytes(facts))
+        facts |= {"software": machine.software(), "threads": torch.get_num_threads()}
+        self.facts = facts
+        self.health()
+        gc.collect()
+        gc.freeze()  # torch's objects are no garbage: collecting between cases must not walk them
+
+    def health(self) -> None:
+        """A small sum with a known answer; raises when the device does not give it."""
+        import torch
+
+        total = float(torch.arange(1000.0, device=self.device).sum())
+        if total != 499500.0:
+            raise RuntimeError(f"health check: expected 499500, the device gave {total}")
+
+    def synchronize(self) -> None:
+        import torch
+
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def measure(self, request: dict[str, Any]) -> list[Any]:
+        from suites import energy, latency, memory, retention
+        from suites.case import Case
+        from suites.nvml import warnings as said
+        from suites.subject import build
+        from suites.timed import Timed
+
+        case, seed = Case.from_dict(request["case"]), self.setup["seed"]
+        if case.probe == "nothing":  # what the engine itself costs
+            return [latency.Finding("peak_bytes", value=0.0)]
+        before = self.watch.state() if self.watch else None
+        if case.probe == "latency":
+            found = latency.measure(case, self.device, self.clocks, request["seconds"], seed)
+        elif case.probe == "memory":
+            found = memory.measure(case, self.device, seed)
+        elif case.probe == "energy":
+            found = energy.measure(
+                case, lambda: Timed(build(case, self.device, seed), case, seed), self.watch, self.synchronize
+            )
+        else:
+            gallery = self.setup["gallery"]
+            found = retention.measure(
+                case, self.device, seed, self.setup["images"], Path(gallery) if gallery else None, self.setup["shown"]
+            )
+        after = self.watch.state() if self.watch else None
+        for finding in found:
+            if self.watch and case.probe == "latency":
+                finding.how |= {"state_before": before, "state_after": after}
+                finding.warnings += said(before, after)
+            if case.probe in ("latency", "memory"):
+                finding.how["threads"] = self.setup["threads"]
+        return found
+
+
+def answer(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
+    """The findings of one case, or the status and reason that it ended with instead."""
+    import torch
+
+    from suites import nvml
+    from suites.subject import Unavailable
+
+    begin = time.perf_counter()
+    lost = False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = [dataclasses.asdict(finding) for finding in bench.measure(request)]
+        return {"findings": found, "seconds": time.perf_counter() - begin}
+    except Unavailable as reason:
+        status, text = "skipped", str(reason)
+    except NotImplementedError as error:  # torch's own has no such dtype here: that is no fault of a case
+        status, text = ("skipped" if request["case"]["implementation"] == "torch" else "failed"), str(error)
+    except nvml.Lost as error:
+        status, text, lost = "failed", str(error), True
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        status, text = "oom", str(error) or "out of memory"
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        status = "oom" if "can't allocate memory" in text or "out of memory" in text else "failed"
+    sticky = "CUDA error" in text or "device-side assert" in text
+    if status == "oom" and bench.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return {"status": status, "reason": text, "restart": sticky, "lost": lost, "seconds": time.perf_counter() - begin}
+
+
+def requests() -> Iterator[dict[str, Any]]:
+    for line in sys.stdin:
+        yield json.loads(line)
+
+
+def main() -> None:
+    lines = requests()
+    setup = next(lines)
+    with os.fdopen(setup["answers"], "w") as out:
+
+        def say(message: dict[str, Any]) -> None:
+            out.write(json.dumps(message) + "\n")
+            out.flush()
+
+        try:
+            bench = Workbench(setup)
+        except Exception as error:
+            say({"fault": f"{type(error).__name__}: {error}"})
+            return
+        say({"ready": True, "facts": bench.facts})
+        for request in lines:
+            say(answer(bench, request))
+
+
+if __name__ == "__main__":
+    main()
