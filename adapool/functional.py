@@ -72,7 +72,7 @@ def _cell_operand(spec: Operand, value: Any, x: Tensor, cells: tuple[int, ...]) 
                 f"{spec.name}: expected a number or a shape that broadcasts to (C, *out) = {cells[1:]}, "
                 f"such as (1,) or {per_channel}, got {tuple(value.shape)}"
             )
-        return value.to(x.device)
+        return value if value.device == x.device else value.to(x.device)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{spec.name}: expected a number or a Tensor, got {type(value).__name__}")
     if not math.isfinite(value) or (spec.least is not None and value < spec.least):
@@ -112,7 +112,8 @@ def check_operands(
 def uses_native(implementation: str, entry: Method, x: Tensor, similarity: str) -> bool:
     """Whether the compiled kernel runs; ValueError if it was asked for and there is none."""
     check_choice("implementation", implementation, ("auto", "native", "plain"))
-    if implementation == "plain":
+    # ONNX has no adapool operators, so that an exported model is made of the plain row.
+    if implementation == "plain" or (implementation == "auto" and torch.onnx.is_in_onnx_export()):
         return False
     able = similarity == "channel" and native.supports(entry.name, x)
     if implementation == "native" and not able:
