@@ -18,7 +18,22 @@ from torch import Tensor
 from adapool.window import Window
 
 METHODS = frozenset(
-    "max avg sum lp lp_abs stochastic stochastic_eval softpool edscw idw ada dpp dpp_asym lip".split()
+    [
+        "max",
+        "avg",
+        "sum",
+        "lp",
+        "lp_abs",
+        "stochastic",
+        "stochastic_eval",
+        "softpool",
+        "edscw",
+        "idw",
+        "ada",
+        "dpp",
+        "dpp_asym",
+        "lip",
+    ]
 )  # the lines of ADAPOOL_METHODS in csrc/methods.h
 _MIXING = ("ada",)  # methods whose operand mixes weights and is not inside them
 DTYPES = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
@@ -44,7 +59,7 @@ def _load(device: str) -> str:
         where = f" in {folder}" if folder else " beside the installed package"
         return f"not built: no {name}{where}; install with a C++ compiler{' and nvcc' if device == 'cuda' else ''}"
     try:
-        torch.ops.load_library(str(path))
+        torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
     except OSError as error:
         return f"does not load: {str(error).splitlines()[0]}"
     return "ok"
@@ -86,7 +101,7 @@ def pool(x: Tensor, method: str, window: Window, operands: Operands, gradient: s
     args = (method, window.kernel, window.stride, window.padding, window.ceil_mode, constants)
     y: Tensor
     if _differentiates(x, *tensors):
-        y = _Pool.apply(x, *args, gradient == "detached", False, *tensors)[0]
+        y = _Pool.apply(x, *args, gradient == "detached", False, *tensors)[0]  # type: ignore[no-untyped-call]
     else:
         y = torch.ops.adapool.pool.default(x, tensors, *args, False)[0]
     return y
@@ -97,7 +112,7 @@ def pool_extra(x: Tensor, method: str, window: Window, operands: Operands) -> tu
     tensors, constants = _encode(operands)
     args = (method, window.kernel, window.stride, window.padding, window.ceil_mode, constants)
     if _differentiates(x, *tensors):
-        y, extra = _Pool.apply(x, *args, False, True, *tensors)
+        y, extra = _Pool.apply(x, *args, False, True, *tensors)  # type: ignore[no-untyped-call]
     else:
         y, extra = torch.ops.adapool.pool.default(x, tensors, *args, True)
     return y, extra
@@ -115,13 +130,19 @@ def unpool_masks(y: Tensor, weights: Tensor, window: Window, output_size: Sequen
 
 
 def _unpool(
-    y: Tensor, guide: Tensor, method: str, size: Sequence[int], window: Window, constants: list[float],
-    normalize: bool, tensors: list[Tensor],
+    y: Tensor,
+    guide: Tensor,
+    method: str,
+    size: Sequence[int],
+    window: Window,
+    constants: list[float],
+    normalize: bool,
+    tensors: list[Tensor],
 ) -> Tensor:
     frame = (window.kernel, window.stride, window.padding, window.ceil_mode)
     out: Tensor
     if _differentiates(y, guide, *tensors):
-        out = _Unpool.apply(y, guide, method, tuple(size), *frame, constants, normalize, *tensors)
+        out = _Unpool.apply(y, guide, method, tuple(size), *frame, constants, normalize, *tensors)  # type: ignore[no-untyped-call]
     else:
         out = torch.ops.adapool.unpool.default(y, guide, tensors, method, size, *frame, constants, normalize)
     return out
@@ -153,7 +174,7 @@ class _Once(torch.autograd.Function):
 
 def _first_derivative(run: Any, *tensors: Tensor) -> Any:
     """Gradients by `run`; inside create_graph=True wrapped so that a second derivative raises."""
-    return _Once.apply(run, *tensors) if torch.is_grad_enabled() else run(*tensors)
+    return _Once.apply(run, *tensors) if torch.is_grad_enabled() else run(*tensors)  # type: ignore[no-untyped-call]
 
 
 def _or_none(grads: Sequence[Tensor], wants: Sequence[int]) -> list[Tensor | None]:
@@ -164,9 +185,17 @@ class _Pool(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        x: Tensor, method: str, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, constants: list[float],
-        detached: bool, want_extra: bool, *tensors: Tensor,
+    def forward(
+        x: Tensor,
+        method: str,
+        kernel: Any,
+        stride: Any,
+        padding: Any,
+        ceil_mode: bool,
+        constants: list[float],
+        detached: bool,
+        want_extra: bool,
+        *tensors: Tensor,
     ) -> tuple[Tensor, Tensor]:
         args = (method, kernel, stride, padding, ceil_mode, constants)
         y, extra = torch.ops.adapool.pool.default(x, list(tensors), *args, want_extra)
@@ -181,7 +210,7 @@ class _Pool(torch.autograd.Function):
         ctx.save_for_backward(x, *inputs[9:])
 
     @staticmethod
-    def backward(ctx: Any, grad: Any, _: Any) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Any, _: Any) -> Any:
         needs = ctx.needs_input_grad
         if grad is None:
             return (None,) * len(needs)
@@ -201,9 +230,18 @@ class _Unpool(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        y: Tensor, guide: Tensor, method: str, size: Any, kernel: Any, stride: Any, padding: Any, ceil_mode: bool,
-        constants: list[float], normalize: bool, *tensors: Tensor,
+    def forward(
+        y: Tensor,
+        guide: Tensor,
+        method: str,
+        size: Any,
+        kernel: Any,
+        stride: Any,
+        padding: Any,
+        ceil_mode: bool,
+        constants: list[float],
+        normalize: bool,
+        *tensors: Tensor,
     ) -> Tensor:
         args = (method, size, kernel, stride, padding, ceil_mode, constants, normalize)
         out: Tensor = torch.ops.adapool.unpool.default(y, guide, list(tensors), *args)
@@ -216,7 +254,7 @@ class _Unpool(torch.autograd.Function):
         ctx.save_for_backward(y, guide, *inputs[10:])
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Any) -> Any:
         needs = ctx.needs_input_grad
         wants = [int(needs[0]), int(needs[1]), *map(int, needs[10:])]
         args = ctx.args

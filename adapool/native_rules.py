@@ -5,13 +5,34 @@ Imported by native.py once the operators are loaded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from adapool.window import Window
+
+Rule = Callable[..., Any]
+
+
+def _shape_of(operator: str) -> Callable[[Rule], Rule]:
+    """`@_shape_of(name)`: the shape function of an operator. (torch's own decorators have no types.)"""
+
+    def register(rule: Rule) -> Rule:
+        torch.library.register_fake(f"adapool::{operator}")(rule)
+        return rule
+
+    return register
+
+
+def _vmap_of(operator: str) -> Callable[[Rule], Rule]:
+    def register(rule: Rule) -> Rule:
+        torch.library.register_vmap(f"adapool::{operator}", rule)
+        return rule
+
+    return register
+
 
 _INDEXED = ("max", "stochastic")  # methods whose extra is an index
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -48,10 +69,17 @@ def _window(kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
     return Window(tuple(kernel), tuple(stride), tuple(padding), ceil_mode)
 
 
-@torch.library.register_fake("adapool::pool")
+@_shape_of("pool")
 def _pool(
-    x: Tensor, operands: list[Tensor], method: str, kernel: list[int], stride: list[int], padding: list[int],
-    ceil_mode: bool, constants: list[float], want_extra: bool,
+    x: Tensor,
+    operands: list[Tensor],
+    method: str,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    ceil_mode: bool,
+    constants: list[float],
+    want_extra: bool,
 ) -> tuple[Tensor, Tensor]:
     window = _window(kernel, stride, padding, ceil_mode)
     cells = (*x.shape[:2], *window.output(x.shape[2:]))
@@ -71,27 +99,55 @@ def _operand_grads(x: Tensor, operands: list[Tensor], method: str, wants: Sequen
     ]
 
 
-@torch.library.register_fake("adapool::pool_backward")
+@_shape_of("pool_backward")
 def _pool_backward(
-    grad: Tensor, x: Tensor, operands: list[Tensor], method: str, kernel: list[int], stride: list[int],
-    padding: list[int], ceil_mode: bool, constants: list[float], detached: bool, wants: list[int],
+    grad: Tensor,
+    x: Tensor,
+    operands: list[Tensor],
+    method: str,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    ceil_mode: bool,
+    constants: list[float],
+    detached: bool,
+    wants: list[int],
 ) -> list[Tensor]:
     dx = _empty(x.shape, x, _channels_last(x)) if wants[0] else _empty((0,), x, False)
     return [dx, *_operand_grads(x, operands, method, wants[1:])]
 
 
-@torch.library.register_fake("adapool::unpool")
+@_shape_of("unpool")
 def _unpool(
-    y: Tensor, guide: Tensor, operands: list[Tensor], method: str, size: list[int], kernel: list[int],
-    stride: list[int], padding: list[int], ceil_mode: bool, constants: list[float], normalize: bool,
+    y: Tensor,
+    guide: Tensor,
+    operands: list[Tensor],
+    method: str,
+    size: list[int],
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    ceil_mode: bool,
+    constants: list[float],
+    normalize: bool,
 ) -> Tensor:
     return _empty((*y.shape[:2], *size), y, _channels_last(y if method == "weights" else guide))
 
 
-@torch.library.register_fake("adapool::unpool_backward")
+@_shape_of("unpool_backward")
 def _unpool_backward(
-    grad: Tensor, y: Tensor, guide: Tensor, operands: list[Tensor], method: str, kernel: list[int],
-    stride: list[int], padding: list[int], ceil_mode: bool, constants: list[float], normalize: bool, wants: list[int],
+    grad: Tensor,
+    y: Tensor,
+    guide: Tensor,
+    operands: list[Tensor],
+    method: str,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    ceil_mode: bool,
+    constants: list[float],
+    normalize: bool,
+    wants: list[int],
 ) -> list[Tensor]:
     masks = method == "weights"
     dy = _empty(y.shape, y, _channels_last(y if masks else guide)) if wants[0] else _empty((0,), y, False)
@@ -141,16 +197,15 @@ def _unfold_grads(
     for grad, t, dim, wanted in zip(grads, operands, dims, wants, strict=True):
         shape = _operand_shape(t, dim)
         if wanted:
-            grad = grad.reshape(size, grad.shape[0] // size, *grad.shape[1:])
-            has_batch = len(shape) == grad.dim() - 1 and shape[0] == grad.shape[1]
-            grad = (grad if has_batch else grad.sum(1)).reshape(size, *shape)
+            each = grad.reshape(size, grad.shape[0] // size, *grad.shape[1:])
+            has_batch = len(shape) == each.dim() - 1 and shape[0] == each.shape[1]
+            found.append((each if has_batch else each.sum(1)).reshape(size, *shape))
         else:
-            grad = grad.new_empty((size, 0))
-        found.append(grad)
+            found.append(grad.new_empty((size, 0)))
     return found
 
 
-@torch.library.register_vmap("adapool::pool")
+@_vmap_of("pool")
 def _pool_vmap(info: Any, dims: Any, x: Tensor, operands: list[Tensor], method: str, *rest: Any) -> Any:
     size = info.batch_size
     flat = _fold(x, dims[0], size)
@@ -161,7 +216,7 @@ def _pool_vmap(info: Any, dims: Any, x: Tensor, operands: list[Tensor], method: 
     return (_unfold(y, size), _unfold(extra, size) if want_extra else extra), (0, 0 if want_extra else None)
 
 
-@torch.library.register_vmap("adapool::pool_backward")
+@_vmap_of("pool_backward")
 def _pool_backward_vmap(
     info: Any, dims: Any, grad: Tensor, x: Tensor, operands: list[Tensor], method: str, *rest: Any
 ) -> Any:
@@ -175,7 +230,7 @@ def _pool_backward_vmap(
     return grads, [0] * len(grads)
 
 
-@torch.library.register_vmap("adapool::unpool")
+@_vmap_of("unpool")
 def _unpool_vmap(
     info: Any, dims: Any, y: Tensor, guide: Tensor, operands: list[Tensor], method: str, *rest: Any
 ) -> Any:
@@ -187,7 +242,7 @@ def _unpool_vmap(
     return _unfold(out, size), 0
 
 
-@torch.library.register_vmap("adapool::unpool_backward")
+@_vmap_of("unpool_backward")
 def _unpool_backward_vmap(
     info: Any, dims: Any, grad: Tensor, y: Tensor, guide: Tensor, operands: list[Tensor], method: str, *rest: Any
 ) -> Any:
@@ -198,6 +253,8 @@ def _unpool_backward_vmap(
     found = torch.ops.adapool.unpool_backward(
         _fold(grad, dims[0], size), flat, _fold(guide, dims[2], size), folded, method, *rest
     )
-    first = [_unfold(t, size) if wanted else t.new_empty((size, 0)) for t, wanted in zip(found[:2], wants[:2], strict=True)]
+    first = [
+        _unfold(t, size) if wanted else t.new_empty((size, 0)) for t, wanted in zip(found[:2], wants[:2], strict=True)
+    ]
     grads = [*first, *_unfold_grads(found[2:], operands, dims[3], wants[2:], size)]
     return grads, [0] * len(grads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -18,9 +19,9 @@ from torch import Tensor
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
 STORAGE = {"double": "double", "float": "float", "Half": "adapool::Half", "BFloat16": "adapool::BFloat16"}
-FLAGS = "-std=c++20 -O1 -g0 -Wno-psabi -fsanitize=address,undefined -fno-sanitize-recover=all".split()
+FLAGS = ["-std=c++20", "-O1", "-g0", "-Wno-psabi", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 TYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3, torch.int64: 4}
-SLOTS = "x logits spread operand0 operand1 operand2 coefficient y extra target result".split()
+SLOTS = ["x", "logits", "spread", "operand0", "operand1", "operand2", "coefficient", "y", "extra", "target", "result"]
 WRITTEN = SLOTS[SLOTS.index("y") :]
 
 
@@ -30,7 +31,8 @@ def compiler() -> str | None:
 
 def build(csrc: Path = CSRC, storages: Sequence[str] = tuple(STORAGE)) -> Path:
     """The driver for the headers in `csrc`, compiled unless the same sources were compiled before."""
-    sources = [p for folder in (csrc, HERE) for p in sorted(folder.glob("*")) if p.suffix in (".h", ".cuh", ".cpp")]
+    sources = [p for p in sorted(csrc.glob("*")) if p.suffix in (".h", ".cuh")]
+    sources += [p for p in sorted(HERE.glob("*")) if p.suffix in (".h", ".cpp")]
     key = hashlib.sha256(b"".join(p.read_bytes() for p in sources) + repr(storages).encode()).hexdigest()[:16]
     cache = Path(os.environ.get("ADAPOOL_EMULATOR_CACHE", Path(tempfile.gettempdir(), "adapool-emulator")))
     driver = cache / key / "driver"
@@ -151,7 +153,9 @@ class Driver:
                     memory = self.process.stdout.read(size)
                     if len(memory) != size:
                         raise BrokenPipeError
-                    found[slot] = torch.frombuffer(bytearray(memory), dtype=dtype) if size else torch.empty(0, dtype=dtype)
+                    found[slot] = (
+                        torch.frombuffer(bytearray(memory), dtype=dtype) if size else torch.empty(0, dtype=dtype)
+                    )
         except BrokenPipeError:
             self.process.wait()
             self.log.seek(0)
@@ -161,9 +165,7 @@ class Driver:
     def close(self) -> None:
         assert self.process.stdin and self.process.stdout
         for pipe in (self.process.stdin, self.process.stdout):
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass
         self.process.wait()
         self.log.close()

@@ -1,0 +1,99 @@
+"""What only a CUDA device can show: streams, graph capture, a second device, sizes beyond 2^31, the CPU's answers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from adapool.functional import pool
+from adapool.unpooling import unpool
+from tests.native_places import laid_out, need
+
+pytestmark = pytest.mark.cuda
+
+
+@pytest.fixture(autouse=True)
+def _cuda() -> None:
+    need("cuda")
+
+
+@pytest.mark.parametrize("method", ["ada", "edscw", "softpool", "idw", "dpp", "lip", "max", "avg", "lp_abs"])
+@pytest.mark.parametrize("last", [False, True])
+def test_cpu_and_cuda_agree(method: str, last: bool) -> None:
+    x = laid_out(torch.randn(4, 32, 57, 61), last)
+    found = []
+    for device in ("cpu", "cuda"):
+        leaf = x.to(device).requires_grad_()
+        y = pool(leaf, method, 3, 2, 1, implementation="native")
+        (dx,) = torch.autograd.grad(y.sin().sum(), leaf)
+        found.append((y.cpu(), dx.cpu()))
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-5, atol=1e-5)
+    slack = 1e-2 if method in ("idw", "edscw", "ada") else 1e-4  # near-cancelling means are ill-conditioned
+    assert (found[1][1] - found[0][1]).abs().quantile(0.999) <= slack
+
+
+def test_other_stream() -> None:
+    x = torch.randn(8, 64, 112, 112, device="cuda")
+    want = pool(x, "ada", 2, implementation="native")
+    stream = torch.cuda.Stream()
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(50_000_000)  # a kernel on the default stream would run before this write
+        late = x * 1
+        got = pool(late, "ada", 2, implementation="native")
+    stream.synchronize()
+    assert torch.equal(got, want)
+
+
+def test_graph_capture() -> None:
+    x = torch.randn(4, 16, 56, 56, device="cuda", requires_grad=True)
+    beta = torch.rand(28, 28, device="cuda", requires_grad=True)
+
+    def step() -> tuple[torch.Tensor, ...]:
+        y = pool(x, "ada", 2, beta=beta, implementation="native")
+        return (y, *torch.autograd.grad(y, (x, beta), torch.ones_like(y)))
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    with torch.no_grad():
+        x.copy_(torch.randn_like(x))
+    graph.replay()
+    for got, want in zip(captured, step(), strict=True):
+        assert torch.equal(got, want)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one device")
+def test_second_device() -> None:
+    x = torch.randn(2, 3, 8, 8, device="cuda:1")
+    assert pool(x, "ada", 2, implementation="native").device == x.device
+    torch.testing.assert_close(pool(x, "ada", 2, implementation="native").cpu(), pool(x.cpu(), "ada", 2))
+
+
+def test_more_than_2_31_elements() -> None:
+    free = torch.cuda.mem_get_info()[0]
+    if free < 24 << 30:
+        pytest.skip("needs 24 GB of device memory")
+    x = torch.zeros(2, 1, 33000, 33000, dtype=torch.bfloat16, device="cuda")
+    assert x.numel() > 1 << 31
+    x[1, 0, -2:, -2:] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    x.requires_grad_()
+    y = pool(x, "softpool", 2, implementation="native")
+    torch.testing.assert_close(y[1, 0, -1, -1].float().cpu(), torch.tensor(3.4927), rtol=1e-2, atol=0)
+    (dx,) = torch.autograd.grad(y[1, 0, -1, -1], x)
+    corner = dx[1, 0, -2:, -2:].float()
+    torch.testing.assert_close(corner.sum().cpu(), torch.tensor(1.0), rtol=2e-2, atol=0)
+    assert not dx[0].any() and not dx[1, 0, :-2].any()
+
+
+def test_unpool_and_empty() -> None:
+    guide, y = torch.randn(2, 3, 9, 9, device="cuda"), torch.randn(2, 3, 4, 4, device="cuda")
+    got = unpool(y, guide, "ada", (3, 3), (2, 2), implementation="native")
+    want = unpool(y.double(), guide.double(), "ada", (3, 3), (2, 2), implementation="plain")
+    torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-4)
+    assert pool(torch.empty(0, 3, 8, 8, device="cuda"), "ada", 2, implementation="native").shape == (0, 3, 4, 4)
