@@ -6,8 +6,8 @@ The calls here trust their arguments; `functional` has checked them.
 from __future__ import annotations
 
 import importlib.resources
-import math
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ METHODS = frozenset(
     ]
 )  # the lines of ADAPOOL_METHODS in csrc/methods.h
 _MIXING = ("ada",)  # methods whose operand mixes weights and is not inside them
+TENSOR = sys.float_info.max  # in place of an operand's number; finite, as a packaged model's JSON must be
 DTYPES = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 
 Operands = Sequence["Tensor | float | None"]
@@ -85,9 +86,9 @@ def supports(method: str, x: Tensor) -> bool:
 
 
 def _encode(operands: Operands) -> tuple[list[Tensor], list[float]]:
-    """The tensors among the operands, and a number for each: inf marks a tensor, -inf the method's own default."""
+    """The tensors among the operands, and a number for each: the largest marks a tensor, the lowest a default."""
     tensors = [o for o in operands if isinstance(o, Tensor)]
-    constants = [math.inf if isinstance(o, Tensor) else -math.inf if o is None else o for o in operands]
+    constants = [TENSOR if isinstance(o, Tensor) else -TENSOR if o is None else o for o in operands]
     return tensors, constants
 
 

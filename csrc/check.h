@@ -176,10 +176,10 @@ struct Call {
     STD_TORCH_CHECK(constants.size() == slots, "constants: expected ", slots, " for method ", method);
     size_t next = 0;
     for (size_t k = 0; k < slots; ++k) {
-      const bool tensor = constants[k] == std::numeric_limits<double>::infinity();
+      const bool tensor = constants[k] == std::numeric_limits<double>::max();
       if (!tensor) {
         STD_TORCH_CHECK(!traits.logits, "logits: expected a tensor");
-        job.operand[k] = {{nullptr, Type::float32}, {}, constants[k], constants[k] > -std::numeric_limits<double>::infinity()};
+        job.operand[k] = {{nullptr, Type::float32}, {}, constants[k], constants[k] > std::numeric_limits<double>::lowest()};
         continue;
       }
       STD_TORCH_CHECK(next < operands.size(), "operands: expected more tensors");

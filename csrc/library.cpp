@@ -1,7 +1,8 @@
 // The operators' schemas, for ever the same for every method, rank, dtype and device.
 #include <torch/csrc/stable/library.h>
 
-// constants: one number per operand of the method; +inf: it is the next of `operands`; -inf: the method's default.
+// constants: one number per operand of the method; the largest double: it is the next of
+// `operands`; the lowest: the method's default (finite, because a packaged model keeps its numbers as JSON).
 // extra: weights [N, C, *out, taps] or flat indices [N, C, *out], empty unless wanted.
 // wants: for x (unpool: y, guide) and each of `operands`, 1 if its gradient is wanted; empty tensors for the others.
 // Method "weights" of unpool takes stored weights [N, C, *out, taps] in place of the guide.
