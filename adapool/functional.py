@@ -234,7 +234,8 @@ def pool_with_extra(
     """`pool`, and what the method chose by: weights `(N, C, *out, taps)` or flat indices `(N, C, *out)`.
 
     Both are constants for autograd; `unpool` with a guide differentiates through the weights. Indices count
-    within the input plane, as torch.nn.MaxPool2d(return_indices=True) does. Raises ValueError for a method that has neither.
+    within the input plane, as torch.nn.MaxPool2d(return_indices=True) does.
+    Raises ValueError for a method that has neither.
 
     >>> pool_with_extra(torch.tensor([[[1.0, 3.0, 2.0]]]), "max", 3)[1]
     tensor([[[1]]])
