@@ -1,7 +1,7 @@
 // The operators on the CPU: torch's thread pool around the loops of loops.h, for the best instruction set there is.
 #include "bind.h"
 #include "instances.h"
-#include "loops.h"
+#include "mask_loops.h"
 
 #define ADAPOOL_DECLARE(isa)                                             \
   extern "C" {                                                           \

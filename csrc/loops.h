@@ -6,7 +6,6 @@
 
 #include "cell.h"
 #include "lanes.h"
-#include "masks.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -220,19 +219,6 @@ void operand_loop(const Job& job, const Reduction& reduction, double* partial, c
     for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk * entries + entry];
     result.store(entry, sum);
   }
-}
-
-template <class S> void mask_loop(const MaskJob& job, MaskDirection direction, Parallel run) {
-  const Window& w = job.window;
-  const bool forward = direction == MaskDirection::forward;
-  const int64_t n = job.batch * job.channels * (forward ? w.places() : w.cells());
-  parallel(run, n, kGrain / w.taps(), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Point p = point_at(i, job.channels, forward ? w.in : w.out, job.channels_last);
-      if (forward) mask_place<S>(job, p);
-      else mask_cell<S>(job, p, direction == MaskDirection::to_weights);
-    }
-  });
 }
 
 // The launch choice of the CPU: a fast instance of a method, dtype and window belongs here, before the generic loop.

@@ -100,11 +100,33 @@ template <class V> struct Loader {  // packs specialise it (lanes.h)
   template <class F> static ADAPOOL_HD V each(int, F f) { return V(f(0)); }
 };
 
-// How many regions hold the place `at`, in each lane.
+// First and last cell of axis `d` whose region holds coordinate `at`, as if the row of cells had no end.
+ADAPOOL_HD void span_over(const Window& w, int d, int64_t at, int64_t& first, int64_t& last) {
+  int64_t low = at + w.padding[d] - w.kernel[d] + 1, high = at + w.padding[d];
+  if (w.kernel[d] == w.stride[d]) {
+    split(high, w.stride[d]);
+    first = last = high;
+    return;
+  }
+  split(high, w.stride[d]);
+  last = high;
+  if (low >= 0) { low += w.stride[d] - 1; split(low, w.stride[d]); first = low; }
+  else { low = -low; split(low, w.stride[d]); first = -low; }
+}
+
+// How many regions hold the place `at`, in each lane; `at` lies in one. Lanes along a row are a stride apart, so that
+// their cells are neighbours and one division serves them all.
 template <class V> ADAPOOL_HD V cover_of(const Window& w, const int64_t* at, const Lanes& lanes) {
+  if (w.kernel[0] <= w.stride[0] && w.kernel[1] <= w.stride[1] && w.kernel[2] <= w.stride[2]) return V(1);
+  int64_t rows = 1, first, last;
+  for (int d = 0; d < 2; ++d) {
+    span_over(w, d, at[d], first, last);
+    rows *= (last < w.out[d] ? last : w.out[d] - 1) - (first > 0 ? first : 0) + 1;
+  }
+  span_over(w, 2, at[2], first, last);
   return Loader<V>::each(lanes.count, [&](int lane) {
-    const int64_t moved[3] = {at[0], at[1], at[2] + (lanes.along_row ? lane * w.stride[2] : 0)};
-    return ScalarOf<V>(cover(w, moved));
+    const int64_t move = lanes.along_row ? lane : 0, from = first + move, to = last + move;
+    return ScalarOf<V>(rows * ((to < w.out[2] ? to : w.out[2] - 1) - (from > 0 ? from : 0) + 1));
   });
 }
 

@@ -12,6 +12,10 @@
 #else
 #define ADAPOOL_HD inline
 #endif
+#if defined(__F16C__) && !defined(__CUDACC__)
+#include <immintrin.h>
+#define ADAPOOL_F16C
+#endif
 
 // The CPU compiles these headers once for each instruction set, each in a namespace of its own, so that no inline
 // function of one can stand in for another's at link time.
@@ -44,6 +48,8 @@ ADAPOOL_HD float widen(BFloat16 v) { return bit_cast<float>(uint32_t(v.bits) << 
 ADAPOOL_HD float widen(Half v) {
 #if defined(__CUDA_ARCH__)
   return __half2float(__ushort_as_half(v.bits));
+#elif defined(ADAPOOL_F16C)
+  return _cvtsh_ss(v.bits);
 #else
   // The exponent moves by a multiplication, which also makes half's denormals right.
   const uint32_t magnitude = uint32_t(v.bits & 0x7fff) << 13, sign = uint32_t(v.bits & 0x8000) << 16;
@@ -65,6 +71,8 @@ template <> ADAPOOL_HD Half narrow<Half>(double wide) {
   const float v = float(wide);
 #if defined(__CUDA_ARCH__)
   return {__half_as_ushort(__float2half_rn(v))};
+#elif defined(ADAPOOL_F16C)
+  return {uint16_t(_cvtss_sh(v, _MM_FROUND_TO_NEAREST_INT))};
 #else
   const uint32_t bits = bit_cast<uint32_t>(v), sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return {uint16_t(sign | 0x7e00u)};

@@ -3,7 +3,7 @@
 #include "emulator.h"
 
 #include "kernels.cuh"
-#include "loops.h"
+#include "mask_loops.h"
 
 namespace {
 
