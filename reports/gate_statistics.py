@@ -30,6 +30,15 @@ def centred(base: Floats, head: Floats, controls: Flags) -> Floats:
     return d - np.median(d[controls], axis=0) if controls.any() else d
 
 
+def pulled_in(d: Floats, reach: float = 3.0) -> Floats:
+    """d with the outliers of each row drawn to `reach` robust deviations from its median: a pass that was disturbed."""
+    middle = np.median(d, axis=1, keepdims=True)
+    spread = 1.4826 * np.median(np.abs(d - middle), axis=1, keepdims=True)
+    usual = 1.4826 * np.median(np.abs(d - middle)) if d.size else 0.0
+    limit = reach * np.maximum(spread, usual)
+    return np.asarray(np.clip(d, middle - limit, middle + limit))
+
+
 @dataclass(frozen=True)
 class Prior:
     """What the variances of all cases say of each: `df` observations' worth of `variance` (empirical Bayes)."""
@@ -69,7 +78,7 @@ def moderated(values: Floats) -> tuple[Floats, float]:
 def noise_floor(base: Floats, controls: Flags) -> Floats:
     """What the base build against itself shows: one standard error of the mean d of the confirming pairs."""
     level = base - np.median(base[controls], axis=0) if controls.any() else base
-    variance, _ = moderated(level)
+    variance, _ = moderated(pulled_in(level))
     return np.asarray(np.sqrt(2 * variance / LEAST_PAIRS))
 
 
@@ -83,6 +92,7 @@ class Estimate:
 
     @classmethod
     def of(cls, d: Floats) -> Estimate:
+        d = pulled_in(d)
         variance, df = moderated(d)
         return cls(d.mean(axis=1), np.sqrt(variance / d.shape[1]), df)
 
@@ -94,9 +104,9 @@ class Estimate:
         """Where the one-sided moderated t test says, at level `p`, that d is above the margin."""
         return np.asarray(self.mean - margin > student_quantile(1 - p, self.df) * self.error)
 
-    def detectable(self, margin: Floats) -> Floats:
-        """The smallest d that the screen lets pass with the chance POWER."""
-        both = student_quantile(1 - SCREEN_P, self.df) + student_quantile(POWER, self.df)
+    def detectable(self, margin: Floats, p: float = SCREEN_P) -> Floats:
+        """The smallest d that a one-sided t test at level `p` (the screen's) finds with the chance POWER."""
+        both = student_quantile(1 - p, self.df) + student_quantile(POWER, self.df)
         return np.asarray(margin + both * self.error)
 
 
@@ -146,5 +156,7 @@ def confirmed(d: Floats, margin: Floats) -> tuple[Flags, Floats]:
     """Which suspects are above their margin in their fresh pairs, and Holm's adjusted p of each."""
     if not len(d):
         return np.zeros(0, bool), np.zeros(0)
-    adjusted = holm(sign_flip(d - margin[:, None]))
+    x = d - margin[:, None]
+    limit = 2 * np.median(np.abs(x), axis=1, keepdims=True)  # by sizes alone, so that signs stay exchangeable
+    adjusted = holm(sign_flip(np.clip(x, -limit, limit)))
     return adjusted <= FAMILY, adjusted

@@ -94,7 +94,8 @@ def test_equal_variances_are_pooled() -> None:
 
 
 def test_without_a_prior_the_screen_is_the_students_test() -> None:
-    d = np.random.default_rng(2).normal(0.02, 0.01, (2, 4))  # two cases say nothing of a prior
+    d = np.array([[0.021, 0.031, 0.012, 0.024], [0.008, 0.013, 0.004, 0.011]])  # two cases say nothing of a prior
+    assert (gate_statistics.pulled_in(d) == d).all()
     estimate = gate_statistics.Estimate.of(d)
     margin = np.full(2, 0.01)
     p = stats.ttest_1samp(d, 0.01, axis=1, alternative="greater").pvalue
@@ -126,3 +127,27 @@ def test_controls_take_off_what_moves_everything() -> None:
     d = gate_statistics.centred(base, head, controls)
     assert d[0] == pytest.approx(np.full(4, 0.04))
     assert np.abs(d[1:]).max() < 1e-12
+
+
+def test_a_disturbed_pass_is_pulled_in_and_the_others_are_left() -> None:
+    d = np.random.default_rng(9).normal(0.02, 0.01, (50, 4))
+    d[3, 2] = 0.9
+    pulled = gate_statistics.pulled_in(d)
+    assert pulled[3, 2] < 0.15
+    assert (np.delete(pulled[3], 2) == np.delete(d[3], 2)).all()
+    assert (pulled != d).mean() < 0.05
+
+
+def test_one_disturbed_pair_does_not_hide_a_change() -> None:
+    d = np.random.default_rng(10).normal(0.05, 0.005, (1, 10))
+    d[0, 4] = 0.8
+    assert gate_statistics.confirmed(d, np.array([0.01]))[0].all()
+
+
+def test_confirmation_keeps_its_level_under_heavy_tails() -> None:
+    rng = np.random.default_rng(12)
+    alarms = sum(
+        gate_statistics.confirmed(0.01 + 0.02 * rng.standard_t(2, (5, 10)), np.full(5, 0.01))[0].any()
+        for _ in range(400)
+    )
+    assert alarms <= 0.05 * 400 + 2 * math.sqrt(0.05 * 0.95 * 400)

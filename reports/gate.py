@@ -1,0 +1,274 @@
+"""Verdicts of the gate: what interleaved passes of two builds say of every case, and the exit code of it all.
+
+Knows records and the gate's statistics; nothing of how passes are made, of git, or of how verdicts are shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from reports.gate_sampled import Sampled
+from reports.record import Record
+
+VERDICTS = {  # in the order in which a reader wants them
+    "REGRESSED": "worse, beyond the margin: confirmed by fresh pairs, or a number that repeats exactly",
+    "FAILED": "head has no result: it failed, ran out of time or memory, or was incorrect",
+    "MISSING": "base has it and head does not",
+    "ENVIRONMENT": "moved, although what runs is the same in both builds",
+    "IMPROVED": "better, beyond the margin, confirmed likewise",
+    "NEW": "head has it and base does not",
+    "INCONCLUSIVE": "too noisy to say; the smallest change that would have been found is given",
+    "EQUIVALENT": "the 90 % interval lies inside the margin, or the number is the same",
+}
+OK, REGRESSION, USAGE, UNSTABLE, INCORRECT, UNMEASURED, INFRASTRUCTURE = range(7)
+SAMPLED = ("time", "energy")  # judged by pairs; every other metric repeats exactly
+MARGINS = {"time": 0.01, "energy": 0.05, "psnr": 0.01, "ssim": 1e-4}  # bytes: none
+ABSOLUTE = ("psnr", "ssim")  # margins of these are in their own unit, others are fractions
+HIGHER_IS_BETTER = ("psnr", "ssim")
+GRAIN = 0.3e-6  # seconds of a call that no clock tells apart
+WORST = ("incorrect", "oom", "timeout", "failed", "skipped")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What counts as a change. `margins`: metric -> glob over case names -> margin; the last glob that fits counts."""
+
+    margins: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    controls: tuple[str, ...] = ("*/torch/*", "copy/*")
+    detect: float = 0.25  # a time case that could not have shown this much was not really measured
+
+    def margin(self, metric: str, case: str) -> float:
+        found = MARGINS.get(metric, 0.0)
+        for glob, margin in self.margins.get(metric, {}).items():
+            if fnmatchcase(case, glob):
+                found = margin
+        return found
+
+    def is_control(self, case: str) -> bool:
+        return any(fnmatchcase(case, glob) for glob in self.controls)
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Rules:
+        """From [tool.adapool.gate]; ValueError names the entry that is wrong."""
+        margins = table.get("margins", {})
+        for metric, globs in margins.items():
+            if not isinstance(globs, dict):
+                raise ValueError(f"margins.{metric}: expected globs with a number each, got {globs!r}")
+            for glob, margin in globs.items():
+                if isinstance(margin, bool) or not isinstance(margin, (int, float)) or not 0 <= margin < 10:
+                    raise ValueError(f"margins.{metric}.{glob!r}: expected a number from 0 on, got {margin!r}")
+        unknown = set(table) - {"margins", "controls", "detect"}
+        if unknown:
+            raise ValueError(f"tool.adapool.gate: expected margins, controls, detect, got {', '.join(sorted(unknown))}")
+        return cls(margins, tuple(table.get("controls", cls.controls)), float(table.get("detect", cls.detect)))
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One fresh process of one side over its cases; of several records of a case, the fastest counts."""
+
+    side: str  # base | head
+    pair: int
+    stage: str  # screen | confirm
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The verdict on one metric of one case. Changes of sampled metrics and of bytes are fractions of base."""
+
+    case: str
+    metric: str
+    verdict: str
+    note: str = ""
+    unit: str = "1"
+    base: float | None = None
+    head: float | None = None
+    change: float | None = None
+    lo: float | None = None
+    hi: float | None = None
+    margin: float | None = None
+    p: float | None = None
+    detectable: float | None = None
+    pairs: int = 0
+    cause: str | None = None
+    incorrect: bool = False
+    control: bool = False
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All verdicts of a comparison, what neither side has, and why the machine is not to be trusted, if it is not."""
+
+    results: tuple[Result, ...]
+    skipped: dict[str, str] = field(default_factory=dict)
+    unstable: str | None = None
+    optional: bool = False  # nothing here is no fault: the tool for it is not on this machine
+
+    def count(self, verdict: str) -> int:
+        return sum(result.verdict == verdict for result in self.results)
+
+    @property
+    def exit_code(self) -> int:
+        """The gravest of what was found; `UNSTABLE` gives way to what is sure."""
+        if any(result.incorrect for result in self.results):
+            return INCORRECT
+        if self.count("REGRESSED"):
+            return REGRESSION
+        if self.count("FAILED") or self.count("MISSING") or not (self.results or self.optional):
+            return UNMEASURED
+        return UNSTABLE if self.unstable else OK
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "exit_code": self.exit_code, "unstable": self.unstable, "counts": {v: self.count(v) for v in VERDICTS},
+            "results": [asdict(result) for result in self.results], "skipped": self.skipped,
+        }  # fmt: skip
+
+
+def label(record: Record) -> str:
+    """A metric of a case in words: the clock where there is one, else the metric."""
+    return f"{record.metric} {record.clock}" if record.clock else record.metric
+
+
+Measured = dict[tuple[str, str], dict[str, dict[tuple[str, int], list[Record]]]]  # (case, label) -> side -> pass -> ...
+
+
+def table(passes: Sequence[Pass]) -> Measured:
+    found: Measured = {}
+    for one in passes:
+        for record in one.records:
+            sides = found.setdefault((record.case, label(record)), {"base": {}, "head": {}})
+            sides[one.side].setdefault((one.stage, one.pair), []).append(record)
+    return found
+
+
+def status(held: Mapping[tuple[str, int], list[Record]]) -> tuple[str, str]:
+    """The worst that a side's passes say of a case, with its reason; absent where they say nothing."""
+    records = [record for group in held.values() for record in group]
+    for worst in WORST:
+        for record in records:
+            if record.status == worst:
+                return worst, record.reason or "no reason given"
+    return ("ok", "") if records else ("absent", "not there")
+
+
+def sampled(passes: Sequence[Pass], rules: Rules) -> list[Sampled]:
+    """The metrics that are judged by pairs, each label apart, with the cases that both sides measured."""
+    groups: dict[str, dict[str, Any]] = {}
+    for (case, name), sides in table(passes).items():
+        if all(status(held)[0] == "ok" for held in sides.values()) and name.split()[0] in SAMPLED:
+            groups.setdefault(name, {})[case] = sides
+    made = []
+    for name, cases in groups.items():
+        metric = name.split()[0]
+        margins = {case: rules.margin(metric, case) for case in cases}
+        controls = {case for case in cases if metric == "time" and rules.is_control(case)}
+        values = {
+            case: {side: {at: min(map(quiet, records)) for at, records in held.items()} for side, held in sides.items()}
+            for case, sides in cases.items()
+        }
+        made.append(Sampled(name, values, margins, controls, GRAIN if metric == "time" else 0.0))
+    return made
+
+
+def quiet(record: Record) -> float:
+    """One number of a record's samples. On a GPU the median; on a CPU the fastest: other processes only add there."""
+    kept = [x for x, keep in zip(record.samples or [], record.kept or [], strict=True) if keep]
+    if record.device == "cpu" and kept:
+        return min(kept)
+    return record.value if record.value is not None else math.nan
+
+
+def suspects(passes: Sequence[Pass], rules: Rules) -> tuple[set[str], int]:
+    """The cases that need fresh pairs, and how many pairs; the screening passes decide."""
+    found: set[str] = set()
+    pairs = 0
+    for group in sampled(passes, rules):
+        names, needed = group.suspects()
+        found |= names
+        pairs = max(pairs, needed)
+    return found, pairs
+
+
+def judge(
+    passes: Sequence[Pass],
+    rules: Rules,
+    unchanged: Mapping[str, bool] | None = None,
+    causes: Mapping[str, str] | None = None,
+) -> Judgement:
+    """Verdicts of all cases. `unchanged`: case -> whether both builds run the same code for it; `causes` likewise."""
+    results: list[Result] = []
+    skipped: dict[str, str] = {}
+    timed: set[tuple[str, str]] = set()
+    for group in sampled(passes, rules):
+        for case, facts in group.verdicts().items():
+            timed.add((case, group.name))
+            results.append(Result(case=case, metric=group.name, control=rules.is_control(case), **facts))
+    for (case, name), sides in table(passes).items():
+        if (case, name) in timed:
+            continue
+        one = _untimed(case, name, sides, rules)
+        if one is None:
+            skipped[f"{case} [{name}]"] = status(sides["head"])[1]
+        else:
+            results.append(one)
+    results = [_explained(result, unchanged or {}, causes or {}) for result in results]
+    order = {verdict: place for place, verdict in enumerate(VERDICTS)}
+    results.sort(key=lambda r: (order[r.verdict], -(r.change or 0.0), r.case, r.metric))
+    return Judgement(tuple(results), skipped, _instability(results, rules))
+
+
+def _untimed(case: str, name: str, sides: Mapping[str, Any], rules: Rules) -> Result | None:
+    """What one side lacks, or a number that repeats exactly. None where neither side means to have it."""
+    (base, why), (head, reason) = status(sides["base"]), status(sides["head"])
+    if head not in ("ok", "skipped", "absent"):
+        again = " (base likewise)" if base == head else ""
+        note = f"{head}: {reason}{again}"
+        return Result(case=case, metric=name, verdict="FAILED", note=note, incorrect=head == "incorrect")
+    if head != "ok":
+        if base in ("skipped", "absent"):
+            return None
+        return Result(case=case, metric=name, verdict="MISSING", note=f"{head} in head: {reason}; base: {base}")
+    ours, theirs = _value(sides["base"]), _value(sides["head"])
+    unit = next(iter(sides["head"].values()))[0].unit
+    if base != "ok" or ours is None or theirs is None:
+        return Result(case=case, metric=name, verdict="NEW", note=f"{base} in base: {why}", head=theirs, unit=unit)
+    margin = rules.margin(name, case)
+    change = theirs - ours if name in ABSOLUTE else (theirs - ours) / ours if ours else float(theirs != ours)
+    verdict = "EQUIVALENT"
+    if abs(change) > margin:
+        verdict = "IMPROVED" if (change > 0) == (name in HIGHER_IS_BETTER) else "REGRESSED"
+    return Result(
+        case=case, metric=name, verdict=verdict, unit=unit, base=ours, head=theirs, change=change, margin=margin
+    )
+
+
+def _value(held: Mapping[Any, list[Record]]) -> float | None:
+    values = [record.value for group in held.values() for record in group if record.value is not None]
+    return values[0] if values else None
+
+
+def _explained(result: Result, unchanged: Mapping[str, bool], causes: Mapping[str, str]) -> Result:
+    """A confirmed change of what did not change is the environment's; of what did, the cause is told where known."""
+    if result.verdict not in ("REGRESSED", "IMPROVED"):
+        return result
+    if result.metric.split()[0] in SAMPLED and (result.control or unchanged.get(result.case, False)):
+        way = "slower" if result.verdict == "REGRESSED" else "faster"
+        return replace(result, verdict="ENVIRONMENT", note=f"{way}, but both builds run the same code here")
+    return replace(result, cause=causes.get(result.case))
+
+
+def _instability(results: Sequence[Result], rules: Rules) -> str | None:
+    moved = [result for result in results if result.verdict == "ENVIRONMENT"]
+    if moved:
+        return f"{len(moved)} cases moved although their code did not, such as {moved[0].case}"
+    timed = [result for result in results if result.detectable is not None and not result.control]
+    blind = [result for result in timed if (result.detectable or 0.0) > rules.detect]
+    if len(blind) * 2 > len(timed):
+        return f"{len(blind)} of {len(timed)} cases could not have shown a change of {rules.detect:.0%}"
+    return None

@@ -1,0 +1,145 @@
+"""Counts that repeat exactly, as text that diffs well, and the verdicts of new counts against committed ones.
+
+A table is one line a row (a kernel, a case), one column a count. Knows nothing of how counts are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from reports.gate import Judgement, Result
+from reports.store import write_file
+
+FEWER_IS_WORSE = ("occupancy", "native_forward", "native_backward")
+TOLD_ONLY = ("alu", "fma", "load16", "load8", "load4", "store16", "store8", "store4", "shuffles", "barriers")
+MARGINS = {"instructions": 0.02, "code": 0.02, "mufu": 0.02}  # fractions; every other count must not grow at all
+EXTENSION = ".txt"
+
+Rows = dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """One table of one toolchain. `name` is its file's, `toolchain` what the counts depend on besides the code."""
+
+    name: str
+    toolchain: str
+    rows: Rows
+    failed: dict[str, str] = field(default_factory=dict)  # rows that could not be counted, and why
+
+    def text(self, reason: str) -> str:
+        """The file: a header, then aligned columns; a row that changes is a line that changes."""
+        columns = list(dict.fromkeys(column for row in self.rows.values() for column in row))
+        table = [["", *columns]]
+        table += [[key, *(str(row.get(column, "-")) for column in columns)] for key, row in sorted(self.rows.items())]
+        widths = [max(len(line[i]) for line in table) for i in range(len(columns) + 1)]
+        lines = [
+            "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+            for line in table
+        ]
+        return "\n".join([f"# toolchain: {self.toolchain}", f"# reason: {reason}", *lines]) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Counts:
+        """A committed file again; ValueError names the line that is none."""
+        toolchain, columns, rows = "", list[str](), Rows()
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if line.startswith("#"):
+                key, _, value = line[1:].partition(":")
+                toolchain = value.strip() if key.strip() == "toolchain" else toolchain
+                continue
+            words = line.split()
+            if not columns:
+                columns = words
+                continue
+            try:
+                values = [None if word == "-" else int(word) for word in words[1:]]
+                rows[words[0]] = {c: v for c, v in zip(columns, values, strict=True) if v is not None}
+            except (ValueError, IndexError):
+                raise ValueError(f"{path}, line {number}: expected a name and {len(columns)} whole numbers") from None
+        return cls(path.stem, toolchain, rows)
+
+
+def accept(counts: Counts, folder: Path, reason: str) -> list[str]:
+    """Takes the counts as the baseline; the differences, one a line."""
+    path = folder / (counts.name + EXTENSION)
+    before = Counts.read(path).rows if path.is_file() else {}
+    told = []
+    for key in sorted({*before, *counts.rows}):
+        if key not in counts.rows:
+            told.append(f"{key}: gone")
+        elif key not in before:
+            told.append(f"{key}: new")
+        elif before[key] != counts.rows[key]:
+            told.append(f"{key}: {difference(before[key], counts.rows[key])}")
+    if told or not path.is_file():
+        write_file(path, counts.text(" ".join(reason.split())).encode())
+    return told
+
+
+def difference(old: Mapping[str, int], new: Mapping[str, int]) -> str:
+    """Old and new of every count that differs: registers 40 -> 64, spill_stores 0 -> 24."""
+    names = dict.fromkeys((*old, *new))
+    return ", ".join(f"{n} {old.get(n, '-')} -> {new.get(n, '-')}" for n in names if old.get(n) != new.get(n))
+
+
+def judge(
+    counts: Counts, folder: Path, margins: Mapping[str, Mapping[str, float]] | None = None, methods: Sequence[str] = ()
+) -> Judgement:
+    """Verdicts of the counts against the folder's file of the same name; another toolchain has another file.
+
+    With `methods`, the rows of others (named method/...) are not missed.
+    """
+    path = folder / (counts.name + EXTENSION)
+    if not path.is_file():
+        family = counts.name.split("-", maxsplit=1)[0]
+        known = ", ".join(sorted(p.stem for p in folder.glob(f"{family}-*{EXTENSION}"))) or "none"
+        note = f"no baseline for {counts.toolchain}; there are: {known}; `runner.py baseline accept --reason` makes one"
+        return Judgement((Result(case=counts.name, metric="counts", verdict="MISSING", note=note),))
+    before = Counts.read(path).rows
+    if methods:
+        before = {key: row for key, row in before.items() if key.split("/")[0] in methods or "/" not in key}
+    results = []
+    for key in sorted({*before, *counts.rows, *counts.failed}):
+        verdict, note = _verdict(key, before.get(key), counts.rows.get(key), margins or {})
+        if key in counts.failed:
+            verdict, note = "FAILED", counts.failed[key]
+        results.append(Result(case=key, metric=counts.name, verdict=verdict, note=note))
+    return Judgement(tuple(results))
+
+
+def _verdict(
+    key: str, old: Mapping[str, int] | None, new: Mapping[str, int] | None, margins: Mapping[str, Mapping[str, float]]
+) -> tuple[str, str]:
+    if new is None:
+        return "MISSING", "in the baseline, and not counted now"
+    if old is None:
+        return "NEW", "not in the baseline"
+    if old == new:
+        return "EQUIVALENT", ""
+    worse = better = False
+    for name in {*old, *new} - set(TOLD_ONLY):
+        a, b = old.get(name), new.get(name)
+        if a is None or b is None:
+            continue  # a tool that was not there then, or is not now
+        grown = (a - b if name in FEWER_IS_WORSE else b - a) - _margin(name, key, margins) * a
+        worse |= grown > 0
+        better |= (b > a) == (name in FEWER_IS_WORSE) and a != b
+    lost = [name for name in old if name not in new]
+    if lost and not worse:
+        return "MISSING", f"no longer counted: {', '.join(lost)}"
+    note = difference(old, new)
+    if worse:
+        return "REGRESSED", note
+    return ("IMPROVED", note + " (`baseline accept` keeps it)") if better else ("EQUIVALENT", note)
+
+
+def _margin(name: str, key: str, margins: Mapping[str, Mapping[str, float]]) -> float:
+    found = MARGINS.get(name, 0.0)
+    for glob, margin in margins.get(name, {}).items():
+        if fnmatchcase(key, glob):
+            found = margin
+    return found
