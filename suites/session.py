@@ -5,6 +5,7 @@ Torch-free but for asking adapool which methods there are.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -20,9 +21,12 @@ from typing import Any
 
 from reports import store
 from suites import images, machine, nvml, own, plan, records
+from suites.case import public
 from suites.engine import Device, Run, Tally
 from suites.plan import Axes, Names, UsageError
 from suites.progress import Progress
+
+RESUME = ".resume.json"  # what --resume needs, paths of this machine included: not for publishing
 
 
 @dataclass(frozen=True)
@@ -122,17 +126,17 @@ class Session:
     @classmethod
     def resumed(cls, folder: Path, timeout: float) -> Session:
         """The run of `folder` again, with its own axes and devices; UsageError when it is no run."""
-        if not (folder / store.MACHINE).is_file():
-            raise UsageError(f"resume: expected the folder of a run, got {str(folder)!r} without {store.MACHINE}")
-        held = store.read_machine(folder)
-        run = held["run"]
-        if "axes" not in run or "devices" not in run:
-            raise UsageError(
-                f"resume: expected a run that bench wrote, {folder / store.MACHINE} says nothing of its axes"
-            )
-        axes = Axes.from_dict(run["axes"])
-        session = cls(folder, axes, [tuple(d) for d in run["devices"]], parallel=run["parallel"], timeout=timeout)
-        session.entries, session.began = held["devices"], run["time"]
+        if not (folder / RESUME).is_file():
+            raise UsageError(f"resume: expected the folder of a run, got {str(folder)!r} without {RESUME}")
+        try:
+            held = json.loads((folder / RESUME).read_bytes())
+            axes, devices, parallel = Axes.from_dict(held["axes"]), held["devices"], held["parallel"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"resume: {folder / RESUME} cannot be read ({type(error).__name__}: {error})") from None
+        session = cls(folder, axes, [tuple(d) for d in devices], parallel=parallel, timeout=timeout)
+        session.began = held["time"]
+        if (folder / store.MACHINE).is_file():
+            session.entries = store.read_machine(folder)["devices"]
         return session
 
     def run(self) -> Tally:
@@ -198,7 +202,13 @@ class Session:
 
     def _environment(self, device: str, kind: str) -> dict[str, str]:
         threads = str(machine.cores())
-        found = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONHASHSEED": "0", "KINETO_LOG_LEVEL": "5"}
+        found = {
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONHASHSEED": "0",
+            "KINETO_LOG_LEVEL": "5",
+        }
         found["CUDA_VISIBLE_DEVICES"] = device if kind == "cuda" else ""
         return found
 
@@ -211,12 +221,14 @@ class Session:
         return name
 
     def _save(self) -> None:
-        axes = asdict(self.axes)
-        axes["images"] = self.axes.images  # as given: a resumed run needs it
+        axes, devices = asdict(self.axes), [list(d) for d in self.devices]
+        again = {"axes": axes, "devices": devices, "parallel": self.parallel, "time": self.began}
+        store.write_file(self.folder / RESUME, json.dumps(again, indent=1).encode())
+        shown = {**axes, "methods": [public(m) for m in self.axes.methods], "images": public(self.axes.images) or None}
         run = {
-            **self.source, "time": self.began, "axes": axes, "devices": [list(d) for d in self.devices],
-            "parallel": self.parallel, "cases": {device: len(part) for device, part in self.plan.items()},
-            "profile": self.axes.profile, "command": machine.private(" ".join(["runner.py", *sys.argv[1:]])),
+            **self.source, "time": self.began, "axes": shown, "devices": devices, "parallel": self.parallel,
+            "cases": {device: len(part) for device, part in self.plan.items()}, "profile": self.axes.profile,
+            "command": machine.private(" ".join(["runner.py", *sys.argv[1:]])),
         }  # fmt: skip
         store.write_machine(self.folder, {"run": run, "devices": self.entries})
 

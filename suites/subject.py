@@ -38,7 +38,8 @@ class Subject:
     against: str  # what the oracle is, in words
     draw: Callable[[torch.Generator], list[Tensor]]  # fresh contents for the inputs
     operands: dict[str, Any] = field(default_factory=dict)
-    jumps: bool = False  # the definition has a cut near the region's mean (idw)
+    coarse: bool = False  # keeps intermediate results in the case's type, so 16 bits round many times
+    definition: str | None = None  # the region method that this is, for its gradient's conditioning
 
     def stage(self, generator: torch.Generator) -> list[Tensor]:
         """New numbers, already on the device, so that `put` need not wait for it."""
@@ -132,8 +133,9 @@ def _region(case: Case, device: torch.device) -> Subject:
             raise Unavailable(f"no compiled kernel for {case.method} in {case.dtype} on {device.type} ({why})")
     call = _compiled(case) if case.implementation == "compiled" else _pool(case, case.implementation)
     facts = {o.name: o.default for o in entry.operands if o.kind == "cell" and o.default is not None}
-    jumps = case.method == "idw"
-    return Subject(inputs, call, _pool(case, "plain"), wanted, "plain row in float64", draw, facts, jumps)
+    return Subject(
+        inputs, call, _pool(case, "plain"), wanted, "plain row in float64", draw, facts, definition=case.method
+    )
 
 
 def slices(x: Tensor, window: Window) -> Tensor:
@@ -215,7 +217,7 @@ def _own(case: Case, device: torch.device) -> Subject:
         oracle = defined
     inputs = [place(case, torch.zeros(case.shape), device)]
     against = f"plain row of {found.oracle} in float64" if oracle else "itself on fresh copies"
-    return Subject(inputs, call, oracle, (0,), against, lambda g: [_normal(case, g)])
+    return Subject(inputs, call, oracle, (0,), against, lambda g: [_normal(case, g)], definition=found.oracle)
 
 
 def _learned(case: Case, device: torch.device) -> Subject:
@@ -241,7 +243,7 @@ def _learned(case: Case, device: torch.device) -> Subject:
 
     return Subject(
         inputs, lambda x, *_: module(x), oracle, tuple(range(len(inputs))), "the module in float64",
-        lambda g: [_normal(case, g), *start], {"parameters": "initial values"},
+        lambda g: [_normal(case, g), *start], {"parameters": "initial values"}, True,
     )  # fmt: skip
 
 

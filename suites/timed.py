@@ -27,6 +27,8 @@ class Expected:
     values: Outputs
     moves: Outputs  # for one rounding error of the inputs
     scale: float  # largest magnitude that went in
+    coarse: bool = False  # as the subject's
+    strain: Tensor | float = 0.0  # by how much more than others an element of x's gradient suffers from rounding
 
 
 class Timed:
@@ -114,19 +116,29 @@ class Timed:
             moved[0] = exact[0] * (1 + side * sign)
             near = self._run(oracle, moved, grad)
             moves = [torch.maximum(m, (a - b).abs() / 128) for m, a, b in zip(moves, values, near, strict=True)]
-        if self.subject.jumps and grad is not None:
-            moves[0] = moves[0].masked_fill(_at_the_cut(self.case, exact[0]), torch.inf)
         scale = max((float(t.abs().max()) for t in exact if t.numel() and t.is_floating_point()), default=1.0)
-        return Expected(tuple(v.detach() for v in values), tuple(moves), scale)
+        strain = _strain(self.case, self.subject.definition, exact[0]) if grad is not None else 0.0
+        return Expected(tuple(v.detach() for v in values), tuple(moves), scale, self.subject.coarse, strain)
 
 
-def _at_the_cut(case: Case, x: Tensor) -> Tensor:
-    """Taps of regions so close to idw's rule for a tap at the mean that the type decides which side they fall on."""
+def _strain(case: Case, definition: str | None, x: Tensor) -> Tensor | float:
+    """What divides in the gradient: largest magnitude over the mean (edscw, ada) or over the positive mass, largest gap
+    over the smallest (idw). Infinite where a tap is so close to the mean that the type decides which side of idw's rule
+    for equal taps it falls on.
+    """
+    if definition not in ("edscw", "ada", "idw", "stochastic_eval"):
+        return 0.0
     window = Window(case.kernel, case.stride, case.padding, case.ceil_mode)
-    inside = window.inside(x.shape[2:], x.device)
-    region = Region(window.unfold(x), inside)
-    gap = (region.values - region.mean(region.values)).abs()
-    far, near = region.max(gap), -region.max(-gap)
-    precision = 2.0**-52 if case.dtype == "float64" else 2.0**-23
-    unsure = (near <= 256 * precision * far).expand_as(gap).to(x)
-    return window.fold(region.keep(unsure), x.shape[2:]) > 0
+    values = window.unfold(x)
+    region = Region(values, window.inside(x.shape[2:], x.device))
+    if definition == "idw":
+        gap = (values - region.mean(values)).abs()
+        far, near = region.max(gap), -region.max(-gap)
+        cut = 256 * (2.0**-52 if case.dtype == "float64" else 2.0**-23)
+        strain = torch.where(near <= cut * far, torch.inf, far / near)
+    else:
+        mass = region.mean(values).abs() if definition != "stochastic_eval" else region.sum(values.clamp(min=0))
+        strain = torch.where(
+            mass > 0, region.max(values.abs()) / mass, 0.0 if definition == "stochastic_eval" else torch.inf
+        )
+    return window.fold(region.keep(strain.expand_as(values)), x.shape[2:])

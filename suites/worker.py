@@ -83,8 +83,6 @@ class Workbench:
         from suites.timed import Timed
 
         case, seed = Case.from_dict(request["case"]), self.setup["seed"]
-        if case.probe == "nothing":  # what the engine itself costs
-            return [latency.Finding("peak_bytes", value=0.0)]
         before = self.watch.state() if self.watch else None
         if case.probe == "latency":
             found = latency.measure(case, self.device, self.clocks, request["seconds"], seed)

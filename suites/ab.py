@@ -1,0 +1,248 @@
+"""Interleaved passes of two builds on one device: one fresh process a pass, ABBA order, every record kept.
+
+The harness is the caller's; only adapool comes from the builds. Knows no statistics and no verdicts.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from reports import interval, store
+from reports.record import Record
+from suites import machine, records
+from suites.builds import Build
+from suites.case import Case
+from suites.link import Died, Link, TimedOut
+from suites.plan import Axes, UsageError
+
+SIDES = ("base", "head")
+ROUNDS = 2  # a case is measured so often in a pass, far apart: a neighbour rarely hits it twice
+STRIKES = 3
+FOLDER = "passes"
+SMOKE = Axes(
+    profile="smoke", methods=("ada", "edscw", "softpool", "idw", "lp", "max", "avg", "dpp"), kernels=("2", "3s2"),
+    shapes=("1x32x56x56",), directions=("forward", "backward"), probes=("latency", "memory"),
+)  # fmt: skip
+
+
+class Broken(RuntimeError):
+    """A side cannot be measured at all."""
+
+
+class Side(Link):
+    """A worker whose adapool is a build's. (Link starts `suites.worker` and nothing else.)"""
+
+    def __init__(self, setup: dict[str, Any], environment: dict[str, str]) -> None:
+        self._read, write = os.pipe()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "suites.ab_worker"],
+            stdin=subprocess.PIPE, stdout=self._errors, stderr=self._errors, pass_fds=(write,),
+            env={**os.environ, **environment, "PYTHONPATH": str(machine.ROOT)}, start_new_session=True,
+            cwd=machine.ROOT,
+        )  # fmt: skip
+        os.close(write)
+        self._pending = b""
+        self.pid = self._process.pid
+        self._tell({**setup, "answers": write})
+
+
+@dataclass
+class Experiment:
+    """Two builds, one device, the cases; writes one run folder a pass under `out`/passes."""
+
+    out: Path
+    builds: Mapping[str, Build]
+    cases: Sequence[Case]
+    device: str = "cpu"
+    kind: str = "cpu"
+    seconds: float = 0.1  # of sampling, per clock and round
+    seed: int = 0
+    threads: int = 1  # on a CPU; one, so that a neighbour finds another core
+    timeout: float = 60.0
+    images: int = 1
+    slow: Mapping[str, float] = field(default_factory=dict)  # case key -> injected fraction, in head
+    say: Callable[[str], object] = print
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    spent: list[float] = field(default_factory=list)
+
+    def pairs(self, stage: str, count: int, cases: Sequence[Case]) -> None:
+        """`count` pairs of passes in ABBA order; which side begins is drawn for every two pairs."""
+        draw = random.Random(f"{self.seed}/{stage}")
+        first = 0
+        for pair in range(count):
+            first = draw.randrange(2) if pair % 2 == 0 else 1 - first
+            for place, side in enumerate((SIDES[first], SIDES[1 - first])):
+                left = (2 * (count - pair) - place) * (self.spent[-1] if self.spent else 0.0)
+                self.say(f"{stage} pass {2 * pair + place + 1} of {2 * count}, {side}" + _left(left))
+                self.one(stage, pair, side, cases if pair == 0 else [c for c in cases if _repeats(c)])
+
+    def one(self, stage: str, pair: int, side: str, cases: Sequence[Case]) -> None:
+        """One pass: a fresh process of one side, all cases in a shuffled order, sampled ones in every round."""
+        begin = time.monotonic()
+        draw = random.Random(f"{self.seed}/{stage}/{pair}/{side}")
+        folder = self.out / FOLDER / f"{stage}-{pair:02d}-{side}"
+        runner = _Runner(self, side)
+        try:
+            with store.Writer(folder) as writer:
+                for turn in range(ROUNDS):
+                    order = [case for case in cases if turn == 0 or case.probe == "latency"]
+                    draw.shuffle(order)
+                    for case in order:
+                        for record in runner.measure(case):
+                            writer.append(record)
+        finally:
+            runner.close()
+        self.spent.append(time.monotonic() - begin)
+
+    def origin(self, side: str, key: str) -> records.Origin:
+        build = self.builds[side]
+        source = machine.source()
+        commit, dirty = (source["commit"], source["dirty"]) if build.folder is None else (build.commit, build.dirty)
+        return records.Origin(self.device, key, source["version"], commit, dirty, self.seed)
+
+    def setup(self, side: str) -> dict[str, Any]:
+        folder = self.builds[side].folder
+        return {
+            "device": self.device, "kind": self.kind, "seed": self.seed, "gallery": None, "shown": 0,
+            "threads": self.threads if self.kind == "cpu" else machine.cores(), "images": self.images,
+            "build": None if folder is None else str(folder), "slow": dict(self.slow) if side == "head" else {},
+        }  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        threads = str(self.threads if self.kind == "cpu" else machine.cores())
+        found = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONHASHSEED": "0"}
+        return {**found, "KINETO_LOG_LEVEL": "5", "CUDA_VISIBLE_DEVICES": self.device if self.kind == "cuda" else ""}
+
+
+class _Runner:
+    """One side's worker for one pass; a case that kills it costs a restart, three of those the rest of the pass."""
+
+    def __init__(self, experiment: Experiment, side: str) -> None:
+        self.experiment, self.side = experiment, side
+        self.link: Link | None = None
+        self.strikes = 0
+        self.origin = experiment.origin(side, experiment.device)
+
+    def measure(self, case: Case) -> list[Record]:
+        if self.strikes >= STRIKES:
+            return self._ended(case, "failed", f"the pass was given up after {STRIKES} crashes")
+        if self.link is None:
+            self._start()
+        assert self.link is not None
+        try:
+            reply = self.link.ask({"case": case.to_dict(), "seconds": self.experiment.seconds}, self.experiment.timeout)
+        except TimedOut as error:
+            return self._struck(case, "timeout", str(error))
+        except Died as error:
+            return self._struck(case, "failed", str(error))
+        if "findings" in reply:
+            return [records.make(case, finding, self.origin) for finding in reply["findings"]]
+        if reply.get("restart"):
+            return self._struck(case, reply["status"], reply["reason"])
+        return self._ended(case, reply["status"], reply["reason"])
+
+    def _start(self) -> None:
+        experiment = self.experiment
+        try:
+            self.link = Side(experiment.setup(self.side), experiment.environment())
+            facts = self.link.ready()
+        except (Died, TimedOut) as error:
+            self.close()
+            raise Broken(f"no worker of {self.side} ({experiment.builds[self.side].name}) starts: {error}") from None
+        key = machine.key(facts)
+        experiment.facts[key] = facts
+        self.origin = replace(self.origin, machine=key)
+
+    def _struck(self, case: Case, status: str, reason: str) -> list[Record]:
+        self.strikes += 1
+        self.close()
+        return self._ended(case, status, reason)
+
+    def _ended(self, case: Case, status: str, reason: str) -> list[Record]:
+        return [records.make(case, finding, self.origin) for finding in records.ended(case, status, reason)]
+
+    def close(self) -> None:
+        if self.link is not None:
+            self.link.close()
+            self.link = None
+
+
+def _repeats(case: Case) -> bool:
+    """Whether a probe's number varies from pass to pass."""
+    return case.probe in ("latency", "energy")
+
+
+def _left(seconds: float) -> str:
+    return f", about {seconds:.0f} s left" if seconds else ""
+
+
+def cases(axes: Axes, device: str, kind: str, builds: Mapping[str, Build], enough: int = 6) -> list[Case]:
+    """The cases of a comparison: native kernels where a side has them, else plain rows; and torch's own as controls."""
+    from suites import session
+
+    compiled = any(kind in build.parts for build in builds.values())
+    wanted = axes.implementations or (("native" if compiled else "plain"), "torch", "copy")
+    if kind == "cpu" and not axes.clocks:  # a flush takes longer than most calls, and leaves few samples
+        axes = replace(axes, clocks=("hot",))
+    if not axes.implementations and axes.profile != "smoke" and compiled:
+        wanted = ("plain", *wanted)
+    found: list[Case] = session.cases(replace(axes, implementations=tuple(wanted)), [(device, kind)])[device]
+    controls = [case for case in found if case.implementation == "torch" and case.probe == "latency"]
+    if len(controls) < enough:
+        rest = replace(axes, methods=("avg", "max"), implementations=("torch",), directions=("forward", "backward"))
+        found += session.cases(replace(rest, probes=("latency",)), [(device, kind)])[device]
+    unique = {case.key: case for case in found}
+    if all(case.implementation in ("torch", "copy") for case in unique.values()):
+        raise UsageError("plan: the axes leave nothing to compare but torch's own operators")
+    return list(unique.values())
+
+
+def passes(out: Path) -> Iterator[tuple[str, int, str, tuple[Record, ...]]]:
+    """(side, pair, stage, records) of every pass in a folder, in order of the pairs."""
+    for folder in sorted((out / FOLDER).iterdir()):
+        stage, pair, side = folder.name.split("-")
+        yield side, int(pair), stage, tuple(store.read(folder))
+
+
+def merge(experiment: Experiment) -> None:
+    """Each side as one run folder: the samples of all its passes together, for reports and pytest-benchmark."""
+    made = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    for side in SIDES:
+        held: dict[Any, list[Record]] = {}
+        for of, _, _, found in passes(experiment.out):
+            for record in found if of == side else ():
+                held.setdefault(record.key, []).append(record)
+        store.append(experiment.out / side, [_together(group) for group in held.values()])
+        origin = experiment.origin(side, "")
+        run = {
+            "version": origin.version, "commit": origin.commit, "dirty": origin.dirty, "time": made,
+            "seed": experiment.seed, "build": experiment.builds[side].name, "parts": experiment.builds[side].parts,
+            "command": machine.private(" ".join(["runner.py", *sys.argv[1:]])), "cases": len(held),
+        }  # fmt: skip
+        store.write_machine(experiment.out / side, {"run": run, "devices": experiment.facts})
+
+
+def _together(group: Sequence[Record]) -> Record:
+    """One record of many: a fault where there is one, else all samples."""
+    for record in group:
+        if record.status != "ok":
+            return record
+    first = group[0]
+    if first.samples is None:
+        return first
+    samples = [value for record in group for value in record.samples or []]
+    kept = [flag for record in group for flag in record.kept or []]
+    value = interval.median(sorted(v for v, keep in zip(samples, kept, strict=True) if keep))
+    how = {**first.measurement, "blocks": len(group)}
+    return replace(first, samples=samples, kept=kept, value=value, measurement=how)

@@ -1,0 +1,180 @@
+"""A revision of adapool as an installed folder of its own: worktree, pip, fingerprint. Never a second torch.
+
+Knows git, pip and ELF; nothing of cases or records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from suites.machine import ROOT, private
+from suites.plan import UsageError
+
+LIBRARIES = {"cpu": "libadapool_cpu.so", "cuda": "libadapool_cuda.so"}
+CODE = (".text", ".rodata", ".nv_fatbin")  # what runs; the rest holds names and addresses
+BUILD_SECONDS = 1800
+
+
+class BuildError(RuntimeError):
+    """A revision does not build; the text holds the last lines of the tool that failed."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """One side: `folder` holds an installed adapool; None is the adapool that this Python imports by itself."""
+
+    name: str  # as asked for
+    folder: Path | None
+    commit: str | None = None
+    dirty: bool | None = None
+    parts: dict[str, str] = field(default_factory=dict)  # digests of python, cpu, cuda
+
+
+def git(*words: str) -> str:
+    """What git prints in the repository; UsageError with its complaint."""
+    done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UsageError(f"git {words[0]}: {private(done.stderr or done.stdout)}")
+    return done.stdout.strip()
+
+
+def find(name: str, store: Path, kind: str, say: Callable[[str], object]) -> Build:
+    """The build of a git revision, of a source folder, or of a folder with an installed adapool.
+
+    Revisions are built once and kept in `store` under their commit; source folders are built every time.
+    """
+    given = Path(name)
+    if (given / "adapool" / "__init__.py").is_file():
+        if not (given / "pyproject.toml").is_file():
+            return Build(name, given.resolve(), None, None, fingerprint(given))
+        folder = Path(tempfile.mkdtemp(prefix="source-", dir=_made(store)))
+        say(f"building {name}")
+        _install(given.resolve(), folder, kind)
+        return Build(name, folder, None, True, fingerprint(folder))
+    try:
+        commit = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    except UsageError:
+        raise UsageError(f"revision: expected a git revision, or a folder with adapool in it, got {name!r}") from None
+    folder = store.resolve() / f"{commit[:12]}-{kind}-{_toolchain()}"
+    if not (folder / "adapool" / "__init__.py").is_file():
+        say(f"building {name} ({commit[:12]})")
+        _made(store)
+        _install_commit(commit, folder, kind)
+    return Build(name, folder, commit, False, fingerprint(folder))
+
+
+def here() -> Build:
+    """The adapool that this Python imports."""
+    import importlib.util
+
+    found = importlib.util.find_spec("adapool")
+    where = Path(found.origin).parents[1] if found and found.origin else ROOT
+    return Build("installed", None, None, None, fingerprint(where))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _toolchain() -> str:
+    """What else decides a build: this Python's torch and compilers, as a short digest."""
+    import importlib.metadata
+
+    words = [importlib.metadata.version("torch"), os.environ.get("CXX", ""), os.environ.get("CXXFLAGS", "")]
+    return hashlib.sha256("/".join(words).encode()).hexdigest()[:8]
+
+
+def _install_commit(commit: str, folder: Path, kind: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="adapool-") as scratch:
+        tree = Path(scratch) / "tree"  # the same length for every side: paths end up in the binary
+        git("worktree", "add", "--detach", "--force", str(tree), commit)
+        try:
+            half = Path(scratch) / "half"
+            _install(tree, half, kind)
+            half.replace(folder) if _same_disk(half, folder.parent) else _move(half, folder)
+        finally:
+            git("worktree", "remove", "--force", str(tree))
+
+
+def _same_disk(a: Path, b: Path) -> bool:
+    return a.stat().st_dev == b.stat().st_dev
+
+
+def _move(half: Path, folder: Path) -> None:
+    import shutil
+
+    near = Path(tempfile.mkdtemp(dir=folder.parent)) / "half"
+    shutil.copytree(half, near)
+    near.replace(folder)
+    near.parent.rmdir()
+
+
+def _install(source: Path, target: Path, kind: str) -> None:
+    words = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "--no-input"]
+    words += ["--disable-pip-version-check", "--upgrade", "--target", str(target), str(source)]
+    if kind == "cpu":
+        words += ["-C", "cmake.define.ADAPOOL_CUDA=OFF"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"pip install took more than {BUILD_SECONDS} s") from None
+    if done.returncode:
+        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        told = [line for line in lines if "error" in line.lower()] or lines
+        raise BuildError(private(" | ".join(told[-4:]))[:600])
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """Digests of what runs: the Python files, and the code of each library that is there."""
+    package = folder / "adapool"
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    parts = {"python": digest.hexdigest()[:16]}
+    for kind, name in LIBRARIES.items():
+        if (package / name).is_file():
+            parts[kind] = hashlib.sha256(code(package / name)).hexdigest()[:16]
+    return parts
+
+
+def code(path: Path) -> bytes:
+    """The sections of an ELF file that run, one after the other; the whole file where it is something else."""
+    data = path.read_bytes()
+    if data[:6] != b"\x7fELF\x02\x01":  # 64 bits, little-endian
+        return data
+    (table,) = struct.unpack_from("<Q", data, 0x28)
+    size, count, names = struct.unpack_from("<HHH", data, 0x3A)
+    heads = [struct.unpack_from("<IIQQQQ", data, table + i * size) for i in range(count)]
+    strings = heads[names][4]
+    found = []
+    for name, _, _, _, offset, length in heads:
+        text = data[strings + name : data.index(b"\0", strings + name)].decode()
+        if text in CODE:
+            found.append(text.encode() + data[offset : offset + length])
+    return b"".join(found) or data
+
+
+def unchanged(base: Build, head: Build, implementation: str, kind: str) -> bool:
+    """Whether both builds run the same code for an implementation."""
+    if implementation in ("torch", "copy", "own"):
+        return True
+    needed = ("python", kind) if implementation == "native" else ("python",)
+    return all(base.parts.get(part) == head.parts.get(part) for part in needed)
+
+
+def difference(base: Build, head: Build) -> str | None:
+    """The sources that differ, in a few words; None where that is not known."""
+    if base.commit is None or head.commit is None:
+        return None
+    names = git("diff", "--name-only", base.commit, head.commit, "--", "adapool", "csrc").splitlines()
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"changed: {', '.join(names[:4])}{more}" if names else None

@@ -1,0 +1,102 @@
+"""Instructions of the CPU kernels, counted by callgrind in a small C++ driver: they repeat to the instruction.
+
+Needs g++ and valgrind with its headers (Debian: valgrind). Knows nothing of torch, baselines or verdicts.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from suites.machine import ROOT, private
+from suites.static import Missing
+
+DRIVER = Path(__file__).with_name("instructions.cpp")
+FLAGS = ("-std=c++20", "-O2", "-fPIC", "-Wno-psabi", "-mavx2", "-mfma", "-mf16c")
+DIRECTIONS = {"forward": 0, "gather": 1}
+WINDOWS = ((2, 2), (3, 2))
+SECONDS = 900
+_METHOD = re.compile(r"^\s*X\((\w+),", re.MULTILINE)
+
+
+class Broken(RuntimeError):
+    """The driver does not build or run."""
+
+
+def compiler() -> tuple[str, str]:
+    """g++ and its version; Missing without one, or without valgrind."""
+    path = shutil.which("g++")
+    if path is None:
+        raise Missing("no g++: the instruction counter cannot be built")
+    if shutil.which("valgrind") is None:
+        raise Missing("no valgrind (Debian: apt install valgrind): instructions cannot be counted")
+    if platform.machine() not in ("x86_64", "AMD64"):
+        raise Missing(f"instructions are counted on x86-64, this is {platform.machine()}")
+    words = subprocess.run([path, "-dumpfullversion"], capture_output=True, text=True, check=True).stdout
+    return path, words.strip()
+
+
+def methods(source: Path) -> list[str]:
+    """The lines of ADAPOOL_METHODS."""
+    return _METHOD.findall((source / "methods.h").read_text())
+
+
+def instructions(source: Path = ROOT / "csrc", only: Sequence[str] = ()) -> dict[str, dict[str, int]]:
+    """Instructions of each method, direction and window in float32 with AVX2."""
+    path, _ = compiler()
+    calls = {
+        f"{method}/{word}/float32/k{k}s{s}": f"{method}/{number}/{k}/{s}"
+        for method in (only or methods(source))
+        for word, number in DIRECTIONS.items()
+        for k, s in WINDOWS
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        program = Path(scratch) / "driver"
+        _build(path, source, program)
+        words = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={scratch}/out", str(program), *calls.values()]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=scratch)
+        if done.returncode:
+            raise Broken(f"the instruction counter stopped with code {done.returncode}: {_last(done.stderr)}")
+        counted = dict(_dump(file.read_text()) for file in Path(scratch).glob("out.*"))
+    return {key: {"instructions": counted[word]} for key, word in calls.items()}
+
+
+def _build(path: str, source: Path, program: Path) -> None:
+    units = {
+        source / "cpu_instances.cpp": ("-DADAPOOL_SCALAR=float", "-DADAPOOL_ISA=avx2", "-DADAPOOL_VECTOR=32"),
+        source / "fast.cpp": ("-DADAPOOL_ISA=avx2", "-DADAPOOL_VECTOR=32"),
+        DRIVER: ("-DADAPOOL_ISA=avx2", "-DADAPOOL_VECTOR=32"),
+    }
+    objects = []
+    for unit, defines in units.items():
+        if not unit.is_file():
+            continue  # revisions without fast kernels
+        target = program.with_name(unit.stem + ".o")
+        words = [path, *FLAGS, *defines, f"-I{source}", "-c", str(unit), "-o", str(target)]
+        _run(words)
+        objects.append(str(target))
+    _run([path, *objects, "-o", str(program)])
+
+
+def _run(words: list[str]) -> None:
+    done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
+    if done.returncode:
+        told = [line for line in done.stderr.splitlines() if "error" in line] or [_last(done.stderr)]
+        raise Broken(f"the instruction counter does not build: {private(told[0])[:300]}")
+
+
+def _last(words: str) -> str:
+    lines = [line for line in words.splitlines() if line.strip()]
+    return private(lines[-1])[:300] if lines else "it said nothing"
+
+
+def _dump(text: str) -> tuple[str, int]:
+    """The name and the total of one of callgrind's files."""
+    name = re.search(r"^desc: Trigger: Client Request: (.+)$", text, re.MULTILINE)
+    total = re.search(r"^(?:summary|totals): (\d+)", text, re.MULTILINE)
+    return (name[1] if name else ""), int(total[1]) if total else 0

@@ -1,0 +1,171 @@
+"""The plan: which cases the axes give, in which words, and what it says of axes that make no sense."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+
+import pytest
+
+from suites import layers, pace
+from suites.case import Case, Pane, public
+from suites.engine import STRIKES
+from suites.plan import Axes, Names, UsageError, build
+
+NAMES = Names(("max", "avg", "lp", "ada"), ("lip_simplified",), {}, ("cpu",))
+
+
+def plan(**axes: object) -> list[Case]:
+    return build(Axes(**axes), NAMES, "cpu")  # type: ignore[arg-type]
+
+
+def test_default_has_every_method_kernel_and_direction() -> None:
+    cases = plan()
+    windows = {case.window for case in cases if case.probe == "latency" and case.shape == (1, 64, 56, 56)}
+    assert windows == {"k2s2p0", "k3s3p0", "k5s5p0", "k7s7p0", "k3s2p0", "k1s1p0"} - {"k1s1p0"}
+    for method in ("max", "avg", "ada", "lip_simplified", "max_unpool", "adaunpool_masks", "adaunpool_guide", "copy"):
+        assert any(case.method == method for case in cases), method
+    pairs = {(c.method, c.implementation) for c in cases if c.probe == "latency"}
+    assert {("ada", "native"), ("ada", "plain"), ("avg", "torch"), ("max", "torch"), ("copy", "copy")} <= pairs
+    assert ("ada", "torch") not in pairs and ("ada", "compiled") not in pairs
+    ranks = {case.rank for case in cases}
+    assert ranks == {1, 2, 3}
+
+
+def test_names_are_unique_and_commands_lead_back_to_the_case() -> None:
+    cases = plan()
+    assert len({case.key for case in cases}) == len(cases)
+    for case in cases[::37]:
+        words = shlex.split(case.command("cpu", 3))
+        assert words[:3] == ["python", "runner.py", "bench"]
+        given = dict(zip(words[4::2], words[5::2], strict=False))
+        again = plan(
+            methods=(given["--method"],), implementations=(given["--implementation"],), kernels=(given["--kernel"],),
+            strides=(given["--stride"],), paddings=(given["--padding"],), probes=(given["--probe"],),
+            shapes=(given["--shape"],) if "--shape" in given else (), dtypes=(given["--dtype"],),
+            layouts=(given["--layout"],) if "--layout" in given else (),
+            directions=(given["--direction"],) if "--direction" in given else (), seed=int(given["--seed"]),
+            crop=int(given["--crop"]) if "--crop" in given else None,
+        )  # fmt: skip
+        assert case.key in {found.key for found in again}, case
+        assert {found.method for found in again} <= {case.method, "copy"}
+
+
+def test_case_goes_through_a_pipe() -> None:
+    for case in plan()[::50]:
+        assert Case.from_dict(case.to_dict()) == case
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "expected"),
+    [
+        ((1, 2, 7), ((3,), (2,), (1,), False), (4,)),
+        ((1, 2, 7, 8), ((3, 2), (2, 2), (0, 0), False), (3, 4)),
+        ((1, 2, 6), ((3,), (2,), (0,), True), (3,)),
+        ((1, 2, 5), ((2,), (3,), (1,), True), (2,)),  # a third window would start in the padding
+        ((1, 1, 8), ((2,), (5,), (0,), False), (2,)),
+    ],
+)
+def test_output_size_agrees_with_hand_counting(
+    shape: tuple[int, ...], window: tuple, expected: tuple[int, ...]
+) -> None:
+    kernel, stride, padding, ceil = window
+    case = Case("latency", "max", "native", "forward", kernel, stride, padding, ceil, shape, "float32", "nchw")
+    assert case.output == expected
+
+
+def test_compulsory_bytes_by_hand() -> None:
+    def moved(method: str, direction: str) -> int:
+        return Case(
+            "latency", method, "plain", direction, (2, 2), (2, 2), (0, 0), False, (1, 3, 4, 4), "float32", "nchw"
+        ).bytes
+
+    full, pooled = 48 * 4, 12 * 4
+    assert moved("ada", "forward") == full + pooled
+    assert moved("ada", "backward") == 2 * full + pooled
+    assert moved("avg", "backward") == full + pooled  # needs no input
+    assert moved("lip", "forward") == 2 * full + pooled
+    assert moved("lip", "backward") == 4 * full + pooled
+    assert moved("copy", "forward") == 2 * full
+    assert moved("max_unpool", "inverse") == full + pooled + 12 * 8
+
+
+@pytest.mark.parametrize(
+    ("axes", "says"),
+    [
+        ({"methods": ("adda",)}, "did you mean 'ada'"),
+        ({"kernels": ("0",)}, "kernel: expected numbers from 1 on, got '0'"),
+        ({"kernels": ("-2",)}, "kernel"),
+        ({"kernels": ("two",)}, "kernel: expected a size"),
+        ({"strides": ("0",)}, "stride: expected numbers from 1 on"),
+        ({"strides": ("-1",)}, "stride: expected numbers from 1 on"),
+        ({"paddings": ("-1",)}, "padding: expected numbers from 0 on"),
+        ({"kernels": ("2",), "paddings": ("2",)}, "padding: expected at most half"),
+        ({"shapes": ("1x1x5x5",), "kernels": ("7",)}, "kernel: expected at most the padded input, 5 + 2 * 0, got 7"),
+        ({"shapes": ("4x4",)}, "shape: expected 3 to 5 sizes"),
+        ({"shapes": ("resnet_stam",)}, "did you mean 'resnet_stem'"),
+        ({"kernels": ("2x3",), "shapes": ("1x1x8",)}, "kernel: expected 1 or 1 numbers for a 1-D shape"),
+        ({"dtypes": ("int64",)}, "dtype: expected one of"),
+        ({"layouts": ("nhwc",)}, "layout: expected one of"),
+        ({"clocks": ("graph",)}, "clock: expected cold or hot on a CPU"),
+        ({"methods": ("ada",), "implementations": ("torch",)}, "leave no case"),
+    ],
+)
+def test_nonsense_is_named(axes: dict, says: str) -> None:
+    with pytest.raises(ValueError, match=r"^[a-z]+: ") as caught:
+        plan(**axes)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_usage_errors_are_one_kind() -> None:
+    with pytest.raises(UsageError):
+        plan(methods=("nothing",))
+
+
+def test_windows_are_read_as_written() -> None:
+    assert Pane.parse("3s2p1c") == Pane((3,), (2,), (1,), True)
+    assert Pane.parse("2x3").over(2) == ((2, 3), (2, 3), (0, 0))
+    assert all(layers.panes((layer.window,)) for layer in layers.LAYERS.values())
+
+
+def test_time_runs_out_for_all_probes_alike() -> None:
+    cases = plan()
+    half = cases[: len(cases) // 2]
+    for probe in ("retention", "latency", "memory"):
+        share = sum(c.probe == probe for c in half) / sum(c.probe == probe for c in cases)
+        assert 0.35 < share < 0.65, (probe, share)
+    assert cases[0].method == "copy" or cases[1].method == "copy"
+
+
+def test_estimates_grow_and_obey_the_budget() -> None:
+    smoke, default = (pace.estimate(plan(profile=p), Axes(profile=p), "cpu") for p in ("smoke", "default"))
+    assert smoke < 30 < default < 180
+    axes = Axes(budget=60.0)
+    assert pace.estimate(plan(), axes, "cpu") <= 60
+
+
+def test_pace_shares_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
+    cases = [case for case in plan() if case.probe == "latency"]
+    clock = pace.Pace(cases, "cpu", Axes())
+    clock.begin()
+    first = clock.seconds(0, cases[0])
+    assert pace.SHORTEST <= first <= Axes().preset.most
+    now[0] = clock.limit - 1.0
+    assert clock.seconds(0, cases[0]) == pace.SHORTEST
+    assert clock.seconds(len(cases) - 1, cases[-1]) > pace.SHORTEST  # the last one may have all that is left
+    assert not clock.over()
+    now[0] = clock.limit + 1.0
+    assert clock.over()
+    assert math.isclose(pace.Pace(cases, "cpu", Axes(methods=("ada",))).limit, clock.limit)
+    assert not pace.bounded(Axes(methods=("ada",)))
+
+
+def test_paths_are_not_published() -> None:
+    assert public("/home/someone/ops/mine.py:pool") == "mine.py:pool"
+    assert public("ops/mine.py:pool") == "ops/mine.py:pool"
+    assert public(str(Path("/a/photos"))) == "photos"
+    assert STRIKES == 3
