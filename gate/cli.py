@@ -1,0 +1,125 @@
+"""The click groups `gate` and `baseline` that runner.py takes in; each command is a few lines.
+
+Exit codes: 0 ok, 1 regression, 2 usage, 3 unstable machine, 4 incorrect result, 5 unmeasured or missing,
+6 infrastructure.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+
+_WHERE: list[Callable[[Any], Any]] = [
+    click.option("--gpu", metavar="all|IDS|UUIDS", help="GPUs to measure; default: those there are, else the CPU."),
+    click.option("--cpu", is_flag=True, help="Measure the CPU."),
+    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--seconds", type=click.FloatRange(min=0.001), help="Sampling per case, round and pass."),
+    click.option("--out", metavar="DIR", help="Folder of the results; default: results/<UTC time>-<id>."),
+]
+_RULES = click.option("--rules", metavar="FILE", help="A TOML file with [tool.adapool.gate]; default: pyproject.toml.")
+_WHERE.append(_RULES)
+_CASES: list[Callable[[Any], Any]] = [
+    click.option("--profile", type=click.Choice(["smoke", "default", "full"]), default="default", show_default=True),
+    click.option("--method", "methods", multiple=True, metavar="NAME"),
+    click.option("--implementation", "implementations", multiple=True, metavar="NAME"),
+    click.option("--kernel", "kernels", multiple=True, metavar="K"),
+    click.option("--shape", "shapes", multiple=True, metavar="NxCx..."),
+    click.option("--dtype", "dtypes", multiple=True, metavar="T"),
+    click.option("--direction", "directions", multiple=True, metavar="D"),
+    click.option("--probe", "probes", multiple=True, metavar="P"),
+    click.option("--clock", "clocks", multiple=True, metavar="C"),
+]
+_STATIC: list[Callable[[Any], Any]] = [
+    click.option("--part", "parts", multiple=True, type=click.Choice(["kernels", "python", "instructions"]),
+                 help="Default: all that the tools here can count."),
+    click.option("--arch", "archs", multiple=True, metavar="N", help="CUDA architectures, such as 90."),
+    click.option("--method", "methods", multiple=True, metavar="NAME", help="Count these only, on the CPU."),
+    click.option("--source", metavar="DIR", help="Another csrc than this repository's."),
+    _RULES,
+    click.option("--baseline", "folder", metavar="DIR", help="Default: reports/baseline."),
+    click.option("--out", metavar="DIR", help="Where to write verdicts.json, junit.xml, summary.md."),
+]  # fmt: skip
+
+
+def options(*groups: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def add(command: Any) -> Any:
+        for option in reversed([option for group in groups for option in group]):
+            command = option(command)
+        return command
+
+    return add
+
+
+def guarded(work: Callable[[], int]) -> NoReturn:
+    """Runs a command and exits with its code; a fault of the tools around it is never a regression."""
+    from gate.outcome import Infrastructure, say
+    from suites.plan import UsageError
+
+    try:
+        sys.exit(work())
+    except UsageError as error:
+        say(f"error: {error}")
+        sys.exit(2)
+    except (Infrastructure, OSError) as error:
+        say(f"error: {error}")
+        sys.exit(6)
+    except KeyboardInterrupt:
+        say("stopped")
+        sys.exit(130)
+
+
+@click.group()
+def gate() -> None:
+    """Find regressions: by committed counts (static), or between two builds measured in turns (ab)."""
+
+
+@gate.command()
+@click.argument("base", metavar="BASE")
+@click.argument("head", metavar="HEAD")
+@click.option("--smoke", is_flag=True, help="A few cases, under 5 minutes on two CPU cores.")
+@click.option("--builds", metavar="DIR", default="results/builds", show_default=True, help="Where builds are kept.")
+@options(_WHERE, _CASES)
+def ab(base: str, head: str, smoke: bool, builds: str, **given: Any) -> None:
+    """Compare two revisions (or source folders, or installed builds) on this machine."""
+    from gate import interleaved
+
+    guarded(lambda: interleaved.ab(base, head, smoke, builds, given))
+
+
+@gate.command()
+@click.option("--fraction", type=click.FloatRange(min=0.01, max=5), help="Default: 0.05 on a GPU, 0.10 on a CPU.")
+@click.option("--build", metavar="REVISION", help="Default: the adapool that is installed.")
+@click.option("--builds", metavar="DIR", default="results/builds", show_default=True, help="Where builds are kept.")
+@options(_WHERE, _CASES)
+def selftest(fraction: float | None, build: str | None, builds: str, **given: Any) -> None:
+    """One build against itself, three cases slowed down: false alarms and minimum detectable effect of this machine."""
+    from gate import interleaved
+
+    guarded(lambda: interleaved.selftest(fraction, build, builds, given))
+
+
+@gate.command()
+@options(_STATIC)
+def static(**given: Any) -> None:
+    """Compare counts that repeat exactly with the committed baseline; needs no GPU."""
+    from gate import counts
+
+    guarded(lambda: counts.static(**given))
+
+
+@click.group()
+def baseline() -> None:
+    """The committed counts that `gate static` compares with."""
+
+
+@baseline.command()
+@click.option("--reason", required=True, help="Why the new counts are right; kept with them.")
+@options(_STATIC[:-1])
+def accept(reason: str, **given: Any) -> None:
+    """Count again and take the counts as the new baseline, showing old and new."""
+    from gate import counts
+
+    guarded(lambda: counts.accept(reason, **given))

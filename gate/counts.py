@@ -1,0 +1,142 @@
+"""`gate static` and `baseline accept`: counts that repeat exactly, against those that are committed."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gate.outcome import ROOT, Infrastructure, conclude, rules, say
+from reports import gate_static
+from reports.gate import Judgement, Result
+from reports.gate_static import Counts
+from suites.plan import UsageError
+
+BASELINE = ROOT / "reports" / "baseline"
+PARTS = ("kernels", "python", "instructions")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is counted: all parts, architectures and methods unless some are named."""
+
+    parts: tuple[str, ...]
+    archs: tuple[int, ...]
+    methods: tuple[str, ...]
+    source: Path
+
+    @classmethod
+    def of(cls, parts: Sequence[str], archs: Sequence[str], methods: Sequence[str], source: str | None) -> Scope:
+        for word in archs:
+            if not word.isdigit():
+                raise UsageError(f"arch: expected a number such as 90, got {word!r}")
+        place = Path(source) if source else ROOT / "csrc"
+        if not (place / "cuda_instances.cu").is_file():
+            raise UsageError(f"source: expected a folder such as csrc, got {str(place)!r} without cuda_instances.cu")
+        return cls(tuple(parts), tuple(map(int, archs)), tuple(methods), place)
+
+
+def static(folder: str | None, out: str | None, **given: Any) -> int:
+    """Exit code of the comparison with the baseline."""
+    what, known = dict(given), rules(given["rules"])
+    del what["rules"]
+    place = Path(folder) if folder else BASELINE
+    judgements: dict[str, Judgement] = {}
+    for name, found in _count(Scope.of(**what)):
+        if isinstance(found, Judgement):
+            judgements[name] = found
+            continue
+        try:
+            judgements[name] = gate_static.judge(found, place, known.margins, what["methods"])
+        except ValueError as error:
+            raise UsageError(f"baseline: {error}") from None
+    return conclude(Path(out) if out else None, "gate static", judgements)
+
+
+def accept(reason: str, folder: str | None, rules: str | None, **what: Any) -> int:
+    """0 when the counts are the baseline now; 5 when some could not be made."""
+    if not reason.strip():
+        raise UsageError("reason: expected why the new counts are right, got nothing")
+    place = Path(folder) if folder else BASELINE
+    code = 0
+    for name, found in _count(Scope.of(**what)):
+        if isinstance(found, Judgement):
+            words = [f"{r.case}: {r.note}" for r in found.results] or [f"{k}: {v}" for k, v in found.skipped.items()]
+            click.echo(f"{name}: not counted: {'; '.join(words)}")
+            code = max(code, found.exit_code)
+        elif found.failed:
+            click.echo(f"{name}: kept as it was, because some rows failed: {found.failed}")
+            code = 5
+        else:
+            told = gate_static.accept(found, place, reason)
+            for line in told:
+                click.echo(f"{name}: {line}")
+            click.echo(f"{name}: {len(told)} of {len(found.rows)} rows changed" if told else f"{name}: unchanged")
+    return code
+
+
+def _count(scope: Scope) -> list[tuple[str, Counts | Judgement]]:
+    """The counts of every part, or a judgement that says why there are none: skipped, unless it was asked for."""
+    from suites.static import ARCHITECTURES, Missing
+
+    makers: list[tuple[str, str, Callable[[], Counts]]] = [
+        (f"kernels sm_{arch}", "kernels", partial(_kernels, arch, scope.source))
+        for arch in scope.archs or ARCHITECTURES
+    ]
+    makers.append(("python", "python", partial(_python, scope.methods)))
+    makers.append(("instructions", "instructions", partial(_instructions, scope.source, scope.methods)))
+    found: list[tuple[str, Counts | Judgement]] = []
+    for name, part, make in makers:
+        if part not in (scope.parts or PARTS):
+            continue
+        say(f"counting {name}")
+        try:
+            found.append((name, make()))
+        except Missing as error:
+            if scope.parts:
+                missing = Result(case=name, metric="counts", verdict="MISSING", note=str(error))
+                found.append((name, Judgement((missing,))))
+            else:
+                found.append((name, Judgement((), {name: str(error)}, optional=True)))
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    return found
+
+
+def _kernels(arch: int, source: Path) -> Counts:
+    from suites import static
+
+    _, version = static.nvcc()
+    rows, failed = static.kernels(arch, source=source)
+    return Counts(f"kernels-nvcc{version}-sm_{arch}", f"nvcc {version}, sm_{arch}", rows, failed)
+
+
+def _python(methods: Sequence[str]) -> Counts:
+    import torch
+
+    from adapool import native
+    from suites import dispatch
+    from suites.static import Missing
+
+    state = native.status()["cpu"]
+    if state != "ok":
+        raise Missing(f"no compiled operators on the CPU: {state}")
+    release = ".".join(torch.__version__.split("+")[0].split(".")[:2])
+    rows, failed = dispatch.rows(methods)
+    return Counts(f"python-torch{release}", f"torch {release}", rows, failed)
+
+
+def _instructions(source: Path, methods: Sequence[str]) -> Counts:
+    from suites import callgrind
+
+    _, version = callgrind.compiler()
+    name = f"instructions-gcc{version}-{platform.machine()}"
+    try:
+        return Counts(name, f"g++ {version}, {platform.machine()}, AVX2", callgrind.instructions(source, methods))
+    except callgrind.Broken as error:
+        raise Infrastructure(str(error)) from None
