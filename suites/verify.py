@@ -9,21 +9,37 @@ Tolerance of an element: a share of the largest magnitude, the output type's rou
 from __future__ import annotations
 
 import math
+import os
 import time
 import warnings
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as nn
 from torch import Tensor
 
 from suites.case import Case
+from suites.machine import cores
 from suites.timed import Expected, Outputs, Timed
 
 ROUNDING = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 SHARE = {"float64": 1e-14, "float32": 4e-6, "float16": 4e-5, "bfloat16": 6e-4}
 LATE_SECONDS = 0.02  # how long an operator has for writing after it returned, to be caught at it
 _known: OrderedDict[tuple[object, ...], Expected] = OrderedDict()
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """On a machine that others use, one thread: several would mostly wait for each other, ten times as long."""
+    threads = torch.get_num_threads()
+    if os.getloadavg()[0] > cores():
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def expected(timed: Timed, state: list[Tensor]) -> Expected:
@@ -120,8 +136,9 @@ def compare_with_itself(timed: Timed, outputs: Outputs) -> tuple[str | None, flo
     """What can be said without an oracle: shape, finiteness, a second run, the gradient along one direction."""
     case = timed.case
     shape = (*case.shape[:2], *case.output)
-    if case.direction in ("forward", "none") and tuple(outputs[0].shape) != shape:
-        return f"output: expected shape {shape}, got {tuple(outputs[0].shape)}", None
+    pooled = outputs[0] if timed.grad is None else timed.grad  # the gradient that goes in has the output's shape
+    if tuple(pooled.shape) != shape:
+        return f"output: expected shape {shape}, got {tuple(pooled.shape)}", None
     if outputs and not all(bool(out.isfinite().all()) for out in outputs):
         return "output: expected finite numbers for finite inputs, got NaN or inf", None
     second = timed.again()
