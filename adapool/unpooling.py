@@ -32,6 +32,7 @@ def _spread(y: Tensor, weights: Tensor, window: Window, spatial: Sequence[int], 
 def unpool(
     y: Tensor,
     guide: Tensor,
+    /,
     method: str,
     kernel_size: Ints,
     stride: Ints | None = None,

@@ -56,6 +56,16 @@ def test_constant_comes_back_exactly(name: str, rank: int) -> None:
     torch.testing.assert_close(dark, x / 2**rank, rtol=1e-6, atol=0)
 
 
+def test_a_methods_own_guide_goes_beside_the_guide() -> None:
+    x = sample(1, 2, 6, 6)
+    guide = torch.zeros(1, 2, 3, 3, dtype=torch.float64)
+    y = pool(x, "dpp", 2, guide=guide)
+    own, default = unpool(y, x, "dpp", 2, guide=guide), unpool(y, x, "dpp", 2)
+    assert not torch.allclose(own, default)
+    weights = pool_with_extra(x, "dpp", 2, guide=guide)[1]
+    torch.testing.assert_close(own, unpool_weights(y, weights, 2))
+
+
 def test_places_in_no_region_are_zero() -> None:
     x = sample(1, 1, 8, 8)
     out = unpool(pool(x, "ada", 2, 3), x, "ada", 2, 3)
