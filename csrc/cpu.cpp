@@ -1,5 +1,6 @@
 // The operators on the CPU: torch's thread pool around the loops of loops.h, for the best instruction set there is.
 #include "bind.h"
+#include "fast.h"
 #include "instances.h"
 #include "mask_loops.h"
 
@@ -24,20 +25,23 @@ namespace {
 
 struct Table {
   Launch launch[4];  // in the order of Type
+  Fast fast;         // or null
 };
 
 // ADAPOOL_ISA=portable, avx2 or avx512 asks for at most that set, for tests and comparisons.
 Table table() {
   const char* wish = std::getenv("ADAPOOL_ISA");
   const std::string most = wish ? wish : "avx512";
+  const char* fast_wish = std::getenv("ADAPOOL_FAST");  // 0: the generic loops alone
+  [[maybe_unused]] const bool fast = fast_wish == nullptr || std::string(fast_wish) != "0";
 #ifdef ADAPOOL_X86
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-  if (avx512 && most == "avx512") return {ADAPOOL_TABLE(avx512)};
-  if (avx2 && most != "portable") return {ADAPOOL_TABLE(avx2)};
+  if (avx512 && most == "avx512") return {ADAPOOL_TABLE(avx512), fast ? adapool_fast_avx512 : nullptr};
+  if (avx2 && most != "portable") return {ADAPOOL_TABLE(avx2), fast ? adapool_fast_avx2 : nullptr};
 #endif
-  return {ADAPOOL_TABLE(portable)};
+  return {ADAPOOL_TABLE(portable), nullptr};
 }
 
 void in_threads(int64_t n, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context) {
@@ -48,7 +52,9 @@ struct Cpu {
   static void run(const Call& call, Direction direction, const Reduction* reduction, double* partial,
                   const Any* result = nullptr) {
     static const Table best = table();
-    best.launch[int(call.type())](int32_t(call.traits.method), int32_t(direction), &call.job, reduction, partial,
+    const int32_t method = int32_t(call.traits.method), type = int32_t(call.type());
+    if (best.fast && best.fast(method, type, int32_t(direction), &call.job, reduction, result, in_threads)) return;
+    best.launch[type](method, int32_t(direction), &call.job, reduction, partial,
                                   result, in_threads);
   }
   static void masks(const Tensor& y, const MaskJob& job, MaskDirection direction) {

@@ -1,0 +1,114 @@
+// Chooses the fast kernel of a job, or none. Compiled once for each instruction set, ADAPOOL_ISA.
+#include "fast.h"
+
+#include "fast_sums.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+namespace {
+
+template <bool dice, bool soft, int K, int S> constexpr Kernel kernel_for() {
+  constexpr bool adds = K > S;
+  Kernel kernel{K, S,
+                run_row<dice, soft, K, S, Want::value>, nullptr,
+                run_row<dice, soft, K, S, Want::exact>, run_row<dice, soft, K, S, Want::detached>,
+                run_channels<dice, soft, K, false, Want::value>, nullptr,
+                run_channels<dice, soft, K, adds, Want::exact>, run_channels<dice, soft, K, adds, Want::detached>,
+                interleave<S>};
+  if constexpr (dice && soft) {
+    kernel.difference = run_row<dice, soft, K, S, Want::difference>;
+    kernel.channels_difference = run_channels<dice, soft, K, false, Want::difference>;
+  }
+  return kernel;
+}
+
+template <bool dice, bool soft> const Kernel* find_kernel(const Window& w) {
+  static constexpr Kernel kernels[] = {
+      kernel_for<dice, soft, 2, 2>(), kernel_for<dice, soft, 3, 3>(), kernel_for<dice, soft, 3, 2>(),
+      kernel_for<dice, soft, 5, 5>(), kernel_for<dice, soft, 7, 7>(), kernel_for<dice, soft, 2, 1>(),
+      kernel_for<dice, soft, 3, 1>()};
+  for (const Kernel& kernel : kernels)
+    if (w.kernel[1] == kernel.k && w.kernel[2] == kernel.k && w.stride[1] == kernel.s && w.stride[2] == kernel.s)
+      return &kernel;
+  return nullptr;
+}
+
+template <template <class> class M, class T>
+void redo_cell(const Job& job, Direction direction, const Point& p, float* out, int64_t pitch) {
+  const View<T, float> r(job, p, Lanes{false, 1});
+  Prepared<M, T, float> cell;
+  cell.prepare(r, p, direction != Direction::forward);
+  if (direction == Direction::forward) {
+    *out = cell.m.pooled();
+    return;
+  }
+  const float c = coefficient_at<float>(job, p, Lanes{false, 1}, r.count);
+  if (direction == Direction::operand) *out = c * cell.m.operand(0, r, Values<T, float>{r});
+  else r.each([&](const Tap<float>& t) { out[t.index * pitch] = c * cell.share(r, t); });
+}
+
+bool plain(const Job& job) {
+  const Window& w = job.window;
+  bool whole = w.in[0] == 1 && w.kernel[0] == 1;
+  for (int d = 0; d < 3; ++d) whole = whole && w.padding[d] == 0 && (w.out[d] - 1) * w.stride[d] + w.kernel[d] <= w.in[d];
+  return whole && job.extra == nullptr && !job.spread.given() && !job.to_logits;
+}
+
+template <class Walk>
+void run_walk(const Job& job, const Kernel& kernel, const Redo& redo, const Reduction* reduction, const Any* result,
+              Threads threads) {
+  if (redo.direction == Direction::operand) return sum_operand<Walk>(job, kernel, redo, *reduction, *result, threads);
+  const Window& w = job.window;
+  const int64_t together = job.channels_last ? job.channels : 1, lines = job.batch * job.channels / together * w.out[1];
+  in_parallel(threads, lines, kWorthAThread / (w.taps() * w.out[2] * together), [&](int64_t begin, int64_t end) {
+    Walk walk(job, kernel, redo);
+    if (redo.direction == Direction::forward) walk.forward(begin, end);
+    else walk.backward(begin, end);
+  });
+}
+
+template <bool dice, bool soft, template <class> class M, class T>
+bool run_typed(Direction direction, const Job& job, const Reduction* reduction, const Any* result, Threads threads) {
+  const Kernel* kernel = find_kernel<dice, soft>(job.window);
+  if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
+  if (direction == Direction::operand && kernel->difference == nullptr) return false;
+  const Redo redo{&job, direction, redo_cell<M, T>};
+  if (job.channels_last && job.channels >= kLanes) run_walk<ChannelWalk<T>>(job, *kernel, redo, reduction, result, threads);
+  else run_walk<PlaneWalk<T>>(job, *kernel, redo, reduction, result, threads);
+  return true;
+}
+
+template <bool dice, bool soft, template <class> class M>
+bool run_method(Type type, Direction direction, const Job& job, const Reduction* reduction, const Any* result,
+                Threads threads) {
+  if (direction == Direction::gather && job.target.type != type) return false;
+  switch (type) {
+    case Type::float32: return run_typed<dice, soft, M, float>(direction, job, reduction, result, threads);
+    case Type::float16: return run_typed<dice, soft, M, Half>(direction, job, reduction, result, threads);
+    case Type::bfloat16: return run_typed<dice, soft, M, BFloat16>(direction, job, reduction, result, threads);
+    default: return false;
+  }
+}
+
+}  // namespace
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool
+
+#define ADAPOOL_FAST_(isa) adapool_fast_##isa
+#define ADAPOOL_FAST(isa) ADAPOOL_FAST_(isa)
+
+extern "C" bool ADAPOOL_FAST(ADAPOOL_ISA)(int32_t method, int32_t type, int32_t direction, const void* job_of,
+                                          const void* reduction_of, const void* result_of, adapool::Threads threads) {
+  using namespace adapool;
+  const Job& job = *static_cast<const Job*>(job_of);
+  const auto* reduction = static_cast<const Reduction*>(reduction_of);
+  const auto* result = static_cast<const Any*>(result_of);
+  const auto run = [&](auto choose) { return choose(Type(type), Direction(direction), job, reduction, result, threads); };
+  if (!plain(job)) return false;
+  switch (Method(method)) {
+    case Method::ada: return run(run_method<true, true, Ada>);
+    case Method::edscw: return run(run_method<true, false, Edscw>);
+    case Method::softpool: return run(run_method<false, true, SoftPool>);
+    default: return false;
+  }
+}

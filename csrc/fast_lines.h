@@ -1,0 +1,123 @@
+// What a row of cells reads besides its taps, as floats, and the buffers that hold it. Knows tensors as data and strides.
+#pragma once
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "fast_rows.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+// Calls body(begin, end, context) on parts of 0 .. n, each of `grain` at least.
+using Threads = void (*)(int64_t n, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context);
+
+template <class F> void in_parallel(Threads run, int64_t n, int64_t grain, const F& f) {
+  const auto body = [](int64_t begin, int64_t end, void* c) { (*static_cast<const F*>(c))(begin, end); };
+  if (n > 0) run(n, std::max<int64_t>(grain, 1), body, const_cast<void*>(static_cast<const void*>(&f)));
+}
+
+constexpr int64_t kWorthAThread = 32768;  // taps
+
+// Room for whole vectors at the end of every line.
+inline int64_t padded(int64_t n) { return (n + 2 * kLanes - 1) / kLanes * kLanes; }
+
+class Buffer {  // zeros; whole vectors from its start on do not cross cache lines
+ public:
+  explicit Buffer(int64_t n) : data_(new float[n + 16]()) {}
+  float* at(int64_t i) const { return data_.get() + (-(reinterpret_cast<uintptr_t>(data_.get()) / 4) & 15) + i; }
+
+ private:
+  std::unique_ptr<float[]> data_;
+};
+
+// `cells` by `lanes` numbers of a tensor from element `at` on: in place where vectors can read them there, else copied.
+inline Line line_of(const Any& t, int64_t at, int64_t cell, int64_t lane, int64_t cells, int64_t lanes, float* copy) {
+  const bool plain = t.type == Type::float32 && (lane == 0 || (lane == 1 && lanes >= kLanes));
+  if (plain) return {static_cast<const float*>(t.data) + at, cell, lane};
+  if (lane == 0) lanes = 1;
+  if (cell == 0) cells = 1;
+  for (int64_t j = 0; j < cells; ++j) {
+    float* to = copy + j * lanes;
+    const int64_t from = at + j * cell;
+    if (lane == 1 && t.type == Type::bfloat16) copy_row(to, static_cast<const BFloat16*>(t.data) + from, lanes);
+    else if (lane == 1 && t.type == Type::float16) copy_row(to, static_cast<const Half*>(t.data) + from, lanes);
+    else for (int64_t i = 0; i < lanes; ++i) to[i] = t.load<float>(from + i * lane);
+  }
+  return {copy, cell == 0 ? 0 : lanes, lane == 0 ? 0 : 1};
+}
+
+// The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side.
+template <class T> class Rows {
+ public:
+  Rows(const void* data, int64_t lines, int64_t width, int64_t planes, int64_t slots, int64_t reach)
+      : data_(static_cast<T*>(const_cast<void*>(data))), width_(width), planes_(planes), slots_(slots),
+        reach_(std::max(reach, width)), end_(lines * width), pitch_(padded(reach_)), wide_(width * planes),
+        copies_(slots * planes * pitch_), held_(slots, -1) {}
+
+  // Vectors may pass the end of a row by `reach` in all, but not the end of `lines` rows: others may own what follows.
+  void limit(int64_t lines) { end_ = lines * width_; }
+
+  void read(int64_t line) {
+    if (in_place(line) || held_[line % slots_] == line) return;
+    held_[line % slots_] = line;
+    const T* from = data_ + line * width_ * planes_;
+    float* to = copy(line, 0);
+    if (planes_ == 1) return copy_row(to, from, width_);
+    copy_row(wide_.at(0), from, width_ * planes_);
+    for (int64_t c = 0; c < planes_; ++c)
+      for (int64_t i = 0; i < width_; ++i) to[c * pitch_ + i] = wide_.at(0)[i * planes_ + c];
+  }
+  float* at(int64_t line, int64_t plane) const {
+    return in_place(line) ? reinterpret_cast<float*>(data_ + line * width_) : copy(line, plane);
+  }
+  void write(int64_t line) const {
+    if (in_place(line)) return;
+    T* to = data_ + line * width_ * planes_;
+    const float* from = copy(line, 0);
+    if (planes_ == 1) return copy_row(to, from, width_);
+    for (int64_t c = 0; c < planes_; ++c)
+      for (int64_t i = 0; i < width_; ++i) wide_.at(0)[i * planes_ + c] = from[c * pitch_ + i];
+    copy_row(to, wide_.at(0), width_ * planes_);
+  }
+
+ private:
+  bool in_place(int64_t line) const {
+    return std::is_same_v<T, float> && planes_ == 1 && line * width_ + reach_ <= end_;
+  }
+  float* copy(int64_t line, int64_t plane) const { return copies_.at((line % slots_ * planes_ + plane) * pitch_); }
+
+  T* data_;
+  int64_t width_, planes_, slots_, reach_, end_, pitch_;
+  Buffer wide_, copies_;
+  std::vector<int64_t> held_;
+};
+
+struct Kernel {  // for one window and method
+  int64_t k, s;
+  void (*value)(const Row&), (*difference)(const Row&), (*exact)(const Row&), (*detached)(const Row&);
+  void (*channels_value)(const Channels&), (*channels_difference)(const Channels&);
+  void (*channels_exact)(const Channels&), (*channels_detached)(const Channels&);
+  void (*interleave)(float* to, const float* from, int64_t pitch, int64_t n);
+};
+
+// beta of the cells from `p` on.
+inline Line operand_line(const Job& job, const Point& p, int64_t cells, int64_t lanes, bool channels, float* copy) {
+  const Operand& o = job.operand[0];
+  if (!o.tensor.given()) {
+    *copy = float(o.number);
+    return {copy, 0, 0};
+  }
+  const Strides& s = o.strides;
+  return line_of(o.tensor, s.plane(p.n, p.c) + s.in_plane(p.at), channels ? s.d[2] : 0, channels ? s.c : s.d[2], cells,
+                 lanes, copy);
+}
+
+inline Line gradient_line(const Job& job, const Point& p, int64_t cells, int64_t lanes, bool channels, float* copy) {
+  const Strides& s = job.cs;
+  return line_of(job.coefficient, s.plane(p.n, p.c) + s.in_plane(p.at), channels ? s.d[2] : 0,
+                 channels ? s.c : s.d[2], cells, lanes, copy);
+}
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool

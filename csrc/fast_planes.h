@@ -1,0 +1,107 @@
+// Jobs whose lanes are neighbouring cells: NCHW, and channels_last with few channels, whose rows are taken apart into
+// one row per channel. Each row of cells is computed alike wherever threads begin and end.
+#pragma once
+#include "fast_lines.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+// What every row of cells of a job needs, with the buffers of one thread.
+template <class T> class PlaneWalk {
+ public:
+  PlaneWalk(const Job& job, const Kernel& kernel, const Redo& redo)
+      : job_(job), w_(job.window), kernel_(kernel), planes_(job.channels_last ? job.channels : 1),
+        in_(job.x, job.batch * job.channels / planes_ * w_.in[1], w_.in[2], planes_, kernel.k, kLanes * kernel.s + kernel.k),
+        beta_(padded(w_.out[2])), grad_(padded(w_.out[2])) {
+    row_.cells = w_.out[2];
+    row_.redo = redo;
+    row_.gain = job.unpool && job.normalize ? float(kernel.k * kernel.k) : 1;
+  }
+  int64_t lines() const { return job_.batch * job_.channels / planes_ * w_.out[1]; }
+
+  template <class Run> void run(Run kernel, int64_t group, int64_t plane, int64_t i, float* out, int64_t pitch) {
+    for (int64_t r = 0; r < kernel_.k; ++r) {
+      const int64_t line = group * w_.in[1] + i * kernel_.s + r;
+      in_.read(line);
+      row_.rows[r] = in_.at(line, plane);
+    }
+    row_.first = {group * planes_ / job_.channels, group * planes_ % job_.channels + plane, {0, i, 0}};
+    row_.beta = operand_line(job_, row_.first, 1, w_.out[2], false, beta_.at(0));
+    row_.grad = row_.beta;
+    if (job_.coefficient.given()) row_.grad = gradient_line(job_, row_.first, 1, w_.out[2], false, grad_.at(0));
+    row_.out = out;
+    row_.pitch = pitch;
+    kernel(row_);
+  }
+
+  static constexpr bool lanes_are_channels = false;
+  void difference(int64_t n, int64_t c, int64_t i, float* out) {
+    run(kernel_.difference, planes_ == 1 ? n * job_.channels + c : n, planes_ == 1 ? 0 : c, i, out, 0);
+  }
+
+  void forward(int64_t begin, int64_t end) {
+    Rows<T> y(job_.y.data, lines(), w_.out[2], planes_, 1, kLanes);
+    y.limit(end);
+    for (int64_t line = begin; line < end; ++line) {
+      for (int64_t c = 0; c < planes_; ++c) run(kernel_.value, line / w_.out[1], c, line % w_.out[1], y.at(line, c), 0);
+      y.write(line);
+    }
+  }
+
+  // The cells' shares, first apart for each tap and then, where regions overlap, summed into the rows of the target.
+  void backward(int64_t begin, int64_t end) {
+    const int64_t k = kernel_.k, s = kernel_.s, columns = (w_.in[2] + s - 1) / s;
+    const int64_t pitch = padded(std::max(columns, w_.out[2])) + kLanes;
+    const auto kernel = job_.use_through ? kernel_.exact : kernel_.detached;
+    const bool direct = k == s && planes_ == 1;
+    Buffer apart(k * k * pitch + kLanes), sums(direct ? 0 : planes_ * k * s * pitch), none(s * pitch);
+    Rows<T> target(job_.target.data, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, 1, 0);
+    float* shares = apart.at(kLanes);
+    for (int64_t line = begin; line < end;) {
+      const int64_t group = line / w_.out[1], first = line % w_.out[1], last = std::min(w_.out[1], first + end - line);
+      for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; ++i) {
+        for (int64_t c = 0; c < planes_; ++c) {
+          run(kernel, group, c, i, shares, pitch);
+          for (int64_t j = w_.out[2]; j < kLanes; ++j)
+            for (int64_t t = 0; t < k * k; ++t) shares[t * pitch + j] = 0;
+          for (int64_t r = 0; !direct && r < k; ++r)
+            gather_row(sums.at((c * k + (i * s + r) % k) * s * pitch), shares + r * k * pitch, pitch, columns,
+                       i == 0 || r >= k - s);
+        }
+        if (i < first) continue;
+        for (int64_t r = i * s; r < (i + 1 < w_.out[1] ? (i + 1) * s : w_.in[1]); ++r) {
+          const int64_t to = group * w_.in[1] + r;
+          for (int64_t c = 0; c < planes_; ++c) {
+            const float* from = r >= i * s + k ? none.at(0) : direct ? shares + (r - i * s) * k * pitch
+                                                                    : sums.at((c * k + r % k) * s * pitch);
+            kernel_.interleave(target.at(to, c), from, pitch, w_.in[2]);
+          }
+          target.write(to);
+        }
+      }
+      line += last - first;
+    }
+  }
+
+ private:
+  // Column q of residue c % s takes tap c of cell q - c / s; shares are 0 where there is no such cell.
+  void gather_row(float* sums, const float* shares, int64_t pitch, int64_t columns, bool begin) const {
+    for (int64_t residue = 0; residue < kernel_.s; ++residue, sums += pitch)
+      for (int64_t q = 0; q < columns; q += kLanes) {
+        V sum = begin ? same(0) : load(sums + q);
+        for (int64_t c = residue; c < kernel_.k; c += kernel_.s) sum = sum + load(shares + c * pitch + q - c / kernel_.s);
+        store(sums + q, sum);
+      }
+  }
+
+  const Job& job_;
+  const Window& w_;
+  const Kernel& kernel_;
+  const int64_t planes_;
+  Rows<T> in_;
+  Buffer beta_, grad_;
+  Row row_{};
+};
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool

@@ -1,0 +1,130 @@
+// Rows of cells: a vector of neighbours at a time, or a vector of channels of one cell. Knows where taps lie and no tensor.
+#pragma once
+#include "fast_windows.h"
+#include "cell.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+struct Line {  // numbers in float: cell j, lane c at p[j * cell + c * lane]; a lane step is 0 or 1
+  const float* p;
+  int64_t cell, lane;
+  ADAPOOL_INLINE V at(int64_t j, int64_t c) const {
+    const float* q = p + j * cell + c * lane;
+    return lane ? load(q) : same(*q);
+  }
+};
+
+// The windows that vectors cannot do, one at a time: a value to out[0], or the shares of all taps, pitch apart.
+struct Redo {
+  const Job* job;
+  Direction direction;
+  void (*cell)(const Job&, Direction, const Point&, float* out, int64_t pitch);
+};
+
+enum class Want { value, difference, exact, detached };  // difference: g dy / dbeta
+
+struct Row {
+  const float* rows[7];  // of the taps, from the first cell's first
+  int64_t cells;
+  Line beta, grad;
+  float gain;            // times grad
+  float* out;     // one number per cell, or K * K of them, `pitch` apart
+  int64_t pitch;  // a row has room for a vector at least
+  Redo redo;
+  Point first;
+};
+
+// Out of line, so that the hot loop keeps its registers.
+template <class Order> __attribute__((noinline, cold)) void redo_lanes(const Row& r, int bad, int64_t j) {
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const int64_t cell = j + Order::order(lane);
+    if ((bad >> lane & 1) == 0 || cell >= r.cells) continue;
+    Point p = r.first;
+    p.at[2] += cell;
+    r.redo.cell(*r.redo.job, r.redo.direction, p, r.out + cell, r.pitch);
+  }
+}
+
+// Lanes are neighbouring cells of one plane. The last vector overlaps the one before it.
+template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row& r) {
+  using Order = Columns<S>;
+  for (int64_t j = 0;; j = j + 2 * kLanes <= r.cells ? j + kLanes : r.cells - kLanes) {
+    Windows<dice, soft, K * K, K == 2 ? 4 : K> w;
+    for (int i = 0; i < K; ++i) Order::template take<K>(r.rows[i] + j * S, w.a + i * K);
+    const int bad = w.open();
+    const V beta = Order::lanes(r.beta.at(0, j));
+    if constexpr (want == Want::value) {
+      store(r.out + j, Order::natural(w.pooled(beta)));
+    } else if constexpr (want == Want::difference) {
+      store(r.out + j, Order::natural(w.difference()) * r.grad.at(0, j));
+    } else {
+      constexpr bool exact = want == Want::exact;
+      w.template differentiate<exact>(beta, Order::lanes(r.grad.at(0, j)) * same(r.gain));
+#pragma GCC unroll 64
+      for (int k = 0; k < K * K; ++k) store(r.out + k * r.pitch + j, Order::natural(w.template share<exact>(k)));
+    }
+    if (__builtin_expect(bad, 0)) redo_lanes<Order>(r, bad, j);
+    if (j + kLanes >= r.cells) return;
+  }
+}
+
+struct Channels {  // a row of cells whose lanes are channels, of which there are as many as lanes at least
+  const float* rows[7];
+  int64_t cells, channels, step;  // step: elements between the first taps of neighbouring cells
+  Line beta, grad;
+  float gain;     // times grad
+  float* out;     // one number per cell and channel
+  float* to[7];   // or the rows that shares go to, laid out as `rows`
+  Redo redo;
+  Point first;
+};
+
+template <int N> __attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, int64_t j, int64_t c, V* v) {
+  float lanes[N][kLanes];
+  for (int k = 0; k < N; ++k) store(lanes[k], v[k]);
+  for (int lane = 0; lane < kLanes; ++lane) {
+    if ((bad >> lane & 1) == 0) continue;
+    Point p = r.first;
+    p.at[2] += j;
+    p.c += c + lane;
+    r.redo.cell(*r.redo.job, r.redo.direction, p, lanes[0] + lane, kLanes);
+  }
+  for (int k = 0; k < N; ++k) v[k] = load(lanes[k]);
+}
+
+// Shares are added to what is there, or written where windows do not overlap. The last channels' vector overlaps.
+template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(const Channels& r) {
+  for (int64_t j = 0; j < r.cells; ++j) {
+    for (int64_t c = 0;; c = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes) {
+      Windows<dice, soft, K * K, K == 2 ? 4 : K> w;
+      const int64_t at = j * r.step + c;
+      for (int i = 0; i < K; ++i)
+        for (int k = 0; k < K; ++k) w.a[i * K + k] = load(r.rows[i] + at + k * r.channels);
+      const int bad = w.open();
+      const V beta = r.beta.at(j, c);
+      if constexpr (want == Want::value || want == Want::difference) {
+        V y = want == Want::value ? w.pooled(beta) : w.difference() * r.grad.at(j, c);
+        if (__builtin_expect(bad, 0)) redo_channels<1>(r, bad, j, c, &y);
+        store(r.out + j * r.channels + c, y);
+      } else {
+        V share[K * K];
+        constexpr bool exact = want == Want::exact;
+        w.template differentiate<exact>(beta, r.grad.at(j, c) * same(r.gain));
+        for (int k = 0; k < K * K; ++k) share[k] = w.template share<exact>(k);
+        if (__builtin_expect(bad, 0)) redo_channels<K * K>(r, bad, j, c, share);
+        if (adds && c % kLanes != 0)  // the vector before this one has added the lower lanes
+          for (int k = 0; k < K * K; ++k) share[k] = from_lane(kLanes - r.channels % kLanes, share[k]);
+        for (int i = 0; i < K; ++i)
+          for (int k = 0; k < K; ++k) {
+            float* to = r.to[i] + at + k * r.channels;
+            store(to, adds ? load(to) + share[i * K + k] : share[i * K + k]);
+          }
+      }
+      if (c + kLanes >= r.channels) break;
+    }
+  }
+}
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool

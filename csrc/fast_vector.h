@@ -1,0 +1,210 @@
+// As many floats at a time as a register holds (8 with AVX2, 16 with AVX-512): exponentials, 16-bit numbers, and rows
+// of memory taken apart by column. Knows no method.
+#pragma once
+#include <immintrin.h>
+
+#include <utility>
+
+#include "scalar.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+typedef float V __attribute__((vector_size(ADAPOOL_VECTOR)));
+typedef int32_t Bits __attribute__((vector_size(ADAPOOL_VECTOR)));
+constexpr int kLanes = ADAPOOL_VECTOR / 4;
+
+#define ADAPOOL_INLINE inline __attribute__((always_inline))
+
+ADAPOOL_INLINE V same(float a) { return V{} + a; }
+ADAPOOL_INLINE V fma(V a, V b, V c) { return a * b + c; }  // contracted: the build says -ffp-contract=fast
+ADAPOOL_INLINE V magnitude(V a) { return V(Bits(a) & 0x7fffffff); }
+ADAPOOL_INLINE V with_sign_of(V sign, V a) { return V(Bits(a) ^ (Bits(sign) & int32_t(0x80000000))); }
+
+template <class T> ADAPOOL_INLINE V load(const T* p);
+template <class T> ADAPOOL_INLINE void store(T* p, V v);
+
+#if ADAPOOL_VECTOR == 64
+ADAPOOL_INLINE V larger(V a, V b) { return _mm512_max_ps(a, b); }  // b where either is NaN
+ADAPOOL_INLINE int not_within(V a, float limit) { return _mm512_cmp_ps_mask(a, same(limit), _CMP_NLE_UQ); }
+template <> ADAPOOL_INLINE V load(const float* p) { return _mm512_loadu_ps(p); }
+template <> ADAPOOL_INLINE void store(float* p, V v) { _mm512_storeu_ps(p, v); }
+template <> ADAPOOL_INLINE V load(const Half* p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p)); }
+template <> ADAPOOL_INLINE void store(Half* p, V v) {
+  _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+ADAPOOL_INLINE Bits load16(const void* p) { return Bits(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p))); }
+ADAPOOL_INLINE void store16(void* p, Bits v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16((__m512i)v)); }
+#else
+ADAPOOL_INLINE V larger(V a, V b) { return _mm256_max_ps(a, b); }
+ADAPOOL_INLINE int not_within(V a, float limit) {
+  return _mm256_movemask_ps(_mm256_cmp_ps(a, same(limit), _CMP_NLE_UQ));
+}
+template <> ADAPOOL_INLINE V load(const float* p) { return _mm256_loadu_ps(p); }
+template <> ADAPOOL_INLINE void store(float* p, V v) { _mm256_storeu_ps(p, v); }
+template <> ADAPOOL_INLINE V load(const Half* p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)); }
+template <> ADAPOOL_INLINE void store(Half* p, V v) {
+  _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+ADAPOOL_INLINE Bits load16(const void* p) { return Bits(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p))); }
+ADAPOOL_INLINE void store16(void* p, Bits v) {
+  const __m256i halves = _mm256_packus_epi32((__m256i)v, (__m256i)v);
+  _mm_storeu_si128((__m128i*)p, _mm256_castsi256_si128(_mm256_permute4x64_epi64(halves, 0x08)));
+}
+#endif
+template <> ADAPOOL_INLINE V load(const BFloat16* p) { return V(load16(p) << 16); }
+template <> ADAPOOL_INLINE void store(BFloat16* p, V v) {  // to nearest even; NaN keeps its upper bits, as in narrow()
+  const Bits bits = Bits(v), upper = (bits >> 16) & 0xffff, up = (bits + 0x7fff + (upper & 1)) >> 16 & 0xffff;
+  store16(p, v != v ? upper | 0x40 : up);
+}
+
+// The functions below work on G independent vectors step by step: one vector's steps wait for each other, and the
+// processor looks ahead too little to find the next vector's by itself.
+template <int G, size_t count> ADAPOOL_INLINE void polynomial(const V* x, V* p, const float (&coefficient)[count]) {
+  for (int g = 0; g < G; ++g) p[g] = fma(x[g], same(coefficient[0]), same(coefficient[1]));
+#pragma GCC unroll 8
+  for (size_t n = 2; n < count; ++n)
+    for (int g = 0; g < G; ++g) p[g] = fma(p[g], x[g], same(coefficient[n]));
+}
+
+// e^(2q) for q in [0, 1/2]: minimax, relative error 2.4e-8 before rounding; no range reduction.
+template <int G> ADAPOOL_INLINE void exp_twice(const V* q, V* e) {
+  polynomial<G>(q, e, {0.145412147f, 0.226069584f, 0.680413989f, 1.33100784f, 2.00018313f, 1.99999472f, 1.00000002f});
+}
+
+// e^a for a <= 0: relative error 2e-7 + 2e-8 |a|; e^-86.6 in place of anything smaller. Not for NaN.
+template <int G> ADAPOOL_INLINE void exp_below(const V* a, V* e) {
+  const V log2_e = same(1.44269504f), magic = same(12582912.f);  // 1.5 * 2^23
+  V in_range[G], shifted[G], f[G];
+  for (int g = 0; g < G; ++g) in_range[g] = larger(a[g], same(-86.6f));
+  for (int g = 0; g < G; ++g) shifted[g] = fma(in_range[g], log2_e, magic);  // the whole part is now in the last bits
+  for (int g = 0; g < G; ++g) f[g] = fma(in_range[g], log2_e, magic - shifted[g]);
+  polynomial<G>(f, e, {0.0013276472f, 0.00967554133f, 0.0555071327f, 0.240221197f, 0.693146967f, 1.00000007f});
+  for (int g = 0; g < G; ++g) e[g] = V(Bits(e[g]) + (Bits(shifted[g]) << 23));
+}
+
+template <int G> ADAPOOL_INLINE V sum_of(const V* v) {  // pairwise
+  if constexpr (G == 1) return v[0];
+  else return sum_of<G / 2>(v) + sum_of<G - G / 2>(v + G / 2);
+}
+template <int G> ADAPOOL_INLINE V largest_of(const V* v) {
+  if constexpr (G == 1) return v[0];
+  else return larger(largest_of<G / 2>(v), largest_of<G - G / 2>(v + G / 2));
+}
+
+// n numbers between types; the last vector overlaps the one before it.
+template <class To, class From> inline void copy_row(To* to, const From* from, int64_t n) {
+  if (n < kLanes) {
+    for (int64_t i = 0; i < n; ++i) to[i] = narrow<To>(widen(from[i]));
+    return;
+  }
+  for (int64_t i = 0;; i = i + 2 * kLanes <= n ? i + kLanes : n - kLanes) {
+    store(to + i, load(from + i));
+    if (i + kLanes >= n) return;
+  }
+}
+
+// v with zeros in the lanes below `first`
+ADAPOOL_INLINE V from_lane(int64_t first, V v) {
+  Bits lane;
+  for (int i = 0; i < kLanes; ++i) lane[i] = i;
+  return lane >= int32_t(first) ? v : V{};
+}
+
+using Every = std::make_index_sequence<kLanes>;
+
+// Lane b of the result is lane at(b) of a and b one after the other.
+template <auto at, size_t... b> ADAPOOL_INLINE V shuffled(V x, V y, std::index_sequence<b...>) {
+  return __builtin_shufflevector(x, y, at(int(b))...);
+}
+// Lane b of the result is lane b of v[which(b)], for vectors up to `last`.
+template <auto which, int last> ADAPOOL_INLINE V blended(const V* v) {
+  if constexpr (last == 0) return v[0];
+  else return shuffled<[](int b) { return which(b) == last ? kLanes + b : b; }>(blended<which, last - 1>(v), v[last], Every{});
+}
+
+// Memory in steps of S: column k of lane i lies at p[S * i + k]. Lanes have an order of their own; natural() and
+// lanes() go to and from the order of memory. take() reads no more than the lanes' own columns for K == S or S <= 2.
+template <int S> struct Columns {
+  static_assert(S % 2 == 1, "no common factor with the lanes: in S vectors, each lane's column has its own position");
+  static constexpr int order(int lane) { return lane; }
+  static ADAPOOL_INLINE V natural(V v) { return v; }
+  static ADAPOOL_INLINE V lanes(V v) { return v; }
+
+  // The lane whose column k is at position b of one of the S vectors.
+  static constexpr int lane_at(int k, int b) {
+    int i = 0;
+    while ((S * i + k) % kLanes != b) ++i;
+    return i;
+  }
+  template <int k> static ADAPOOL_INLINE void take_from(const V* v, V* column) {
+    if constexpr (k < S) {
+      const V mixed = blended<[](int b) { return (S * lane_at(k, b) + k) / kLanes; }, S - 1>(v);
+      column[k] = shuffled<[](int i) { return (S * i + k) % kLanes; }>(mixed, mixed, Every{});
+      take_from<k + 1>(v, column);
+    }
+  }
+  template <int K> static ADAPOOL_INLINE void take(const float* p, V* column) {
+    static_assert(S == 1 || K == S, "overlap needs a stride of 1 or 2");
+    V v[S];
+    for (int k = 0; k < S; ++k) v[k] = load(p + kLanes * k);
+    if constexpr (S > 1) take_from<0>(v, column);
+    else for (int k = 0; k < K; ++k) column[k] = load(p + k);
+  }
+  template <int k> static ADAPOOL_INLINE void turn(V* column) {
+    if constexpr (k < S) {
+      column[k] = shuffled<[](int b) { return lane_at(k, b); }>(column[k], column[k], Every{});
+      turn<k + 1>(column);
+    }
+  }
+  template <int n> static ADAPOOL_INLINE void put_from(float* p, const V* v) {
+    if constexpr (n < S) {
+      store(p + kLanes * n, blended<[](int b) { return (kLanes * n + b) % S; }, S - 1>(v));
+      put_from<n + 1>(p, v);
+    }
+  }
+  static ADAPOOL_INLINE void put(float* p, V* column) {  // the way back, from lanes in the order of memory
+    turn<0>(column);
+    put_from<0>(p, column);
+  }
+};
+
+template <> struct Columns<2> {
+  static constexpr bool half_wise = kLanes == 8;  // shuffles within 128 bits are cheap, across them they cost a second
+  static constexpr int order(int lane) { return half_wise ? lane / 4 * 2 + lane % 4 / 2 * 4 + lane % 2 : lane; }
+  static constexpr int within(int b, int k) { return half_wise ? b / 4 * 4 + b % 2 * 2 + b % 4 / 2 * 8 + k : 2 * b + k; }
+  static ADAPOOL_INLINE V natural(V v) {
+    if constexpr (half_wise) return shuffled<[](int b) { return order(b); }>(v, v, Every{});
+    else return v;
+  }
+  static ADAPOOL_INLINE V lanes(V v) { return natural(v); }
+  template <int K> static ADAPOOL_INLINE void take(const float* p, V* column) {
+    for (int k = 0; k + 1 < K; k += 2) {
+      const V a = load(p + k), b = load(p + k + kLanes);
+      column[k] = shuffled<[](int b) { return within(b, 0); }>(a, b, Every{});
+      column[k + 1] = shuffled<[](int b) { return within(b, 1); }>(a, b, Every{});
+    }
+    if constexpr (K % 2 == 1)
+      column[K - 1] = shuffled<[](int b) { return within(b, 1); }>(load(p + K - 2), load(p + K - 2 + kLanes), Every{});
+  }
+  static ADAPOOL_INLINE void put(float* p, V* column) {
+    const auto both = [](int b) { return b / 2 + b % 2 * kLanes; };
+    store(p, shuffled<both>(column[0], column[1], Every{}));
+    store(p + kLanes, shuffled<[](int b) { return kLanes / 2 + b / 2 + b % 2 * kLanes; }>(column[0], column[1], Every{}));
+  }
+};
+
+// p[0 .. n - 1] from S columns, `pitch` apart, which hold n / S + 1 numbers; the last vector overlaps.
+template <int S> inline void interleave(float* p, const float* from, int64_t pitch, int64_t n) {
+  const int64_t whole = n / S;
+  for (int64_t i = 0; whole >= kLanes; i = i + 2 * kLanes <= whole ? i + kLanes : whole - kLanes) {
+    V column[S];
+    for (int k = 0; k < S; ++k) column[k] = load(from + k * pitch + i);
+    Columns<S>::put(p + S * i, column);
+    if (i + kLanes >= whole) break;
+  }
+  for (int64_t i = whole >= kLanes ? whole * S : 0; i < n; ++i) p[i] = from[i % S * pitch + i / S];
+}
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool
