@@ -153,6 +153,12 @@ def _measure_and_report(run: Session) -> int:
             click.echo(f"  {fault}", err=True)
         if len(tally.faults) > 20:
             click.echo(f"  ... and {len(tally.faults) - 20} more, see records.csv", err=True)
+        if tally.late:
+            click.echo(
+                f"{tally.late} cases were not reached in the time of this profile or budget (skipped in the report); "
+                "--budget 10m gives more, a quiet machine needs less",
+                err=True,
+            )
         if tally.disk:
             click.echo(f"the records could not be written: {tally.disk}; continue with --resume {run.folder}", err=True)
         code = 1 if tally.faults or tally.disk else 0

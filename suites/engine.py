@@ -43,6 +43,7 @@ class Tally:
     sampling: float = 0.0
     faults: list[str] = field(default_factory=list)
     disk: str | None = None
+    late: int = 0  # cases that the time did not reach
 
 
 class Run:
@@ -147,6 +148,7 @@ class Loop:
         if self.strikes[case.subject] >= STRIKES:
             return ended(case, "skipped", f"{case.subject} was given up after {STRIKES} crashes")
         if self.pace.over():
+            self.run_.tally.late += 1
             return ended(
                 case, "skipped", f"the time for measuring ({self.pace.limit:.0f} s) was spent; --budget gives more"
             )

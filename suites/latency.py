@@ -50,7 +50,8 @@ def measure(case: Case, device: torch.device, clocks: Clocks, seconds: float, se
     for clock in case.clocks:
         measured = clocks.run(timed, clock, seconds)
         begin = time.perf_counter()
-        fault, error, checks = judge(timed, measured)
+        with verify.unhurried():
+            fault, error, checks = judge(timed, measured)
         how = {
             **measured.samples.how,
             **({"operands": subject.operands} if subject.operands else {}),
