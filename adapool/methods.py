@@ -69,7 +69,7 @@ def lp_abs(region: Region, p: Tensor | float) -> Tensor:
 
 def _mass(region: Region) -> Tensor:
     """Positive parts, scaled to at most 1; the same for every tap where none is positive."""
-    mass = region.keep(region.values.clamp(min=0))
+    mass = region.keep(region.values.relu())  # and not clamp, whose gradient at 0 is 1
     mass = mass / region.scale(mass)
     dead = mass.amax(-1, keepdim=True) == 0
     return torch.where(dead, region.keep(torch.ones_like(mass)), mass)
@@ -161,7 +161,7 @@ def idw(region: Region, similarity: str = "channel") -> Weighted:
     gap = torch.linalg.vector_norm(gap, dim=1, keepdim=True) if similarity == "vector" else gap.abs()
     far, near = region.max(gap.detach()), -region.max(-gap.detach())
     flat = near <= 16 * torch.finfo(gap.dtype).eps * far
-    inverse = region.keep(near / torch.where(flat, 1.0, gap))
+    inverse = region.keep(near / region.keep(torch.where(flat, 1.0, gap), 1.0))  # no 1 / 0 at a padded tap either
     weights = torch.where(flat, region.keep(torch.ones_like(gap)), inverse)
     weights = weights / weights.sum(-1, keepdim=True)
     return region.weigh(weights), weights

@@ -280,3 +280,18 @@ def test_half_at_ordinary_and_large_activations() -> None:
             torch.testing.assert_close(
                 y.double(), pool(x.double(), name, 2), rtol=2e-3, atol=max(2e-4 * scale, 2.0**-24)
             )
+
+
+@pytest.mark.parametrize("implementation", ["plain", "auto"])
+@pytest.mark.parametrize("name", ROWS)
+def test_gradient_is_finite_where_a_padded_regions_mean_is_zero(name: str, implementation: str) -> None:
+    x = torch.tensor([[[1.0, -1.0, 3.0, 2.0, -2.0]]], requires_grad=True)
+    (grad,) = torch.autograd.grad(pool(x, name, 3, 2, 1, implementation=implementation).sum(), x)
+    assert grad.isfinite().all() or name == "lp", grad
+
+
+@pytest.mark.parametrize("implementation", ["plain", "auto"])
+def test_expectation_has_no_gradient_at_zero(implementation: str) -> None:
+    x = torch.tensor([[[0.0, 2.0, 1.0]]], dtype=torch.float64, requires_grad=True)
+    (grad,) = torch.autograd.grad(pool(x, "stochastic_eval", 3, implementation=implementation).sum(), x)
+    torch.testing.assert_close(grad.flatten(), torch.tensor([0.0, (4 - 5 / 3) / 3, (2 - 5 / 3) / 3]).double())
