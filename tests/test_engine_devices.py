@@ -148,9 +148,7 @@ def test_energy_is_counted_above_idle(library: dict[str, str], tmp_path: Path, g
     if status == "ok":
         assert how["idle_w"] == pytest.approx(100, abs=5)
         calls = how["calls_per_sample"]
-        assert all(
-            abs(s * c) < 0.25 * 100 * 0.3 for s, c in zip(samples, calls, strict=True)
-        )
+        assert all(abs(s * c) < 0.25 * 100 * 0.3 for s, c in zip(samples, calls, strict=True))
     else:
         assert ("another process" if status == "failed" else "does not support") in reason
 
