@@ -1,4 +1,4 @@
-"""The command line: bench, plan, report, compare, doctor. The work is in suites and reports.
+"""The command line: bench, plan, report, compare, doctor, gate, baseline. The work is in suites and reports.
 
 Nothing heavy is imported until a command needs it. Exit codes: 0 all measured, 1 some case failed or was incorrect,
 2 usage, 130 and 143 stopped by Ctrl-C and SIGTERM (what was measured is kept and reported).
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+from gate.cli import baseline, gate
 
 if TYPE_CHECKING:
     from suites.plan import Axes
@@ -266,6 +268,9 @@ def doctor() -> None:
             click.echo(f"{'':8} -> {advice}")
     sys.exit(1 if missing else 0)
 
+
+cli.add_command(gate)
+cli.add_command(baseline)
 
 if __name__ == "__main__":
     cli()

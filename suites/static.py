@@ -41,7 +41,7 @@ class Multiprocessor:
         per_warp = -(-max(registers, 1) * 32 // 256) * 256
         by_registers = self.registers // per_warp // per_block
         taken = -(-(shared + self.reserved) // 128) * 128
-        fitting = min(self.blocks, self.warps // per_block, by_registers, self.shared // taken)
+        fitting = min(self.blocks, self.warps // per_block, by_registers, self.shared // max(taken, 1))
         return 100 * fitting * per_block // self.warps
 
 
