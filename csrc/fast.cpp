@@ -14,7 +14,7 @@ template <bool dice, bool soft, int K, int S> constexpr Kernel kernel_for() {
                 run_row<dice, soft, K, S, Want::exact>, run_row<dice, soft, K, S, Want::detached>,
                 run_channels<dice, soft, K, false, Want::value>, nullptr,
                 run_channels<dice, soft, K, adds, Want::exact>, run_channels<dice, soft, K, adds, Want::detached>,
-                interleave<S>};
+                gather_row<K, S>, interleave<S>};
   if constexpr (dice && soft) {
     kernel.difference = run_row<dice, soft, K, S, Want::difference>;
     kernel.channels_difference = run_channels<dice, soft, K, false, Want::difference>;
@@ -59,7 +59,8 @@ void run_walk(const Job& job, const Kernel& kernel, const Redo& redo, const Redu
               Threads threads) {
   if (redo.direction == Direction::operand) return sum_operand<Walk>(job, kernel, redo, *reduction, *result, threads);
   const Window& w = job.window;
-  const int64_t together = job.channels_last ? job.channels : 1, lines = job.batch * job.channels / together * w.out[1];
+  const int64_t together = job.channels_last ? job.channels : Walk::together(job);
+  const int64_t lines = job.batch * job.channels / together * w.out[1];
   in_parallel(threads, lines, kWorthAThread / (w.taps() * w.out[2] * together), [&](int64_t begin, int64_t end) {
     Walk walk(job, kernel, redo);
     if (redo.direction == Direction::forward) walk.forward(begin, end);
@@ -73,7 +74,9 @@ bool run_typed(Direction direction, const Job& job, const Reduction* reduction, 
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
   if (direction == Direction::operand && kernel->difference == nullptr) return false;
   const Redo redo{&job, direction, redo_cell<M, T>};
-  if (job.channels_last && job.channels >= kLanes) run_walk<ChannelWalk<T>>(job, *kernel, redo, reduction, result, threads);
+  const bool lanes_are_channels =
+      job.channels_last ? job.channels >= kLanes : job.window.out[2] < kLanes && job.channels % kLanes == 0;
+  if (lanes_are_channels) run_walk<ChannelWalk<T>>(job, *kernel, redo, reduction, result, threads);
   else run_walk<PlaneWalk<T>>(job, *kernel, redo, reduction, result, threads);
   return true;
 }

@@ -42,29 +42,46 @@ inline Line line_of(const Any& t, int64_t at, int64_t cell, int64_t lane, int64_
     const int64_t from = at + j * cell;
     if (lane == 1 && t.type == Type::bfloat16) copy_row(to, static_cast<const BFloat16*>(t.data) + from, lanes);
     else if (lane == 1 && t.type == Type::float16) copy_row(to, static_cast<const Half*>(t.data) + from, lanes);
-    else for (int64_t i = 0; i < lanes; ++i) to[i] = t.load<float>(from + i * lane);
+    else if (t.type == Type::float32)
+      for (int64_t i = 0; i < lanes; ++i) to[i] = static_cast<const float*>(t.data)[from + i * lane];
+    else
+      for (int64_t i = 0; i < lanes; ++i) to[i] = t.load<float>(from + i * lane);
   }
   return {copy, cell == 0 ? 0 : lanes, lane == 0 ? 0 : 1};
 }
 
-// The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side.
+constexpr int64_t kAhead = 4096;  // bytes
+
+// The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side. With
+// `apart`, the elements of a plane, it is a row of kLanes planes that lie one after the other, and is read and written
+// with their elements side by side.
 template <class T> class Rows {
  public:
-  Rows(const void* data, int64_t lines, int64_t width, int64_t planes, int64_t slots, int64_t reach)
-      : data_(static_cast<T*>(const_cast<void*>(data))), width_(width), planes_(planes), slots_(slots),
-        reach_(std::max(reach, width)), end_(lines * width), pitch_(padded(reach_)), wide_(width * planes),
+  Rows(const void* data, int64_t lines, int64_t width, int64_t planes, int64_t slots, int64_t reach, int64_t apart = 0)
+      : apart_(apart), data_(static_cast<T*>(const_cast<void*>(data))), width_(width), planes_(planes), slots_(slots),
+        reach_(std::max(reach, width)), end_(lines * width),
+        pitch_((apart ? kLanes : 1) * padded(reach_)), wide_(width * planes),
         copies_(slots * planes * pitch_), held_(slots, -1) {}
 
   // Vectors may pass the end of a row by `reach` in all, but not the end of `lines` rows: others may own what follows.
   void limit(int64_t lines) { end_ = lines * width_; }
 
+  // Several rows are read at once, which hides from the processor that they follow each other in memory.
+  void prefetch(int64_t line) const {
+    const uintptr_t from = reinterpret_cast<uintptr_t>(data_ + line * width_ * planes_) + kAhead;
+    for (uintptr_t i = 0; i < width_ * planes_ * sizeof(T); i += 64) __builtin_prefetch(reinterpret_cast<char*>(from + i));
+  }
   void read(int64_t line) {
     if (in_place(line) || held_[line % slots_] == line) return;
     held_[line % slots_] = line;
-    const T* from = data_ + line * width_ * planes_;
     float* to = copy(line, 0);
+    if (apart_) return gather_lanes(to, data_ + first_of(line), apart_, width_, end_ * kLanes - first_of(line));
+    const T* from = data_ + line * width_ * planes_;
     if (planes_ == 1) return copy_row(to, from, width_);
+    if constexpr (std::is_same_v<T, float>)
+      if (planes_ == 3) return separate<3>(to, pitch_, from, width_);
     copy_row(wide_.at(0), from, width_ * planes_);
+    if (planes_ == 3) return separate<3>(to, pitch_, wide_.at(0), width_);
     for (int64_t c = 0; c < planes_; ++c)
       for (int64_t i = 0; i < width_; ++i) to[c * pitch_ + i] = wide_.at(0)[i * planes_ + c];
   }
@@ -73,20 +90,25 @@ template <class T> class Rows {
   }
   void write(int64_t line) const {
     if (in_place(line)) return;
-    T* to = data_ + line * width_ * planes_;
     const float* from = copy(line, 0);
+    if (apart_) return scatter_lanes(data_ + first_of(line), from, apart_, width_);
+    T* to = data_ + line * width_ * planes_;
     if (planes_ == 1) return copy_row(to, from, width_);
-    for (int64_t c = 0; c < planes_; ++c)
-      for (int64_t i = 0; i < width_; ++i) wide_.at(0)[i * planes_ + c] = from[c * pitch_ + i];
+    if constexpr (std::is_same_v<T, float>)
+      if (planes_ == 3) return interleave<3>(to, from, pitch_, 3 * width_);
+    if (planes_ == 3) interleave<3>(wide_.at(0), from, pitch_, 3 * width_);
+    else for (int64_t i = 0; i < width_ * planes_; ++i) wide_.at(0)[i] = from[i % planes_ * pitch_ + i / planes_];
     copy_row(to, wide_.at(0), width_ * planes_);
   }
 
  private:
+  int64_t first_of(int64_t line) const { return line * width_ / apart_ * apart_ * kLanes + line * width_ % apart_; }
   bool in_place(int64_t line) const {
-    return std::is_same_v<T, float> && planes_ == 1 && line * width_ + reach_ <= end_;
+    return std::is_same_v<T, float> && planes_ == 1 && apart_ == 0 && line * width_ + reach_ <= end_;
   }
   float* copy(int64_t line, int64_t plane) const { return copies_.at((line % slots_ * planes_ + plane) * pitch_); }
 
+  int64_t apart_;
   T* data_;
   int64_t width_, planes_, slots_, reach_, end_, pitch_;
   Buffer wide_, copies_;
@@ -98,6 +120,7 @@ struct Kernel {  // for one window and method
   void (*value)(const Row&), (*difference)(const Row&), (*exact)(const Row&), (*detached)(const Row&);
   void (*channels_value)(const Channels&), (*channels_difference)(const Channels&);
   void (*channels_exact)(const Channels&), (*channels_detached)(const Channels&);
+  void (*gather)(float* sums, const float* shares, int64_t pitch, int64_t columns, bool begin);
   void (*interleave)(float* to, const float* from, int64_t pitch, int64_t n);
 };
 

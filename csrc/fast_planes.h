@@ -22,6 +22,7 @@ template <class T> class PlaneWalk {
   template <class Run> void run(Run kernel, int64_t group, int64_t plane, int64_t i, float* out, int64_t pitch) {
     for (int64_t r = 0; r < kernel_.k; ++r) {
       const int64_t line = group * w_.in[1] + i * kernel_.s + r;
+      if (plane == 0 && r >= kernel_.k - kernel_.s) in_.prefetch(line);
       in_.read(line);
       row_.rows[r] = in_.at(line, plane);
     }
@@ -34,7 +35,7 @@ template <class T> class PlaneWalk {
     kernel(row_);
   }
 
-  static constexpr bool lanes_are_channels = false;
+  static int64_t together(const Job&) { return 1; }
   void difference(int64_t n, int64_t c, int64_t i, float* out) {
     run(kernel_.difference, planes_ == 1 ? n * job_.channels + c : n, planes_ == 1 ? 0 : c, i, out, 0);
   }
@@ -65,8 +66,8 @@ template <class T> class PlaneWalk {
           for (int64_t j = w_.out[2]; j < kLanes; ++j)
             for (int64_t t = 0; t < k * k; ++t) shares[t * pitch + j] = 0;
           for (int64_t r = 0; !direct && r < k; ++r)
-            gather_row(sums.at((c * k + (i * s + r) % k) * s * pitch), shares + r * k * pitch, pitch, columns,
-                       i == 0 || r >= k - s);
+            kernel_.gather(sums.at((c * k + (i * s + r) % k) * s * pitch), shares + r * k * pitch, pitch, columns,
+                           i == 0 || r >= k - s);
         }
         if (i < first) continue;
         for (int64_t r = i * s; r < (i + 1 < w_.out[1] ? (i + 1) * s : w_.in[1]); ++r) {
@@ -84,16 +85,6 @@ template <class T> class PlaneWalk {
   }
 
  private:
-  // Column q of residue c % s takes tap c of cell q - c / s; shares are 0 where there is no such cell.
-  void gather_row(float* sums, const float* shares, int64_t pitch, int64_t columns, bool begin) const {
-    for (int64_t residue = 0; residue < kernel_.s; ++residue, sums += pitch)
-      for (int64_t q = 0; q < columns; q += kLanes) {
-        V sum = begin ? same(0) : load(sums + q);
-        for (int64_t c = residue; c < kernel_.k; c += kernel_.s) sum = sum + load(shares + c * pitch + q - c / kernel_.s);
-        store(sums + q, sum);
-      }
-  }
-
   const Job& job_;
   const Window& w_;
   const Kernel& kernel_;

@@ -69,6 +69,17 @@ template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row&
   }
 }
 
+// One row's shares, K taps `pitch` apart, onto its places, S columns `pitch` apart: column c takes tap k of cell q - k / S
+// where k % S == c. Shares are 0 where there is no such cell.
+template <int K, int S> void gather_row(float* sums, const float* shares, int64_t pitch, int64_t columns, bool begin) {
+  for (int64_t q = 0; q < columns; q += kLanes)
+    for (int c = 0; c < S; ++c) {
+      V sum = begin ? V{} : load(sums + c * pitch + q);
+      for (int k = c; k < K; k += S) sum = sum + load(shares + k * pitch + q - k / S);
+      store(sums + c * pitch + q, sum);
+    }
+}
+
 struct Channels {  // a row of cells whose lanes are channels, of which there are as many as lanes at least
   const float* rows[7];
   int64_t cells, channels, step;  // step: elements between the first taps of neighbouring cells

@@ -35,7 +35,7 @@ template <class Walk>
 void sum_operand(const Job& job, const Kernel& kernel, const Redo& redo, const Reduction& reduction, const Any& result,
                  Threads threads) {
   const Window& w = job.window;
-  const int64_t channels = Walk::lanes_are_channels ? job.channels : 1;  // of one row
+  const int64_t channels = Walk::together(job);
   const int64_t extent[3] = {job.batch, job.channels / channels, w.out[1]};
   const int64_t axis[3] = {0, 1, 3};  // of n, c and the rows among the reduction's five
   int64_t pitch[5], entries = 1, kept = 1, summed = 1;
@@ -76,7 +76,7 @@ void sum_operand(const Job& job, const Kernel& kernel, const Redo& redo, const R
       }
       for (int64_t i = block; i < block_end; ++i)
         for (int64_t e = 0; e < line; ++e) {
-          const int64_t entry = at[0] * pitch[0] + at[1] * pitch[1] + (keeps[2] ? i : 0) * pitch[3] + e / depth * pitch[4] +
+          const int64_t entry = at[0] * pitch[0] + at[1] * channels * pitch[1] + (keeps[2] ? i : 0) * pitch[3] + e / depth * pitch[4] +
                                 e % depth * pitch[1];
           if (chunks == 1) result.store(entry, sums[(i - block) * line + e]);
           else partial[chunk * entries + entry] = sums[(i - block) * line + e];

@@ -123,6 +123,55 @@ template <auto which, int last> ADAPOOL_INLINE V blended(const V* v) {
   else return shuffled<[](int b) { return which(b) == last ? kLanes + b : b; }>(blended<which, last - 1>(v), v[last], Every{});
 }
 
+// Rows become columns: each round takes the lanes of the first and the second half of the vectors in turn.
+ADAPOOL_INLINE void transpose(V* v) {
+#pragma GCC unroll 4
+  for (int round = 1; round < kLanes; round *= 2) {
+    V next[kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes / 2; ++i) {
+      next[2 * i] = shuffled<[](int b) { return b / 2 + b % 2 * kLanes; }>(v[i], v[i + kLanes / 2], Every{});
+      next[2 * i + 1] =
+          shuffled<[](int b) { return kLanes / 2 + b / 2 + b % 2 * kLanes; }>(v[i], v[i + kLanes / 2], Every{});
+    }
+    for (int i = 0; i < kLanes; ++i) v[i] = next[i];
+  }
+}
+
+// to[i * kLanes + lane] = from[lane * pitch + i] for n columns i; `room` numbers can be read from `from` on.
+template <class T> inline void gather_lanes(float* to, const T* from, int64_t pitch, int64_t n, int64_t room) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    if (i + (kLanes - 1) * pitch + kLanes <= room) {
+      V v[kLanes];
+      for (int lane = 0; lane < kLanes; ++lane) v[lane] = load(from + lane * pitch + i);
+      transpose(v);
+      for (int k = 0; k < kLanes; ++k) store(to + (i + k) * kLanes, v[k]);
+    } else {
+      for (int64_t k = i; k < n && k < i + kLanes; ++k)
+        for (int lane = 0; lane < kLanes; ++lane) to[k * kLanes + lane] = float(widen(from[lane * pitch + k]));
+    }
+  }
+}
+
+// The way back.
+template <class T> inline void scatter_lanes(T* to, const float* from, int64_t pitch, int64_t n) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    V v[kLanes];
+    T line[kLanes];
+    for (int k = 0; k < kLanes; ++k) v[k] = load(from + (i + k) * kLanes);
+    transpose(v);
+    for (int lane = 0; lane < kLanes; ++lane) {
+      T* out = to + lane * pitch + i;
+      if (n - i >= kLanes) {
+        store(out, v[lane]);
+      } else {
+        store(line, v[lane]);
+        for (int64_t k = 0; k < n - i; ++k) out[k] = line[k];
+      }
+    }
+  }
+}
+
 // Memory in steps of S: column k of lane i lies at p[S * i + k]. Lanes have an order of their own; natural() and
 // lanes() go to and from the order of memory. take() reads no more than the lanes' own columns for K == S or S <= 2.
 template <int S> struct Columns {
@@ -193,6 +242,18 @@ template <> struct Columns<2> {
     store(p + kLanes, shuffled<[](int b) { return kLanes / 2 + b / 2 + b % 2 * kLanes; }>(column[0], column[1], Every{}));
   }
 };
+
+// S columns, `pitch` apart, from p[0 .. S n - 1].
+template <int S> inline void separate(float* to, int64_t pitch, const float* p, int64_t n) {
+  for (int64_t i = 0; n >= kLanes; i = i + 2 * kLanes <= n ? i + kLanes : n - kLanes) {
+    V column[S];
+    Columns<S>::template take<S>(p + S * i, column);
+    for (int k = 0; k < S; ++k) store(to + k * pitch + i, Columns<S>::natural(column[k]));
+    if (i + kLanes >= n) return;
+  }
+  for (int64_t i = 0; i < n; ++i)
+    for (int k = 0; k < S; ++k) to[k * pitch + i] = p[S * i + k];
+}
 
 // p[0 .. n - 1] from S columns, `pitch` apart, which hold n / S + 1 numbers; the last vector overlaps.
 template <int S> inline void interleave(float* p, const float* from, int64_t pitch, int64_t n) {
