@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+pytestmark = pytest.mark.soak
 ROOT = Path(__file__).parents[1]
 QUICK = ("--cpu", "--method", "avg", "--implementation", "plain", "--kernel", "2", "--shape", "1x2x8x8",
          "--direction", "forward", "--seconds", "0.002")  # fmt: skip
