@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-# operators.md-style golden values, float64, worked independently of this project
+# golden values, float64, worked independently of this project
 GOLDEN = {
     (0.0, 1.0, 2.0, 3.0): {
         "max": 3.0, "avg": 1.5, "sum": 6.0, "lp": math.sqrt(14), "lp_abs": math.sqrt(14),
