@@ -24,7 +24,7 @@ struct Job {
   Window window;
   int64_t batch, channels;
   bool channels_last;
-  const void* x;
+  Any x;
   Strides xs;
   Any logits;
   Operand operand[3];
@@ -52,9 +52,9 @@ template <class T, class V> struct View : Region<T, V> {  // the region of one c
   int64_t base;  // offset of its plane
 
   ADAPOOL_HD View(const Job& j, const Point& p, const Lanes& l)
-      : Region<T, V>(static_cast<const T*>(j.x), j.xs, j.window, p, l), job(j), base(j.xs.plane(p.n, p.c)) {}
+      : Region<T, V>(j.x, j.xs, j.window, p, l), job(j), base(j.xs.plane(p.n, p.c)) {}
   ADAPOOL_HD V read(const Any& tensor, const Tap<V>& t) const {
-    return Loader<V>::load(tensor, base + t.offset, this->step, this->lanes.count);
+    return Source<OthersOf<T>>(tensor, base).template load<V>(t.offset, this->step, this->lanes.count);
   }
   ADAPOOL_HD V logit(const Tap<V>& t) const { return read(job.logits, t); }
 };
@@ -100,7 +100,7 @@ template <template <class> class Method, class T, class V> struct Prepared {
     else m.prepare(r, o);
   }
   ADAPOOL_HD V weight(const View<T, V>& r, const Tap<V>& t) const {
-    if constexpr (M::logits) return m.weight_of(r.logit(t));
+    if constexpr (M::logits) return m.weight_of(t, r.logit(t));
     else return m.weight(t);
   }
   // What the region adds to the target at tap t, before its cell's coefficient.

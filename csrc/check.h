@@ -169,7 +169,7 @@ struct Call {
     job.batch = in.size(0);
     job.channels = in.size(1);
     job.channels_last = input.channels_last;
-    job.x = in.const_data_ptr();
+    job.x = read(in, "x");
     job.xs = strides_of(in);
     cells = with_spatial(in, job.window.out);
     const size_t slots = traits.operands + (traits.logits ? 1 : 0);

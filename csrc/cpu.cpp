@@ -8,11 +8,8 @@
   extern "C" {                                                           \
   void ADAPOOL_LAUNCH(double, isa) ADAPOOL_PARAMETERS;                   \
   void ADAPOOL_LAUNCH(float, isa) ADAPOOL_PARAMETERS;                    \
-  void ADAPOOL_LAUNCH(Half, isa) ADAPOOL_PARAMETERS;                     \
-  void ADAPOOL_LAUNCH(BFloat16, isa) ADAPOOL_PARAMETERS;                 \
   }
-#define ADAPOOL_TABLE(isa)                                                                               \
-  {ADAPOOL_LAUNCH(double, isa), ADAPOOL_LAUNCH(float, isa), ADAPOOL_LAUNCH(Half, isa), ADAPOOL_LAUNCH(BFloat16, isa)}
+#define ADAPOOL_TABLE(isa) {ADAPOOL_LAUNCH(double, isa), ADAPOOL_LAUNCH(float, isa)}
 
 ADAPOOL_DECLARE(portable)
 #ifdef ADAPOOL_X86
@@ -24,7 +21,7 @@ namespace adapool {
 namespace {
 
 struct Table {
-  Launch launch[4];  // in the order of Type
+  Launch launch[2];  // in double, in float
   Fast fast;         // or null
 };
 
@@ -54,8 +51,8 @@ struct Cpu {
     static const Table best = table();
     const int32_t method = int32_t(call.traits.method), type = int32_t(call.type());
     if (best.fast && best.fast(method, type, int32_t(direction), &call.job, reduction, result, in_threads)) return;
-    best.launch[type](method, int32_t(direction), &call.job, reduction, partial,
-                                  result, in_threads);
+    best.launch[call.type() == Type::float64 ? 0 : 1](method, int32_t(direction), &call.job, reduction, partial, result,
+                                                      in_threads);
   }
   static void masks(const Tensor& y, const MaskJob& job, MaskDirection direction) {
     if (type_of(y, "y") == Type::float64) mask_loop<double>(job, direction, in_threads);

@@ -1,5 +1,5 @@
-// The CPU loops for one storage type ADAPOOL_SCALAR and one instruction set ADAPOOL_ISA; the build compiles this file
-// once for each pair.
+// The CPU loops that compute in ADAPOOL_SCALAR, double or float, for one instruction set ADAPOOL_ISA; the build
+// compiles this file once for each pair.
 #include "instances.h"
 #include "loops.h"
 

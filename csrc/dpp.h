@@ -49,6 +49,7 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
       const V d = detail(t), x = ratio(d), th = pow_of(x, half), value = v(*this, t), w = th + alpha;
       all.add(w);
       sum.add(w * value);
+      r.keep(t, th);
       if (slopes) {
         const V inner = d * th / x;
         p.add(th); p_v.add(th * value);
@@ -61,11 +62,12 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
     tilt = (p_v.value() - this->mean * p.value()) / n;
     by_mean = V(2) * half / (z * power) * (d1_pv.value() - this->mean * d1_p.value() - tilt * d1.value());  // sum rho
   }
-  ADAPOOL_HD V weight(const Tap<V>& t) const { return (pow_of(ratio(detail(t)), half) + alpha) / z; }
+  ADAPOOL_HD V power_at(const Tap<V>& t, V x) const { return t.known ? t.kept : pow_of(x, half); }
+  ADAPOOL_HD V weight(const Tap<V>& t) const { return (power_at(t, ratio(detail(t))) + alpha) / z; }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - first; }
   ADAPOOL_HD V pooled() const { return (first + this->mean) / this->unit; }
   template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
-    const V d = detail(t), x = ratio(d), inner = (v(*this, t) - this->mean) * pow_of(x, half) / x;
+    const V d = detail(t), x = ratio(d), inner = (v(*this, t) - this->mean) * power_at(t, x) / x;
     const V rho = V(2) * half / (z * power) * d * (inner - tilt);
     return v.slope(*this, by_guide ? rho : rho - by_mean / n);
   }
@@ -74,7 +76,7 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
     Sum<V> sum;
     r.each([&](const Tap<V>& t) {
       const V e = v(*this, t) - this->mean, x = ratio(detail(t));
-      sum.add(k == 2 ? e : e * pow_of(x, half) * log_of(x) / V(2));
+      sum.add(k == 2 ? e : e * power_at(t, x) * log_of(x) / V(2));
     });
     return v.real(*this, sum.value() / z);
   }

@@ -10,7 +10,7 @@ template <class T> class ChannelWalk {
  public:
   ChannelWalk(const Job& job, const Kernel& kernel, const Redo& redo)
       : job_(job), w_(job.window), kernel_(kernel), channels_(together(job)), groups_(job.channels / channels_),
-        width_(w_.in[2] * channels_), in_(rows(job.x, w_.in, kernel.k)), beta_(padded(w_.out[2] * channels_)),
+        width_(w_.in[2] * channels_), in_(rows(job.x.data, w_.in, kernel.k)), beta_(padded(w_.out[2] * channels_)),
         grad_(padded(w_.out[2] * channels_)) {
     row_.cells = w_.out[2];
     row_.channels = channels_;

@@ -11,7 +11,7 @@ template <class T> class PlaneWalk {
  public:
   PlaneWalk(const Job& job, const Kernel& kernel, const Redo& redo)
       : job_(job), w_(job.window), kernel_(kernel), planes_(job.channels_last ? job.channels : 1),
-        in_(job.x, job.batch * job.channels / planes_ * w_.in[1], w_.in[2], planes_, kernel.k, kLanes * kernel.s + kernel.k),
+        in_(job.x.data, job.batch * job.channels / planes_ * w_.in[1], w_.in[2], planes_, kernel.k, kLanes * kernel.s + kernel.k),
         beta_(padded(w_.out[2])), grad_(padded(w_.out[2])) {
     row_.cells = w_.out[2];
     row_.redo = redo;

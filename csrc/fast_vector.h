@@ -3,9 +3,7 @@
 #pragma once
 #include <immintrin.h>
 
-#include <utility>
-
-#include "scalar.h"
+#include "shuffle.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -113,29 +111,10 @@ ADAPOOL_INLINE V from_lane(int64_t first, V v) {
 
 using Every = std::make_index_sequence<kLanes>;
 
-// Lane b of the result is lane at(b) of a and b one after the other.
-template <auto at, size_t... b> ADAPOOL_INLINE V shuffled(V x, V y, std::index_sequence<b...>) {
-  return __builtin_shufflevector(x, y, at(int(b))...);
-}
 // Lane b of the result is lane b of v[which(b)], for vectors up to `last`.
 template <auto which, int last> ADAPOOL_INLINE V blended(const V* v) {
   if constexpr (last == 0) return v[0];
   else return shuffled<[](int b) { return which(b) == last ? kLanes + b : b; }>(blended<which, last - 1>(v), v[last], Every{});
-}
-
-// Rows become columns: each round takes the lanes of the first and the second half of the vectors in turn.
-ADAPOOL_INLINE void transpose(V* v) {
-#pragma GCC unroll 4
-  for (int round = 1; round < kLanes; round *= 2) {
-    V next[kLanes];
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes / 2; ++i) {
-      next[2 * i] = shuffled<[](int b) { return b / 2 + b % 2 * kLanes; }>(v[i], v[i + kLanes / 2], Every{});
-      next[2 * i + 1] =
-          shuffled<[](int b) { return kLanes / 2 + b / 2 + b % 2 * kLanes; }>(v[i], v[i + kLanes / 2], Every{});
-    }
-    for (int i = 0; i < kLanes; ++i) v[i] = next[i];
-  }
 }
 
 // to[i * kLanes + lane] = from[lane * pitch + i] for n columns i; `room` numbers can be read from `from` on.

@@ -10,6 +10,8 @@ inline namespace ADAPOOL_ISA {
 
 template <class S> struct Loader<Pack<S>> {
   using V = Pack<S>;
+  static constexpr int size = V::size;
+  static constexpr int64_t kept = 64;
 
   template <class T> static V load(const T* p, int64_t step, int count) {
     V v;
@@ -57,6 +59,15 @@ template <class S> struct Loader<Pack<S>> {
     return v;
   }
 };
+
+// Buffers of S from which whole packs are read.
+template <class S> struct Packed {};
+template <class S> struct Source<Packed<S>> {
+  const S* data;
+  Source(const Any& all, int64_t first) : data(static_cast<const S*>(all.data) + first) {}
+  template <class V> V load(int64_t offset, int64_t, int) const { return V::get(data + offset); }
+};
+template <class S> struct Others<Packed<S>> { using Type = Packed<S>; };
 
 }  // namespace ADAPOOL_ISA
 }  // namespace adapool

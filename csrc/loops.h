@@ -1,132 +1,106 @@
 // The CPU's way through cells, places and operand entries: packs of neighbouring cells, in parallel, one writer for
 // each result, and an order of sums that depends on shapes alone. No torch: the parallel loop is handed in.
 #pragma once
-#include <algorithm>
 #include <memory>
 
-#include "cell.h"
-#include "lanes.h"
+#include "walk.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
-// Calls body(begin, end, context) on parts of 0 .. n, each of `grain` at least.
-using Parallel = void (*)(int64_t n, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context);
+// A job whose cells read buffers of one thread: where lanes are channels, and a region fits.
+template <class S> class Near {
+ public:
+  Near(const Job& far, const Walk& walk) : job(far), far_(far), walk_(walk) {}
 
-template <class F> void parallel(Parallel run, int64_t n, int64_t grain, const F& f) {
-  const auto body = [](int64_t begin, int64_t end, void* c) { (*static_cast<const F*>(c))(begin, end); };
-  if (n > 0) run(n, std::max<int64_t>(grain, 1), body, const_cast<void*>(static_cast<const void*>(&f)));
-}
-
-constexpr int64_t kGrain = 8192;     // taps that are worth a thread
-constexpr int64_t kTile = 1 << 15;   // accumulators of one tile
-
-// How a row of cells is cut into packs: neighbours along the row where their windows lie inside, neighbouring
-// channels for the cells at its edges, in short rows and in channels_last.
-struct Walk {
-  int64_t lo, hi;       // the inner cells of a row
-  int64_t group, groups;  // channels that are walked together, and how many such groups
-  int size;
-
-  Walk(const Job& job, int lanes) : size(lanes) {
-    const Window& w = job.window;
-    lo = (w.padding[2] + w.stride[2] - 1) / w.stride[2];
-    hi = std::min(w.out[2], floor_div(w.in[2] + w.padding[2] - w.kernel[2], w.stride[2]) + 1);
-    if (job.channels_last || hi - lo < size / 2) lo = hi = 0;
-    group = lo == 0 && hi == w.out[2] ? 1 : std::min<int64_t>(size, job.channels);
-    groups = group > 0 ? (job.channels + group - 1) / group : 0;
-  }
-  // f(point, lanes, channel within the group) for the packs that meet cells from .. to - 1 of the row of `p`.
-  template <class F> void row(Point p, int64_t channels, int64_t from, int64_t to, const F& f) const {
-    const int64_t c0 = p.c;
-    const int together = int(std::min(group, channels - c0));
-    for (p.at[2] = from; p.at[2] < to; ++p.at[2])
-      if (p.at[2] < lo || p.at[2] >= hi) f(p, Lanes{false, together}, 0);
-    const int64_t first = from <= lo ? lo : lo + (from - lo) / size * size, last = std::min(to, hi);
-    for (int lane = 0; lane < together; ++lane) {
-      p.c = c0 + lane;
-      for (p.at[2] = first; p.at[2] < last; p.at[2] += size)
-        f(p, Lanes{true, int(std::min<int64_t>(size, hi - p.at[2]))}, lane);
+  // Reads what the cells need, and the places of `also`; false where that cannot be, and `job` is the far one.
+  bool take(const Part& cells, const Box* also = nullptr) {
+    Part part = cells;
+    part.box = places_of(far_.window, cells.box);
+    for (int d = 0; also && d < 3; ++d) {
+      part.box.lo[d] = std::min(part.box.lo[d], also->lo[d]);
+      part.box.hi[d] = std::max(part.box.hi[d], also->hi[d]);
     }
+    job = far_;
+    if (!walk_.by_channel() || part.room(walk_.lanes()) > kRoom || cells.room(walk_.lanes()) > kRoom) return false;
+    const Whole<S> x(part, walk_.lanes(), buffers_[0]);
+    job.xs = x.strides;
+    job.x = x;
+    read_part(part, far_.x, far_.xs, x);
+    if (far_.logits.given()) job.logits = read(1, part, far_.logits, far_.xs);
+    if (far_.spread.given()) job.spread = read(2, part, far_.spread, far_.xs);
+    if (far_.coefficient.given()) {
+      job.coefficient = read(3, cells, far_.coefficient, far_.cs);
+      job.cs = cells.strides(walk_.lanes());
+    }
+    places = part;
+    return true;
   }
+
+  Job job;
+  Part places;  // of x
+
+ private:
+  Any read(int which, const Part& part, const Any& tensor, const Strides& s) {
+    const Whole<S> whole(part, walk_.lanes(), buffers_[which]);
+    read_part(part, tensor, s, whole);
+    return whole;
+  }
+
+  const Job& far_;
+  const Walk& walk_;
+  std::vector<S> buffers_[4];
 };
 
-template <template <class> class M, class T> void forward_loop(const Job& job, Parallel run) {
-  using V = Pack<AccOf<T>>;
-  const Window& w = job.window;
-  const Walk walk(job, V::size);
-  parallel(run, job.batch * walk.groups * w.out[0] * w.out[1], kGrain / (w.taps() * w.out[2] * walk.group),
-           [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      int64_t rest = i;
-      Point p{};
-      p.at[1] = split(rest, w.out[1]);
-      p.at[0] = split(rest, w.out[0]);
-      p.c = split(rest, walk.groups) * walk.group;
-      p.n = rest;
-      walk.row(p, job.channels, 0, w.out[2],
-               [&](const Point& at, const Lanes& lanes, int) { pool_cell<M, T, V>(job, at, lanes); });
-    }
-  });
-}
-
-// Places are cut into tiles; the thread of a tile runs the regions that meet it, always in the same order, so that a
-// place sums its regions alike wherever the cuts are.
-struct Tiles {
-  int64_t size[3], grid[3], count;
-
-  Tiles(const Job& job, const Walk& walk) {
-    const Window& w = job.window;
-    for (int d = 0; d < 3; ++d) size[d] = w.in[d];
-    for (int d = 0; d < 3; ++d)  // whole strides, so that abutting regions are not cut
-      while (size[0] * size[1] * size[2] * walk.group > kTile && size[d] > w.stride[d])
-        size[d] = std::max(w.stride[d], (size[d] / 2 + w.stride[d] - 1) / w.stride[d] * w.stride[d]);
-    count = job.batch * walk.groups;
-    for (int d = 0; d < 3; ++d) count *= grid[d] = (w.in[d] + size[d] - 1) / size[d];
-  }
-};
-
-// sums[place * together + channel], to the target
-template <class S> void write_tile(const Job& job, const Box& tile, const Point& first, int64_t together, const S* sums) {
-  job.target.visit([&](auto* target) {
-    using Out = std::remove_reference_t<decltype(*target)>;
-    const int64_t step = job.xs.d[2];
-    for (int64_t lane = 0; lane < together; ++lane) {
-      const S* sum = sums + lane;
-      int64_t at[3] = {0, 0, tile.lo[2]};
-      for (at[0] = tile.lo[0]; at[0] < tile.hi[0]; ++at[0])
-        for (at[1] = tile.lo[1]; at[1] < tile.hi[1]; ++at[1]) {
-          Out* row = target + job.xs.plane(first.n, first.c + lane) + job.xs.in_plane(at);
-          for (int64_t k = 0; k < tile.extent(2); ++k, sum += together) {
-            S value = *sum;
-            if (job.averages()) {
-              const int64_t here[3] = {at[0], at[1], at[2] + k};
-              value /= S(std::max<int64_t>(1, cover(job.window, here)));
-            }
-            row[k * step] = narrow<Out>(value);
-          }
-        }
-    }
-  });
-}
-
-template <template <class> class M, class T>
-void gather_tile(const Job& job, const Walk& walk, const Tiles& tiles, int64_t index, AccOf<T>* sums) {
-  using S = AccOf<T>;
+template <template <class> class M, class S> void forward_loop(const Job& job, Parallel run) {
   using V = Pack<S>;
   const Window& w = job.window;
-  Box tile;
-  for (int d = 2; d >= 0; --d) {
-    tile.lo[d] = split(index, tiles.grid[d]) * tiles.size[d];
-    tile.hi[d] = std::min(w.in[d], tile.lo[d] + tiles.size[d]);
-  }
-  const int64_t c0 = split(index, walk.groups) * walk.group, together = std::min(walk.group, job.channels - c0);
-  const int64_t rows = tile.extent(1), width = tile.extent(2);
-  std::fill_n(sums, tile.count() * together, S(0));
-  const Box cells = cells_over(w, tile.lo, tile.hi);
-  const bool slopes = job.use_through && !job.to_logits, whole = width == w.in[2];
+  const Walk walk(job, V::size);
+  const int64_t unit[3] = {1, 1, walk.by_channel() ? 1 : 4 * V::size};
+  int64_t each = 1;  // numbers of x for each cell
+  for (int d = 0; d < 3; ++d) each *= std::min(w.in[d], w.stride[d]);
+  const Blocks blocks(job, walk, w.out, unit, each);
+  const int64_t work = blocks.size[0] * blocks.size[1] * blocks.size[2] * w.taps() * walk.lanes();
+  parallel(run, blocks.count, kGrain / std::max<int64_t>(work, 1), [&](int64_t begin, int64_t end) {
+    Near<S> near(job, walk);
+    std::vector<S> buffer;
+    for (int64_t i = begin; i < end; ++i) {
+      const Part cells = blocks.part(i, job, walk);
+      const bool taken = near.take(cells), keeps = taken && job.extra == nullptr;  // indices are addressed like y
+      const Whole<S> y(cells, walk.lanes(), buffer);
+      if (keeps) {
+        near.job.y = y;
+        near.job.ys = y.strides;
+      }
+      walk.cells(cells, [&](const Point& at, const Lanes& lanes) {
+        if (taken) pool_cell<M, Packed<S>, V>(near.job, at, lanes);
+        else pool_cell<M, Any, V>(near.job, at, lanes);
+      });
+      if (keeps) write_part(cells, job.y, job.ys, y);
+    }
+  });
+}
 
-  const auto add = [&](const Point& p, const Lanes& lanes, int channel) {
+// Divides the sums of places by the number of regions that hold them.
+template <class S> void average(const Window& w, const Part& tile, const Whole<S>& sums) {
+  const Strides& s = sums.strides;
+  each_row(tile, [&](Point p) {
+    for (p.at[2] = tile.box.lo[2]; p.at[2] < tile.box.hi[2]; ++p.at[2]) {
+      const S regions = S(std::max<int64_t>(1, cover(w, p.at)));
+      S* sum = sums.data + s.plane(p.n, p.c) + s.in_plane(p.at);
+      for (int64_t c = 0; c < tile.channels; ++c) sum[c * s.c] /= regions;
+    }
+  });
+}
+
+// Adds what the regions of `cells` give to the places of a tile.
+template <template <class> class M, class T, class S>
+void gather_cells(const Job& job, const Walk& walk, const Part& cells, const Box& tile, const Whole<S>& sums) {
+  using V = Pack<S>;
+  const Strides& s = sums.strides;
+  const bool slopes = job.use_through && !job.to_logits;
+  const int64_t move = job.window.stride[2];
+  walk.cells(cells, [&](const Point& p, const Lanes& lanes) {
     const View<T, V> r(job, p, lanes);
     Prepared<M, T, V> cell;
     cell.prepare(r, p, slopes);
@@ -136,44 +110,59 @@ void gather_tile(const Job& job, const Walk& walk, const Tiles& tiles, int64_t i
       part.lo[d] = std::max(part.lo[d], tile.lo[d]);
       part.hi[d] = std::min(part.hi[d], tile.hi[d]);
     }
+    S* const plane = sums.data + s.plane(p.n, p.c);
     r.each_in(part, [&](const Tap<V>& t) {
       const V share = c * cell.share(r, t);
-      const int64_t k = t.at[2] - tile.lo[2];
-      S* to = sums + (((t.at[0] - tile.lo[0]) * rows + (t.at[1] - tile.lo[1])) * width + k) * together + channel;
-      if (!lanes.along_row) {
-        for (int i = 0; i < lanes.count; ++i) to[i] += share.raw[i];
+      if constexpr (std::is_same_v<T, Packed<S>>) {  // x and sums lie alike
+        (V::get(plane + t.offset) + share).put(plane + t.offset);
       } else {
-        const int64_t step = w.stride[2] * together;
-        for (int i = 0; i < lanes.count; ++i)
-          if (whole || (k + i * w.stride[2] >= 0 && k + i * w.stride[2] < width)) to[i * step] += share.raw[i];
+        S* to = plane + s.in_plane(t.at);
+        for (int i = 0; i < lanes.count; ++i) {
+          const int64_t k = t.at[2] + i * move;
+          if (!lanes.along_row) to[i * s.c] += share.raw[i];
+          else if (k >= tile.lo[2] && k < tile.hi[2]) to[i * move * s.d[2]] += share.raw[i];
+        }
       }
     });
-  };
-  Point p{index, c0, {0, 0, 0}};
-  for (p.at[0] = cells.lo[0]; p.at[0] < cells.hi[0]; ++p.at[0])
-    for (p.at[1] = cells.lo[1]; p.at[1] < cells.hi[1]; ++p.at[1])
-      walk.row(p, job.channels, cells.lo[2], cells.hi[2], add);
-  write_tile(job, tile, p, together, sums);
+  });
 }
 
-template <template <class> class M, class T> void gather_loop(const Job& job, Parallel run) {
-  using S = AccOf<T>;
+// Places are cut into tiles; the thread of a tile runs the regions that meet it, always in the same order, so that a
+// place sums its regions alike wherever the cuts are.
+template <template <class> class M, class S> void gather_loop(const Job& job, Parallel run) {
+  const Window& w = job.window;
   const Walk walk(job, Pack<S>::size);
   if (job.batch == 0 || walk.groups == 0) return;
-  const Tiles tiles(job, walk);
-  const int64_t places = tiles.size[0] * tiles.size[1] * tiles.size[2] * walk.group;
+  int64_t unit[3];  // whole strides, so that abutting regions are not cut, and room for a few large ones
+  for (int d = 0; d < 3; ++d) unit[d] = (2 * w.kernel[d] + w.stride[d] - 1) / w.stride[d] * w.stride[d];
+  if (!walk.by_channel()) unit[2] = std::max(unit[2], 4 * Pack<S>::size * w.stride[2]);
+  const Blocks tiles(job, walk, w.in, unit, 1);
+  const int64_t places = tiles.size[0] * tiles.size[1] * tiles.size[2] * walk.lanes();
   parallel(run, tiles.count, kGrain / places, [&](int64_t begin, int64_t end) {
-    const std::unique_ptr<S[]> sums(new S[places]);
-    for (int64_t i = begin; i < end; ++i) gather_tile<M, T>(job, walk, tiles, i, sums.get());
+    Near<S> near(job, walk);
+    std::vector<S> buffer;
+    for (int64_t i = begin; i < end; ++i) {
+      const Part tile = tiles.part(i, job, walk);
+      Part cells = tile;
+      cells.box = cells_over(w, tile.box.lo, tile.box.hi);
+      const bool some = cells.box.count() > 0, taken = some && near.take(cells, &tile.box);
+      const Part& all = taken ? near.places : tile;
+      const Whole<S> sums(all, walk.lanes(), buffer);
+      std::fill_n(buffer.data(), all.room(walk.lanes()), S(0));
+      if (taken) gather_cells<M, Packed<S>>(near.job, walk, cells, tile.box, sums);
+      else if (some) gather_cells<M, Any>(near.job, walk, cells, tile.box, sums);
+      if (job.averages()) average(w, tile, sums);
+      write_part(tile, job.target, job.xs, sums);
+    }
   });
 }
 
 // The gradient of a cell operand. A unit is a chunk of the summed rows of cells for one place of the kept ones; it
 // writes partial[chunk * entries + entry], and the second stage adds the chunks in order. In double: there are many
 // terms and few entries.
-template <template <class> class M, class T>
+template <template <class> class M, class S>
 void operand_loop(const Job& job, const Reduction& reduction, double* partial, const Any& result, Parallel run) {
-  using V = Pack<AccOf<T>>;
+  using V = Pack<S>;
   const Window& w = job.window;
   const Walk walk(job, V::size);
   const int64_t extents[4] = {job.batch, walk.groups, w.out[0], w.out[1]};
@@ -186,6 +175,7 @@ void operand_loop(const Job& job, const Reduction& reduction, double* partial, c
   const int64_t width = keeps[4] ? w.out[2] : 1, lines = keeps[1] ? walk.group : 1;
 
   parallel(run, kept * chunks, 1, [&](int64_t begin, int64_t end) {
+    Near<S> near(job, walk);
     const std::unique_ptr<double[]> sums(new double[lines * width]);
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t chunk = unit / kept, last = std::min((chunk + 1) * span, summed);
@@ -195,11 +185,14 @@ void operand_loop(const Job& job, const Reduction& reduction, double* partial, c
         int64_t k = unit % kept, s = term;
         for (int d = 3; d >= 0; --d) at[d] = split(keeps[d] ? k : s, std::max<int64_t>(extents[d], 1));
         if (term >= last) break;  // an empty chunk still needs its place
-        const Point p{at[0], at[1] * walk.group, {at[2], at[3], 0}};
-        walk.row(p, job.channels, 0, w.out[2], [&](const Point& cell, const Lanes& lanes, int channel) {
-          const V terms = operand_term<M, T, V>(job, cell, lanes, reduction.which);
+        const int64_t c0 = at[1] * walk.group;
+        const Part row{at[0], c0, std::min(walk.group, job.channels - c0), {{at[2], at[3], 0}, {at[2] + 1, at[3] + 1, w.out[2]}}};
+        const bool taken = near.take(row);
+        walk.cells(row, [&](const Point& cell, const Lanes& lanes) {
+          const V terms = taken ? operand_term<M, Packed<S>, V>(near.job, cell, lanes, reduction.which)
+                                : operand_term<M, Any, V>(near.job, cell, lanes, reduction.which);
           for (int i = 0; i < lanes.count; ++i) {
-            const int64_t line = lanes.along_row ? channel : i, column = cell.at[2] + (lanes.along_row ? i : 0);
+            const int64_t line = lanes.along_row ? cell.c - c0 : i, column = cell.at[2] + (lanes.along_row ? i : 0);
             sums[(keeps[1] ? line : 0) * width + (keeps[4] ? column : 0)] += double(terms.raw[i]);
           }
         });
@@ -221,16 +214,16 @@ void operand_loop(const Job& job, const Reduction& reduction, double* partial, c
   }
 }
 
-// The launch choice of the CPU: a fast instance of a method, dtype and window belongs here, before the generic loop.
-template <class T>
+// The launch choice of the CPU's generic loops, which compute in S whatever the tensors hold.
+template <class S>
 void run_cpu(Method method, Direction direction, const Job& job, const Reduction* reduction, double* partial,
              const Any* result, Parallel run) {
   with_method(method, [&](auto choice) {
     using C = decltype(choice);
-    if (direction == Direction::forward) forward_loop<C::template Struct, T>(job, run);
-    else if (direction == Direction::gather) gather_loop<C::template Struct, T>(job, run);
-    else if constexpr (C::template Struct<AccOf<T>>::operands > 0)
-      operand_loop<C::template Struct, T>(job, *reduction, partial, *result, run);
+    if (direction == Direction::forward) forward_loop<C::template Struct, S>(job, run);
+    else if (direction == Direction::gather) gather_loop<C::template Struct, S>(job, run);
+    else if constexpr (C::template Struct<S>::operands > 0)
+      operand_loop<C::template Struct, S>(job, *reduction, partial, *result, run);
   });
 }
 

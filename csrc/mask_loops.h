@@ -1,8 +1,10 @@
 // The CPU's way through unpooling by stored weights: planes in parallel, each row of cells at a time.
 // No torch: the parallel loop is handed in. The definition is masks.h's; here divisions are done once for each axis.
 #pragma once
-#include "loops.h"
+#include <memory>
+
 #include "masks.h"
+#include "walk.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -57,18 +59,15 @@ template <class S> void mask_forward(const MaskJob& job, Parallel run) {
   shape.window = w;
   shape.batch = job.batch * job.channels;
   shape.channels = 1;
-  const Tiles tiles(shape, Walk(shape, 1));
+  const Walk walk(shape, 1);
+  const Blocks tiles(shape, walk, w.in, w.stride, 1);
   const int64_t places = tiles.size[0] * tiles.size[1] * tiles.size[2], step = w.stride[2];
   parallel(run, tiles.count, kGrain / places, [&](int64_t begin, int64_t end) {
     const std::unique_ptr<S[]> sums(new S[places]), y(new S[w.out[2]]);
     for (int64_t index = begin; index < end; ++index) {
-      int64_t rest = index;
-      Box tile;
-      for (int d = 2; d >= 0; --d) {
-        tile.lo[d] = split(rest, tiles.grid[d]) * tiles.size[d];
-        tile.hi[d] = std::min(w.in[d], tile.lo[d] + tiles.size[d]);
-      }
-      Point p{rest / job.channels, rest % job.channels, {0, 0, 0}};
+      const Part part = tiles.part(index, shape, walk);
+      const Box& tile = part.box;
+      Point p{part.n / job.channels, part.n % job.channels, {0, 0, 0}};
       std::fill_n(sums.get(), tile.count(), S(0));
       const Box cells = cells_over(w, tile.lo, tile.hi);
       job.weights.visit([&](const auto* all) {

@@ -33,6 +33,8 @@ template <class S> struct Pack {
   Pack(Raw r) : raw(r) {}
   template <class A, class = std::enable_if_t<std::is_arithmetic_v<A>>> Pack(A a) : raw(Raw{} + S(a)) {}
   Bits bits() const { return bit_cast<Bits>(raw); }
+  static Pack get(const S* from) { Pack p; memcpy(&p, from, sizeof(p)); return p; }
+  void put(S* to) const { memcpy(to, this, sizeof(*this)); }
 
   Pack& operator+=(Pack b) { raw += b.raw; return *this; }
   friend Pack operator+(Pack a, Pack b) { return a.raw + b.raw; }

@@ -94,6 +94,8 @@ struct Lanes {
 };
 
 template <class V> struct Loader {  // packs specialise it (lanes.h)
+  static constexpr int size = 1;
+  static constexpr int64_t kept = 0;
   template <class T> static ADAPOOL_HD V load(const T* p, int64_t, int) { return V(widen(*p)); }
   static ADAPOOL_HD V load(const Any& any, int64_t at, int64_t, int) { return any.load<V>(at); }
   static ADAPOOL_HD void store(const Any& any, int64_t at, int64_t, int, V v) { any.store(at, v); }
@@ -135,13 +137,53 @@ template <class V> struct Tap {
   int64_t offset;  // of its element, from the plane's first
   int64_t at[3];   // input coordinates
   V a;             // its activation
+  bool known;      // whether there is
+  V kept;          // a number that prepare() left, so that it need not be computed again
 };  // offset and coordinates are those of the first lane
+
+// Room for what a method keeps of each tap; none on a GPU, where computing is cheaper than memory.
+template <class V, int64_t room = Loader<V>::kept> struct Kept {
+  bool full = false;
+  V tap[room];
+  V at(int64_t index) const { return full ? tap[index] : V(0); }
+  void keep(int64_t index, int64_t taps, V v) {
+    if (taps > room) return;
+    tap[index] = v;
+    full = true;
+  }
+};
+template <class V> struct Kept<V, 0> {
+  static constexpr bool full = false;
+  ADAPOOL_HD V at(int64_t) const { return V(0); }
+  ADAPOOL_HD void keep(int64_t, int64_t, V) {}
+};
+
+// Where a region's numbers are: of a type that is known when compiled, or only when run (T = Any).
+template <class T> struct Source {
+  const T* data;
+  ADAPOOL_HD Source(const Any& all, int64_t first) : data(static_cast<const T*>(all.data) + first) {}
+  template <class V> ADAPOOL_HD V load(int64_t offset, int64_t step, int count) const {
+    return Loader<V>::load(data + offset, step, count);
+  }
+};
+template <> struct Source<Any> {
+  Any all;
+  int64_t first;
+  ADAPOOL_HD Source(const Any& a, int64_t f) : all(a), first(f) {}
+  template <class V> ADAPOOL_HD V load(int64_t offset, int64_t step, int count) const {
+    return Loader<V>::load(all, first + offset, step, count);
+  }
+};
+
+// The type by which other tensors of the input's shape are read, which may differ from its own.
+template <class T> struct Others { using Type = Any; };
+template <class T> using OthersOf = typename Others<T>::Type;
 
 // A read-only view of the real taps of a cell (of a lane of cells, with the same real taps), in the order of their
 // index.
 template <class T, class V_> struct Region {
   using V = V_;
-  const T* plane;
+  Source<T> plane;
   const Strides& strides;
   const Window& window;
   Lanes lanes;
@@ -149,14 +191,16 @@ template <class T, class V_> struct Region {
   Box box;
   int64_t start[3];
   int64_t count;
+  mutable Kept<V> kept;
 
-  ADAPOOL_HD Region(const T* data, const Strides& s, const Window& w, const Point& p, const Lanes& l)
-      : plane(data + s.plane(p.n, p.c)), strides(s), window(w), lanes(l),
+  ADAPOOL_HD Region(const Any& data, const Strides& s, const Window& w, const Point& p, const Lanes& l)
+      : plane(data, s.plane(p.n, p.c)), strides(s), window(w), lanes(l),
         step(l.along_row ? s.d[2] * w.stride[2] : s.c), box(taps_of(w, p.at)), count(box.count()) {
     for (int d = 0; d < 3; ++d) start[d] = p.at[d] * w.stride[d] - w.padding[d];
   }
 
   template <class F> ADAPOOL_HD void each(F f) const { each_in(box, f); }
+  ADAPOOL_HD void keep(const Tap<V>& t, V v) const { kept.keep(t.index, window.taps(), v); }
 
   // Only the taps inside `part`, which must lie in the region's own box.
   template <class F> ADAPOOL_HD void each_in(const Box& part, F f) const {
@@ -166,7 +210,8 @@ template <class T, class V_> struct Region {
         const int64_t first = ((i - start[0]) * window.kernel[1] + (j - start[1])) * window.kernel[2] - start[2];
         for (int64_t k = part.lo[2]; k < part.hi[2]; ++k) {
           const int64_t offset = row + k * strides.d[2];
-          f(Tap<V>{first + k, offset, {i, j, k}, Loader<V>::load(plane + offset, step, lanes.count)});
+          f(Tap<V>{first + k, offset, {i, j, k}, plane.template load<V>(offset, step, lanes.count), kept.full,
+                   kept.at(first + k)});
         }
       }
   }

@@ -247,16 +247,21 @@ template <class V> struct Lip : Weighing<V> {
       first = select(higher, t.a * this->unit, first);
     });
     Sum<V> all, sum;
-    r.each([&](const Tap<V>& t) { const V e = mass(r.logit(t)); all.add(e); sum.add(e * v(*this, t)); });
+    r.each([&](const Tap<V>& t) {
+      const V e = mass(r.logit(t));
+      all.add(e);
+      sum.add(e * v(*this, t));
+      r.keep(t, e);
+    });
     z = all.value();
     this->mean = sum.value() / z;
   }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - first; }
   ADAPOOL_HD V pooled() const { return (first + this->mean) / this->unit; }
-  ADAPOOL_HD V weight_of(V logit) const { return mass(logit) / z; }
+  ADAPOOL_HD V weight_of(const Tap<V>& t, V logit) const { return (t.known ? t.kept : mass(logit)) / z; }
   template <class Values> ADAPOOL_HD V through(const Tap<V>&, const Values&) const { return V(0); }
   template <class Values> ADAPOOL_HD V through_logit(const Tap<V>& t, V logit, const Values& v) const {
-    return v.real(*this, weight_of(logit) * (v(*this, t) - this->mean));
+    return v.real(*this, weight_of(t, logit) * (v(*this, t) - this->mean));
   }
 };
 

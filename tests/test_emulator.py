@@ -78,7 +78,7 @@ def test_order_of_threads_does_not_matter(driver: Driver) -> None:
 # Teeth: a planted fault must be found. Each is planted into a copy of csrc with one method, in float.
 
 PLANTED = {
-    "load beyond the end": ("region.h", "plane + offset, step", "plane + offset + 1, step"),
+    "load beyond the end": ("region.h", "load<V>(offset, step", "load<V>(offset + 1, step"),
     "missing barrier": ("kernels.cuh", "      __syncthreads();\n      if (real) {", "      if (real) {"),
     "off-by-one tail": ("kernels.cuh", "i < n; i += index_step()", "i < n - 1; i += index_step()"),
     "window shifted": (

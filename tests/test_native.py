@@ -72,6 +72,45 @@ def test_forward_backward_and_extras(method: str, dtype: torch.dtype, device: st
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("shape, window", [
+    ((1, 19, 90, 100), ((3, 5), (2, 4), 1)),  # many blocks, cut across overlaps
+    ((2, 2, 30, 700), ((4, 3), (4, 2), 1)),  # few channels: packs along rows
+    ((1, 9, 200, 210), ((200, 210), 1, 0)),  # a region beyond any buffer
+], ids=["blocks", "rows", "global"])  # fmt: skip
+@pytest.mark.parametrize("method", METHODS)
+def test_sizes_beyond_one_block(method: str, shape: tuple[int, ...], window: tuple[Any, ...], device: str) -> None:
+    need(device)
+    if method == "idw" and window[0] == shape[2:]:
+        pytest.skip("of so many taps, one is within rounding of the mean")
+    generator = torch.Generator().manual_seed(7)
+    x = torch.randn(shape, generator=generator)
+    if method == "idw":  # no tap near a mean
+        x = x.sign() * (1 + x.abs() / 20)
+    x = x.to(device).requires_grad_()
+    given: dict[str, Any] = {}
+    if method == "lip":
+        given["logits"] = torch.randn(shape, generator=generator).to(device).requires_grad_()
+    cells = pool(x, "sum", *window).shape
+    if method == "stochastic":
+        given["u"] = torch.rand(cells, generator=generator).to(device)
+    grad = torch.randn(cells, generator=generator).to(device)
+    y = pool(x, method, *window, implementation="native", **given)
+    wide = x.detach().cpu().double().requires_grad_()
+    wide_given = {n: v.detach().cpu().double().requires_grad_(v.requires_grad) for n, v in given.items()}
+    want = pool(wide, method, *window, implementation="plain", **wide_given)
+    if method == "stochastic":  # where u falls on the edge of a tap, rounding decides
+        same = (y.cpu().double() - want).abs() < 1e-6
+        assert same.double().mean() > 0.99
+        y, want, grad = y * same.to(device), want * same, grad * same.to(device)
+    close(y, want, 1e-4, "y")
+    leaves = [n for n, v in given.items() if v.requires_grad]
+    found = torch.autograd.grad(y, [x, *(given[n] for n in leaves)], grad)
+    truth = torch.autograd.grad(want, [wide, *(wide_given[n] for n in leaves)], grad.cpu().double())
+    for name, got, true in zip(["x", *leaves], found, truth, strict=True):
+        close(got, true, 2e-4, f"d{name}")
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_unpool_from_guide_and_from_weights(dtype: torch.dtype, device: str) -> None:
     need(device)

@@ -80,7 +80,7 @@ void run(const Request& q, Tensor* t) {
   }
   Job job{};
   job.window = w; job.batch = q.batch; job.channels = q.channels; job.channels_last = q.channels_last != 0;
-  job.x = t[slot_x].data; job.xs = strides(q.xs);
+  job.x = t[slot_x].any(); job.xs = strides(q.xs);
   job.logits = t[slot_logits].any(); job.spread = t[slot_spread].any();
   for (int k = 0; k < 3; ++k)
     job.operand[k] = {t[slot_operand0 + k].any(), strides(q.operand_strides[k]), q.number[k], q.given[k] != 0};
