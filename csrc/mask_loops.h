@@ -9,11 +9,17 @@
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
-// 1 / (number of regions) of every coordinate of an axis, or 1 where nothing is normalised.
+// For every coordinate of an axis, 1 / (number of regions); for every cell, its taps on that axis; 1 for both where
+// nothing is normalised.
 template <class S> struct Shares {
-  std::unique_ptr<S[]> axis[3];
+  std::unique_ptr<S[]> axis[3], taps[3];
   explicit Shares(const MaskJob& job) {
     for (int d = 0; d < 3; ++d) {
+      taps[d].reset(new S[job.window.out[d]]);
+      for (int64_t i = 0; i < job.window.out[d]; ++i) {
+        const int64_t cell[3] = {d == 0 ? i : 0, d == 1 ? i : 0, d == 2 ? i : 0};
+        taps[d][i] = job.normalize ? S(taps_of(job.window, cell).extent(d)) : S(1);
+      }
       axis[d].reset(new S[job.window.in[d]]);
       for (int64_t i = 0; i < job.window.in[d]; ++i) {
         int64_t first, last;
@@ -44,11 +50,12 @@ template <class F> void each_tap_of_row(const Window& w, int64_t o0, int64_t o1,
 }
 
 // y of a row of cells, times the taps of each region where normalised
-template <class S> void row_of_y(const MaskJob& job, Point p, S* y) {
-  for (p.at[2] = 0; p.at[2] < job.window.out[2]; ++p.at[2]) {
-    const S value = job.y.load<S>(job.ys.plane(p.n, p.c) + job.ys.in_plane(p.at));
-    y[p.at[2]] = job.normalize ? value * S(taps_of(job.window, p.at).count()) : value;
-  }
+template <class S> void row_of_y(const MaskJob& job, const Shares<S>& shares, const Point& p, S* y) {
+  const S rows = shares.taps[0][p.at[0]] * shares.taps[1][p.at[1]];
+  const int64_t first = job.ys.plane(p.n, p.c) + p.at[0] * job.ys.d[0] + p.at[1] * job.ys.d[1], step = job.ys.d[2];
+  job.y.visit([&](const auto* all) {
+    for (int64_t o = 0; o < job.window.out[2]; ++o) y[o] = S(widen(all[first + o * step])) * (rows * shares.taps[2][o]);
+  });
 }
 
 // out: tiles of places, summed over the rows of cells that meet them, always in the same order
@@ -74,7 +81,7 @@ template <class S> void mask_forward(const MaskJob& job, Parallel run) {
         for (p.at[0] = cells.lo[0]; p.at[0] < cells.hi[0]; ++p.at[0])
           for (p.at[1] = cells.lo[1]; p.at[1] < cells.hi[1]; ++p.at[1]) {
             p.at[2] = 0;
-            row_of_y(job, p, y.get());
+            row_of_y(job, shares, p, y.get());
             const auto* weights = all + job.ws.plane(p.n, p.c) + job.ws.in_plane(p.at);
             each_tap_of_row(w, p.at[0], p.at[1], tile, [&](int64_t tap, int64_t i, int64_t j, int64_t k, int64_t from, int64_t to) {
               S* row = sums.get() + ((i - tile.lo[0]) * tile.extent(1) + (j - tile.lo[1])) * tile.extent(2) + k - tile.lo[2];
@@ -127,7 +134,7 @@ template <class S> void mask_backward(const MaskJob& job, bool to_weights, Paral
           });
         };
         if (to_weights) {
-          row_of_y(job, p, row.get());
+          row_of_y(job, shares, p, row.get());
           job.grad.visit([&](auto* to) {
             using Out = std::remove_reference_t<decltype(*to)>;
             std::fill_n(to + dense, width * taps, narrow<Out>(0));  // padded taps
@@ -141,10 +148,9 @@ template <class S> void mask_backward(const MaskJob& job, bool to_weights, Paral
               row[o] += S(widen(weights[o * job.ws.d[2] + tap * job.tap_stride])) * g;
             });
           });
-          for (p.at[2] = 0; p.at[2] < width; ++p.at[2]) {
-            const S n = job.normalize ? S(taps_of(w, p.at).count()) : S(1);
-            job.grad.store(job.gs.plane(p.n, p.c) + job.gs.in_plane(p.at), row[p.at[2]] * n);
-          }
+          const S rows = shares.taps[0][p.at[0]] * shares.taps[1][p.at[1]];
+          for (p.at[2] = 0; p.at[2] < width; ++p.at[2])
+            job.grad.store(job.gs.plane(p.n, p.c) + job.gs.in_plane(p.at), row[p.at[2]] * (rows * shares.taps[2][p.at[2]]));
         }
       });
     }
