@@ -35,7 +35,7 @@ std::tuple<Tensor, Tensor> pool(const Tensor& x, std::vector<Tensor> operands, s
 }
 
 // The gradient of a cell operand: terms summed in fixed chunks, chunks in order.
-template <class Device> Tensor operand_gradient(const Call& call, size_t i) {
+inline Reduction reduction_of(const Call& call, size_t i) {
   const Tensor& t = call.tensors[i];
   const int64_t rank = int64_t(call.cells.size()), missing = rank - t.dim();
   Reduction reduction{{1, 1, 1, 1, 1}, {1, 1, 1, 1, 1}, 1, 1, 1, call.which[i]};
@@ -45,6 +45,12 @@ template <class Device> Tensor operand_gradient(const Call& call, size_t i) {
     (kept ? reduction.kept : reduction.summed)[d] = size;
     (kept ? reduction.entries : reduction.terms) *= size;
   }
+  return reduction;
+}
+
+template <class Device> Tensor operand_gradient(const Call& call, size_t i) {
+  const Tensor& t = call.tensors[i];
+  Reduction reduction = reduction_of(call, i);
   Tensor result = allocate(shape_of(t), t.scalar_type(), t, false);
   reduction.chunks = Device::chunks(reduction.entries, reduction.terms);
   const int64_t parts = reduction.chunks > 1 ? reduction.chunks * reduction.entries : 0;
@@ -75,6 +81,18 @@ void operand_gradients(Call& call, const Ints& wants, size_t first, std::vector<
   }
 }
 
+// The gradient of x, and of the only operand beside it where a device can do both at once.
+template <class Device> bool both_gradients(const Call& call, const Ints& wants, std::vector<Tensor>& results) {
+  if (call.tensors.size() != 1 || call.which[0] < 0 || wants[1] == 0) return false;
+  const Tensor& t = call.tensors[0];
+  const Reduction reduction = reduction_of(call, 0);
+  if (reduction.entries == 0) return false;
+  Tensor result = allocate(shape_of(t), t.scalar_type(), t, false);
+  if (!Device::run_both(call, reduction, write(result))) return false;
+  results.push_back(result);
+  return true;
+}
+
 template <class Device>
 std::vector<Tensor> pool_backward(const Tensor& grad, const Tensor& x, std::vector<Tensor> operands,
                                   std::string method, Ints kernel, Ints stride, Ints padding, bool ceil_mode,
@@ -94,6 +112,7 @@ std::vector<Tensor> pool_backward(const Tensor& grad, const Tensor& x, std::vect
   } else {
     results.push_back(call.like_input(in.scalar_type()));
     job.target = write(results.back());
+    if (both_gradients<Device>(call, wants, results)) return results;
     Device::run(call, Direction::gather, nullptr, nullptr);
   }
   operand_gradients<Device>(call, wants, 1, results);

@@ -45,14 +45,24 @@ void in_threads(int64_t n, int64_t grain, void (*body)(int64_t, int64_t, void*),
   torch::stable::parallel_for(0, n, grain, [=](int64_t begin, int64_t end) { body(begin, end, context); });
 }
 
+const Table& best() {
+  static const Table found = table();
+  return found;
+}
+
 struct Cpu {
+  static bool run_fast(const Call& call, Direction direction, const Reduction* reduction, const Any* result) {
+    const int32_t method = int32_t(call.traits.method), type = int32_t(call.type());
+    return best().fast && best().fast(method, type, int32_t(direction), &call.job, reduction, result, in_threads);
+  }
+  static bool run_both(const Call& call, const Reduction& reduction, const Any& result) {
+    return run_fast(call, Direction::gather, &reduction, &result);
+  }
   static void run(const Call& call, Direction direction, const Reduction* reduction, double* partial,
                   const Any* result = nullptr) {
-    static const Table best = table();
-    const int32_t method = int32_t(call.traits.method), type = int32_t(call.type());
-    if (best.fast && best.fast(method, type, int32_t(direction), &call.job, reduction, result, in_threads)) return;
-    best.launch[call.type() == Type::float64 ? 0 : 1](method, int32_t(direction), &call.job, reduction, partial, result,
-                                                      in_threads);
+    if (run_fast(call, direction, reduction, result)) return;
+    const Launch launch = best().launch[call.type() == Type::float64 ? 0 : 1];
+    launch(int32_t(call.traits.method), int32_t(direction), &call.job, reduction, partial, result, in_threads);
   }
   static void masks(const Tensor& y, const MaskJob& job, MaskDirection direction) {
     if (type_of(y, "y") == Type::float64) mask_loop<double>(job, direction, in_threads);

@@ -25,6 +25,7 @@ struct Current {
 };
 
 struct Cuda {
+  static bool run_both(const Call&, const Reduction&, const Any&) { return false; }
   static void run(const Call& call, Direction direction, const Reduction* reduction, double* partial,
                   const Any* result = nullptr) {
     const Current current(call.input.x);

@@ -7,6 +7,8 @@ namespace adapool {
 inline namespace ADAPOOL_ISA {
 namespace {
 
+constexpr int64_t kMostTerms = int64_t(1) << 19;  // 4 MB
+
 template <bool dice, bool soft, int K, int S> constexpr Kernel kernel_for() {
   constexpr bool adds = K > S;
   Kernel kernel{K, S,
@@ -54,6 +56,12 @@ bool plain(const Job& job) {
   return whole && job.extra == nullptr && !job.spread.given() && !job.to_logits;
 }
 
+// Whether the gradient of beta can be summed from one number per row of cells.
+bool beside(const Reduction& r, const Job& job) {
+  const bool whole_rows = r.summed[3] == job.window.out[1] && r.summed[4] == job.window.out[2];
+  return whole_rows && !job.unpool && job.batch * job.channels * job.window.out[1] <= kMostTerms;
+}
+
 template <class Walk>
 void run_walk(const Job& job, const Kernel& kernel, const Redo& redo, const Reduction* reduction, const Any* result,
               Threads threads) {
@@ -61,18 +69,21 @@ void run_walk(const Job& job, const Kernel& kernel, const Redo& redo, const Redu
   const Window& w = job.window;
   const int64_t together = job.channels_last ? job.channels : Walk::together(job);
   const int64_t lines = job.batch * job.channels / together * w.out[1];
+  std::vector<double> terms(reduction ? lines * together : 0);
   in_parallel(threads, lines, kWorthAThread / (w.taps() * w.out[2] * together), [&](int64_t begin, int64_t end) {
     Walk walk(job, kernel, redo);
     if (redo.direction == Direction::forward) walk.forward(begin, end);
-    else walk.backward(begin, end);
+    else walk.backward(begin, end, reduction ? terms.data() : nullptr);
   });
+  if (reduction) sum_rows(job, terms, together, *reduction, *result);
 }
 
 template <bool dice, bool soft, template <class> class M, class T>
 bool run_typed(Direction direction, const Job& job, const Reduction* reduction, const Any* result, Threads threads) {
   const Kernel* kernel = find_kernel<dice, soft>(job.window);
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
-  if (direction == Direction::operand && kernel->difference == nullptr) return false;
+  if (reduction && kernel->difference == nullptr) return false;
+  if (reduction && direction == Direction::gather && !beside(*reduction, job)) return false;
   const Redo redo{&job, direction, redo_cell<M, T>};
   const bool lanes_are_channels =
       job.channels_last ? job.channels >= kLanes : job.window.out[2] < kLanes && job.channels % kLanes == 0;

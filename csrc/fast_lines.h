@@ -50,6 +50,23 @@ inline Line line_of(const Any& t, int64_t at, int64_t cell, int64_t lane, int64_
   return {copy, cell == 0 ? 0 : lanes, lane == 0 ? 0 : 1};
 }
 
+inline double sum_in_order(const float* v, int64_t n) {
+  double part[8] = {}, sum = 0;
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int k = 0; k < 8; ++k) part[k] += v[i + k];
+  for (; i < n; ++i) sum += v[i];
+  for (int k = 0; k < 8; ++k) sum += part[k];
+  return sum;
+}
+
+// sums[c] of `cells` rows of `channels` numbers
+inline void sum_columns(double* sums, const float* rows, int64_t cells, int64_t channels) {
+  std::fill_n(sums, channels, 0.0);
+  for (int64_t j = 0; j < cells; ++j)
+    for (int64_t c = 0; c < channels; ++c) sums[c] += rows[j * channels + c];
+}
+
 constexpr int64_t kAhead = 4096;  // bytes
 
 // The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side. With

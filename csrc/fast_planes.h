@@ -12,7 +12,7 @@ template <class T> class PlaneWalk {
   PlaneWalk(const Job& job, const Kernel& kernel, const Redo& redo)
       : job_(job), w_(job.window), kernel_(kernel), planes_(job.channels_last ? job.channels : 1),
         in_(job.x.data, job.batch * job.channels / planes_ * w_.in[1], w_.in[2], planes_, kernel.k, kLanes * kernel.s + kernel.k),
-        beta_(padded(w_.out[2])), grad_(padded(w_.out[2])) {
+        beta_(padded(w_.out[2])), grad_(padded(w_.out[2])), by_beta_(padded(w_.out[2])) {
     row_.cells = w_.out[2];
     row_.redo = redo;
     row_.gain = job.unpool && job.normalize ? float(kernel.k * kernel.k) : 1;
@@ -49,8 +49,10 @@ template <class T> class PlaneWalk {
     }
   }
 
+  // `terms`, where given, takes the sum of g dy / dbeta of every row of cells of every plane.
   // The cells' shares, first apart for each tap and then, where regions overlap, summed into the rows of the target.
-  void backward(int64_t begin, int64_t end) {
+  void backward(int64_t begin, int64_t end, double* terms) {
+    row_.by_beta = terms ? by_beta_.at(0) : nullptr;
     const int64_t k = kernel_.k, s = kernel_.s, columns = (w_.in[2] + s - 1) / s;
     const int64_t pitch = padded(std::max(columns, w_.out[2])) + kLanes;
     const auto kernel = job_.use_through ? kernel_.exact : kernel_.detached;
@@ -63,6 +65,7 @@ template <class T> class PlaneWalk {
       for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; ++i) {
         for (int64_t c = 0; c < planes_; ++c) {
           run(kernel, group, c, i, shares, pitch);
+          if (terms) terms[(group * w_.out[1] + i) * planes_ + c] = sum_in_order(row_.by_beta, w_.out[2]);
           for (int64_t j = w_.out[2]; j < kLanes; ++j)
             for (int64_t t = 0; t < k * k; ++t) shares[t * pitch + j] = 0;
           for (int64_t r = 0; !direct && r < k; ++r)
@@ -90,7 +93,7 @@ template <class T> class PlaneWalk {
   const Kernel& kernel_;
   const int64_t planes_;
   Rows<T> in_;
-  Buffer beta_, grad_;
+  Buffer beta_, grad_, by_beta_;
   Row row_{};
 };
 

@@ -31,6 +31,7 @@ struct Row {
   float gain;            // times grad
   float* out;     // one number per cell, or K * K of them, `pitch` apart
   int64_t pitch;  // a row has room for a vector at least
+  float* by_beta; // beside gradients, g dy / dbeta of each cell; or null
   Redo redo;
   Point first;
 };
@@ -43,6 +44,7 @@ template <class Order> __attribute__((noinline, cold)) void redo_lanes(const Row
     Point p = r.first;
     p.at[2] += cell;
     r.redo.cell(*r.redo.job, r.redo.direction, p, r.out + cell, r.pitch);
+    if (r.by_beta) r.redo.cell(*r.redo.job, Direction::operand, p, r.by_beta + cell, 0);
   }
 }
 
@@ -60,7 +62,10 @@ template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row&
       store(r.out + j, Order::natural(w.difference()) * r.grad.at(0, j));
     } else {
       constexpr bool exact = want == Want::exact;
-      w.template differentiate<exact>(beta, Order::lanes(r.grad.at(0, j)) * same(r.gain));
+      const V grad = Order::lanes(r.grad.at(0, j)) * same(r.gain);
+      w.template differentiate<exact>(beta, grad);
+      if constexpr (dice && soft)
+        if (r.by_beta) store(r.by_beta + j, Order::natural(grad * w.apart()));
 #pragma GCC unroll 64
       for (int k = 0; k < K * K; ++k) store(r.out + k * r.pitch + j, Order::natural(w.template share<exact>(k)));
     }
@@ -87,11 +92,13 @@ struct Channels {  // a row of cells whose lanes are channels, of which there ar
   float gain;     // times grad
   float* out;     // one number per cell and channel
   float* to[7];   // or the rows that shares go to, laid out as `rows`
+  float* by_beta; // as in Row
   Redo redo;
   Point first;
 };
 
-template <int N> __attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, int64_t j, int64_t c, V* v) {
+template <int N>
+__attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, int64_t j, int64_t c, V* v) {
   float lanes[N][kLanes];
   for (int k = 0; k < N; ++k) store(lanes[k], v[k]);
   for (int lane = 0; lane < kLanes; ++lane) {
@@ -100,6 +107,7 @@ template <int N> __attribute__((noinline, cold)) void redo_channels(const Channe
     p.at[2] += j;
     p.c += c + lane;
     r.redo.cell(*r.redo.job, r.redo.direction, p, lanes[0] + lane, kLanes);
+    if (r.by_beta) r.redo.cell(*r.redo.job, Direction::operand, p, r.by_beta + j * r.channels + c + lane, 0);
   }
   for (int k = 0; k < N; ++k) v[k] = load(lanes[k]);
 }
@@ -121,7 +129,10 @@ template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(c
       } else {
         V share[K * K];
         constexpr bool exact = want == Want::exact;
-        w.template differentiate<exact>(beta, r.grad.at(j, c) * same(r.gain));
+        const V grad = r.grad.at(j, c) * same(r.gain);
+        w.template differentiate<exact>(beta, grad);
+        if constexpr (dice && soft)
+          if (r.by_beta) store(r.by_beta + j * r.channels + c, grad * w.apart());
         for (int k = 0; k < K * K; ++k) share[k] = w.template share<exact>(k);
         if (__builtin_expect(bad, 0)) redo_channels<K * K>(r, bad, j, c, share);
         if (adds && c % kLanes != 0)  // the vector before this one has added the lower lanes

@@ -9,16 +9,6 @@ inline namespace ADAPOOL_ISA {
 constexpr int64_t kUnits = 64;    // parts of the work: a constant, so that sums do not depend on the threads
 constexpr int64_t kTogether = 8;  // kept rows that one part walks side by side, to read memory in order
 
-inline double sum_in_order(const float* v, int64_t n) {
-  double part[8] = {}, sum = 0;
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (int k = 0; k < 8; ++k) part[k] += v[i + k];
-  for (; i < n; ++i) sum += v[i];
-  for (int k = 0; k < 8; ++k) sum += part[k];
-  return sum;
-}
-
 // Adds a row of cells by channels to sums of which `width` cells and `depth` channels are kept, 1 where summed.
 inline void add_row(double* sums, const float* row, int64_t cells, int64_t channels, int64_t width, int64_t depth) {
   if (width == 1 && depth == 1) {
@@ -88,6 +78,23 @@ void sum_operand(const Job& job, const Kernel& kernel, const Redo& redo, const R
     for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk * entries + entry];
     result.store(entry, sum);
   }
+}
+
+// The same where it came beside the gradient of x: from the sums of rows, `together` channels side by side. beta is a
+// number, or has one for each channel or image.
+inline void sum_rows(const Job& job, const std::vector<double>& terms, int64_t together, const Reduction& reduction,
+                     const Any& result) {
+  const bool by_channel = reduction.kept[1] > 1, by_image = reduction.kept[0] > 1;
+  const int64_t rows = job.window.out[1];
+  std::vector<double> sums(reduction.entries, 0.0);
+  for (int64_t plane = 0; plane < job.batch * job.channels; ++plane) {
+    const double* first = terms.data() + plane / together * rows * together + plane % together;
+    double sum = 0;
+    for (int64_t i = 0; i < rows; ++i) sum += first[i * together];
+    const int64_t n = by_image ? plane / job.channels : 0, c = by_channel ? plane % job.channels : 0;
+    sums[n * (by_channel ? job.channels : 1) + c] += sum;
+  }
+  for (int64_t entry = 0; entry < reduction.entries; ++entry) result.store(entry, sums[entry]);
 }
 
 }  // namespace ADAPOOL_ISA
