@@ -103,6 +103,11 @@ template <template <class> class Method, class T, class V> struct Prepared {
     if constexpr (M::logits) return m.weight_of(t, r.logit(t));
     else return m.weight(t);
   }
+  // What it adds to the gradient of operand k, before its coefficient.
+  ADAPOOL_HD V operand(int k, const View<T, V>& r) const {
+    if constexpr (M::weighted) return m.operand(k, r, Values<T, V>{r});
+    else return m.operand(k, r);
+  }
   // What the region adds to the target at tap t, before its cell's coefficient.
   ADAPOOL_HD V share(const View<T, V>& r, const Tap<V>& t) const {
     if constexpr (!M::weighted) {
@@ -180,13 +185,11 @@ struct Reduction {
 // What each cell adds to the gradient of operand `which`.
 template <template <class> class Method, class T, class V>
 ADAPOOL_HD V operand_term(const Job& job, const Point& p, const Lanes& lanes, int which) {
-  using M = Method<V>;
   const View<T, V> r(job, p, lanes);
   Prepared<Method, T, V> cell;
   cell.prepare(r, p, true);
   const V c = coefficient_at<V>(job, p, lanes, r.count);
-  if constexpr (M::weighted) return c * cell.m.operand(which, r, Values<T, V>{r});
-  else return c * cell.m.operand(which, r);
+  return c * cell.operand(which, r);
 }
 
 }  // namespace ADAPOOL_ISA

@@ -6,8 +6,8 @@
 
 #define ADAPOOL_DECLARE(isa)                                             \
   extern "C" {                                                           \
-  void ADAPOOL_LAUNCH(double, isa) ADAPOOL_PARAMETERS;                   \
-  void ADAPOOL_LAUNCH(float, isa) ADAPOOL_PARAMETERS;                    \
+  bool ADAPOOL_LAUNCH(double, isa) ADAPOOL_PARAMETERS;                   \
+  bool ADAPOOL_LAUNCH(float, isa) ADAPOOL_PARAMETERS;                    \
   }
 #define ADAPOOL_TABLE(isa) {ADAPOOL_LAUNCH(double, isa), ADAPOOL_LAUNCH(float, isa)}
 
@@ -51,18 +51,18 @@ const Table& best() {
 }
 
 struct Cpu {
-  static bool run_fast(const Call& call, Direction direction, const Reduction* reduction, const Any* result) {
-    const int32_t method = int32_t(call.traits.method), type = int32_t(call.type());
-    return best().fast && best().fast(method, type, int32_t(direction), &call.job, reduction, result, in_threads);
-  }
-  static bool run_both(const Call& call, const Reduction& reduction, const Any& result) {
-    return run_fast(call, Direction::gather, &reduction, &result);
+  static bool done(const Call& call, Direction direction, const Reduction* reduction, double* partial, const Any* result) {
+    const int32_t method = int32_t(call.traits.method), type = int32_t(call.type()), way = int32_t(direction);
+    if (best().fast && best().fast(method, type, way, &call.job, reduction, result, in_threads)) return true;
+    const Launch launch = best().launch[call.type() == Type::float64 ? 0 : 1];
+    return launch(method, way, &call.job, reduction, partial, result, in_threads);
   }
   static void run(const Call& call, Direction direction, const Reduction* reduction, double* partial,
                   const Any* result = nullptr) {
-    if (run_fast(call, direction, reduction, result)) return;
-    const Launch launch = best().launch[call.type() == Type::float64 ? 0 : 1];
-    launch(int32_t(call.traits.method), int32_t(direction), &call.job, reduction, partial, result, in_threads);
+    done(call, direction, reduction, partial, result);
+  }
+  static bool run_both(const Call& call, const Reduction& reduction, const Any& result) {
+    return done(call, Direction::gather, &reduction, nullptr, &result);
   }
   static void masks(const Tensor& y, const MaskJob& job, MaskDirection direction) {
     if (type_of(y, "y") == Type::float64) mask_loop<double>(job, direction, in_threads);

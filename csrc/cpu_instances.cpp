@@ -3,8 +3,8 @@
 #include "instances.h"
 #include "loops.h"
 
-extern "C" void ADAPOOL_LAUNCH(ADAPOOL_SCALAR, ADAPOOL_ISA) ADAPOOL_PARAMETERS {
+extern "C" bool ADAPOOL_LAUNCH(ADAPOOL_SCALAR, ADAPOOL_ISA) ADAPOOL_PARAMETERS {
   using namespace adapool;
-  run_cpu<ADAPOOL_SCALAR>(Method(method), Direction(direction), *static_cast<const Job*>(job),
+  return run_cpu<ADAPOOL_SCALAR>(Method(method), Direction(direction), *static_cast<const Job*>(job),
                           static_cast<const Reduction*>(reduction), partial, static_cast<const Any*>(result), parallel);
 }

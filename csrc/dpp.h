@@ -49,7 +49,7 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
       const V d = detail(t), x = ratio(d), th = pow_of(x, half), value = v(*this, t), w = th + alpha;
       all.add(w);
       sum.add(w * value);
-      r.keep(t, th);
+      r.keep(t, 0, th);
       if (slopes) {
         const V inner = d * th / x;
         p.add(th); p_v.add(th * value);
@@ -62,7 +62,7 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
     tilt = (p_v.value() - this->mean * p.value()) / n;
     by_mean = V(2) * half / (z * power) * (d1_pv.value() - this->mean * d1_p.value() - tilt * d1.value());  // sum rho
   }
-  ADAPOOL_HD V power_at(const Tap<V>& t, V x) const { return t.known ? t.kept : pow_of(x, half); }
+  ADAPOOL_HD V power_at(const Tap<V>& t, V x) const { return t.known ? t.kept[0] : pow_of(x, half); }
   ADAPOOL_HD V weight(const Tap<V>& t) const { return (power_at(t, ratio(detail(t))) + alpha) / z; }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - first; }
   ADAPOOL_HD V pooled() const { return (first + this->mean) / this->unit; }

@@ -7,8 +7,6 @@ namespace adapool {
 inline namespace ADAPOOL_ISA {
 namespace {
 
-constexpr int64_t kMostTerms = int64_t(1) << 19;  // 4 MB
-
 template <bool dice, bool soft, int K, int S> constexpr Kernel kernel_for() {
   constexpr bool adds = K > S;
   Kernel kernel{K, S,
@@ -56,11 +54,7 @@ bool plain(const Job& job) {
   return whole && job.extra == nullptr && !job.spread.given() && !job.to_logits;
 }
 
-// Whether the gradient of beta can be summed from one number per row of cells.
-bool beside(const Reduction& r, const Job& job) {
-  const bool whole_rows = r.summed[3] == job.window.out[1] && r.summed[4] == job.window.out[2];
-  return whole_rows && !job.unpool && job.batch * job.channels * job.window.out[1] <= kMostTerms;
-}
+constexpr int64_t kMostTerms = int64_t(1) << 18;  // 2 MB
 
 template <class Walk>
 void run_walk(const Job& job, const Kernel& kernel, const Redo& redo, const Reduction* reduction, const Any* result,
@@ -68,14 +62,16 @@ void run_walk(const Job& job, const Kernel& kernel, const Redo& redo, const Redu
   if (redo.direction == Direction::operand) return sum_operand<Walk>(job, kernel, redo, *reduction, *result, threads);
   const Window& w = job.window;
   const int64_t together = job.channels_last ? job.channels : Walk::together(job);
+  // Threads share lines; or whole planes, where a number for each line would take much memory.
   const int64_t lines = job.batch * job.channels / together * w.out[1];
-  std::vector<double> terms(reduction ? lines * together : 0);
-  in_parallel(threads, lines, kWorthAThread / (w.taps() * w.out[2] * together), [&](int64_t begin, int64_t end) {
+  const int64_t unit = reduction && lines * together > kMostTerms ? w.out[1] : 1;
+  Terms terms(job, together, reduction ? w.out[1] / unit : 0, together);
+  in_parallel(threads, lines / unit, kWorthAThread / (w.taps() * w.out[2] * together * unit), [&](int64_t begin, int64_t end) {
     Walk walk(job, kernel, redo);
-    if (redo.direction == Direction::forward) walk.forward(begin, end);
-    else walk.backward(begin, end, reduction ? terms.data() : nullptr);
+    if (redo.direction == Direction::forward) walk.forward(begin * unit, end * unit);
+    else walk.backward(begin * unit, end * unit, reduction ? &terms : nullptr);
   });
-  if (reduction) sum_rows(job, terms, together, *reduction, *result);
+  if (reduction) terms.write(job, *reduction, *result);
 }
 
 template <bool dice, bool soft, template <class> class M, class T>
@@ -83,7 +79,7 @@ bool run_typed(Direction direction, const Job& job, const Reduction* reduction, 
   const Kernel* kernel = find_kernel<dice, soft>(job.window);
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
   if (reduction && kernel->difference == nullptr) return false;
-  if (reduction && direction == Direction::gather && !beside(*reduction, job)) return false;
+  if (reduction && direction == Direction::gather && !Terms::serve(job, *reduction)) return false;
   const Redo redo{&job, direction, redo_cell<M, T>};
   const bool lanes_are_channels =
       job.channels_last ? job.channels >= kLanes : job.window.out[2] < kLanes && job.channels % kLanes == 0;

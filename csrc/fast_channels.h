@@ -51,7 +51,7 @@ template <class T> class ChannelWalk {
 
   // `terms`, where given, takes the sum of g dy / dbeta of every row of cells of every channel.
   // Rows of the target before and after this thread's own take shares that nobody reads: their owner computes them too.
-  void backward(int64_t begin, int64_t end, double* terms) {
+  void backward(int64_t begin, int64_t end, Terms* terms) {
     row_.by_beta = terms ? by_beta_.at(0) : nullptr;
     const int64_t k = kernel_.k, s = kernel_.s, covered = (s * (w_.out[2] - 1) + k) * channels_;
     Rows<T> target = rows(job_.target.data, w_.in, k);
@@ -69,7 +69,7 @@ template <class T> class ChannelWalk {
         }
         run(job_.use_through ? kernel_.channels_exact : kernel_.channels_detached, group, i, nullptr);
         if (i < first) continue;
-        if (terms) sum_columns(terms + (group * w_.out[1] + i) * channels_, row_.by_beta, w_.out[2], channels_);
+        if (terms) add_columns(terms->at(group, i), row_.by_beta, w_.out[2], channels_);
         for (int64_t r = i * s; r < (i + 1 < w_.out[1] ? (i + 1) * s : w_.in[1]); ++r) {
           if (r >= i * s + k) std::fill_n(target.at(base + r, 0), width_, 0.f);
           target.write(base + r);

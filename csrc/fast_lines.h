@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fast_rows.h"
+#include "terms.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -60,9 +61,8 @@ inline double sum_in_order(const float* v, int64_t n) {
   return sum;
 }
 
-// sums[c] of `cells` rows of `channels` numbers
-inline void sum_columns(double* sums, const float* rows, int64_t cells, int64_t channels) {
-  std::fill_n(sums, channels, 0.0);
+// Adds `cells` rows of `channels` numbers.
+inline void add_columns(double* sums, const float* rows, int64_t cells, int64_t channels) {
   for (int64_t j = 0; j < cells; ++j)
     for (int64_t c = 0; c < channels; ++c) sums[c] += rows[j * channels + c];
 }

@@ -51,7 +51,7 @@ template <class T> class PlaneWalk {
 
   // `terms`, where given, takes the sum of g dy / dbeta of every row of cells of every plane.
   // The cells' shares, first apart for each tap and then, where regions overlap, summed into the rows of the target.
-  void backward(int64_t begin, int64_t end, double* terms) {
+  void backward(int64_t begin, int64_t end, Terms* terms) {
     row_.by_beta = terms ? by_beta_.at(0) : nullptr;
     const int64_t k = kernel_.k, s = kernel_.s, columns = (w_.in[2] + s - 1) / s;
     const int64_t pitch = padded(std::max(columns, w_.out[2])) + kLanes;
@@ -65,7 +65,7 @@ template <class T> class PlaneWalk {
       for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; ++i) {
         for (int64_t c = 0; c < planes_; ++c) {
           run(kernel, group, c, i, shares, pitch);
-          if (terms) terms[(group * w_.out[1] + i) * planes_ + c] = sum_in_order(row_.by_beta, w_.out[2]);
+          if (terms && i >= first) terms->at(group, i)[c] += sum_in_order(row_.by_beta, w_.out[2]);
           for (int64_t j = w_.out[2]; j < kLanes; ++j)
             for (int64_t t = 0; t < k * k; ++t) shares[t * pitch + j] = 0;
           for (int64_t r = 0; !direct && r < k; ++r)

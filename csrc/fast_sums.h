@@ -80,22 +80,5 @@ void sum_operand(const Job& job, const Kernel& kernel, const Redo& redo, const R
   }
 }
 
-// The same where it came beside the gradient of x: from the sums of rows, `together` channels side by side. beta is a
-// number, or has one for each channel or image.
-inline void sum_rows(const Job& job, const std::vector<double>& terms, int64_t together, const Reduction& reduction,
-                     const Any& result) {
-  const bool by_channel = reduction.kept[1] > 1, by_image = reduction.kept[0] > 1;
-  const int64_t rows = job.window.out[1];
-  std::vector<double> sums(reduction.entries, 0.0);
-  for (int64_t plane = 0; plane < job.batch * job.channels; ++plane) {
-    const double* first = terms.data() + plane / together * rows * together + plane % together;
-    double sum = 0;
-    for (int64_t i = 0; i < rows; ++i) sum += first[i * together];
-    const int64_t n = by_image ? plane / job.channels : 0, c = by_channel ? plane % job.channels : 0;
-    sums[n * (by_channel ? job.channels : 1) + c] += sum;
-  }
-  for (int64_t entry = 0; entry < reduction.entries; ++entry) result.store(entry, sums[entry]);
-}
-
 }  // namespace ADAPOOL_ISA
 }  // namespace adapool

@@ -5,7 +5,7 @@
 
 namespace adapool {
 
-using Launch = void (*)(int32_t method, int32_t direction, const void* job, const void* reduction, double* partial,
+using Launch = bool (*)(int32_t method, int32_t direction, const void* job, const void* reduction, double* partial,
                         const void* result,
                         void (*parallel)(int64_t, int64_t, void (*)(int64_t, int64_t, void*), void*));
 

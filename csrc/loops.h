@@ -3,6 +3,7 @@
 #pragma once
 #include <memory>
 
+#include "terms.h"
 #include "walk.h"
 
 namespace adapool {
@@ -93,9 +94,11 @@ template <class S> void average(const Window& w, const Part& tile, const Whole<S
   });
 }
 
-// Adds what the regions of `cells` give to the places of a tile.
+// Adds what the regions of `cells` give to the places of a tile; and to `terms`, where given, what those that begin
+// there give to the gradient of operand `which`.
 template <template <class> class M, class T, class S>
-void gather_cells(const Job& job, const Walk& walk, const Part& cells, const Box& tile, const Whole<S>& sums) {
+void gather_cells(const Job& job, const Walk& walk, const Part& cells, const Box& tile, const Whole<S>& sums,
+                  double* terms, int which) {
   using V = Pack<S>;
   const Strides& s = sums.strides;
   const bool slopes = job.use_through && !job.to_logits;
@@ -105,6 +108,13 @@ void gather_cells(const Job& job, const Walk& walk, const Part& cells, const Box
     Prepared<M, T, V> cell;
     cell.prepare(r, p, slopes);
     const V c = coefficient_at<V>(job, p, lanes, r.count);
+    if (terms && r.box.lo[0] >= tile.lo[0] && r.box.lo[1] >= tile.lo[1]) {
+      const V term = c * cell.operand(which, r);
+      for (int i = 0; i < lanes.count; ++i) {
+        const int64_t k = r.box.lo[2] + (lanes.along_row ? i * move : 0);
+        if (k >= tile.lo[2] && k < tile.hi[2]) terms[lanes.along_row ? p.c - cells.c : i] += double(term.raw[i]);
+      }
+    }
     Box part = r.box;
     for (int d = 0; d < (lanes.along_row ? 2 : 3); ++d) {
       part.lo[d] = std::max(part.lo[d], tile.lo[d]);
@@ -129,15 +139,19 @@ void gather_cells(const Job& job, const Walk& walk, const Part& cells, const Box
 
 // Places are cut into tiles; the thread of a tile runs the regions that meet it, always in the same order, so that a
 // place sums its regions alike wherever the cuts are.
-template <template <class> class M, class S> void gather_loop(const Job& job, Parallel run) {
+// With a reduction also the gradient of its operand; false where that has to be computed by itself.
+template <template <class> class M, class S>
+bool gather_loop(const Job& job, const Reduction* reduction, const Any* result, Parallel run) {
   const Window& w = job.window;
   const Walk walk(job, Pack<S>::size);
-  if (job.batch == 0 || walk.groups == 0) return;
+  if (job.batch == 0 || walk.groups == 0) return reduction == nullptr;
   int64_t unit[3];  // whole strides, so that abutting regions are not cut, and room for a few large ones
   for (int d = 0; d < 3; ++d) unit[d] = (2 * w.kernel[d] + w.stride[d] - 1) / w.stride[d] * w.stride[d];
   if (!walk.by_channel()) unit[2] = std::max(unit[2], 4 * Pack<S>::size * w.stride[2]);
   const Blocks tiles(job, walk, w.in, unit, 1);
   const int64_t places = tiles.size[0] * tiles.size[1] * tiles.size[2] * walk.lanes();
+  if (reduction && !Terms::serve(job, *reduction)) return false;
+  Terms terms(job, walk.group, reduction ? tiles.count / (job.batch * walk.groups) : 0, walk.lanes());
   parallel(run, tiles.count, kGrain / places, [&](int64_t begin, int64_t end) {
     Near<S> near(job, walk);
     std::vector<S> buffer;
@@ -149,12 +163,16 @@ template <template <class> class M, class S> void gather_loop(const Job& job, Pa
       const Part& all = taken ? near.places : tile;
       const Whole<S> sums(all, walk.lanes(), buffer);
       std::fill_n(buffer.data(), all.room(walk.lanes()), S(0));
-      if (taken) gather_cells<M, Packed<S>>(near.job, walk, cells, tile.box, sums);
-      else if (some) gather_cells<M, Any>(near.job, walk, cells, tile.box, sums);
+      double* own = reduction ? terms.at(i / terms.parts, i % terms.parts) : nullptr;
+      const int which = reduction ? reduction->which : 0;
+      if (taken) gather_cells<M, Packed<S>>(near.job, walk, cells, tile.box, sums, own, which);
+      else if (some) gather_cells<M, Any>(near.job, walk, cells, tile.box, sums, own, which);
       if (job.averages()) average(w, tile, sums);
       write_part(tile, job.target, job.xs, sums);
     }
   });
+  if (reduction) terms.write(job, *reduction, *result);
+  return true;
 }
 
 // The gradient of a cell operand. A unit is a chunk of the summed rows of cells for one place of the kept ones; it
@@ -214,17 +232,20 @@ void operand_loop(const Job& job, const Reduction& reduction, double* partial, c
   }
 }
 
-// The launch choice of the CPU's generic loops, which compute in S whatever the tensors hold.
+// The launch choice of the CPU's generic loops, which compute in S whatever the tensors hold. A gather with a reduction
+// wants both gradients at once: false if that cannot be, and nothing was done.
 template <class S>
-void run_cpu(Method method, Direction direction, const Job& job, const Reduction* reduction, double* partial,
+bool run_cpu(Method method, Direction direction, const Job& job, const Reduction* reduction, double* partial,
              const Any* result, Parallel run) {
+  bool done = true;
   with_method(method, [&](auto choice) {
     using C = decltype(choice);
     if (direction == Direction::forward) forward_loop<C::template Struct, S>(job, run);
-    else if (direction == Direction::gather) gather_loop<C::template Struct, S>(job, run);
+    else if (direction == Direction::gather) done = gather_loop<C::template Struct, S>(job, reduction, result, run);
     else if constexpr (C::template Struct<S>::operands > 0)
       operand_loop<C::template Struct, S>(job, *reduction, partial, *result, run);
   });
+  return done;
 }
 
 }  // namespace ADAPOOL_ISA

@@ -137,25 +137,25 @@ template <class V> struct Tap {
   int64_t offset;  // of its element, from the plane's first
   int64_t at[3];   // input coordinates
   V a;             // its activation
-  bool known;      // whether there is
-  V kept;          // a number that prepare() left, so that it need not be computed again
+  bool known;      // whether there are
+  V kept[3];       // numbers that prepare() left, so that they need not be computed again
 };  // offset and coordinates are those of the first lane
 
 // Room for what a method keeps of each tap; none on a GPU, where computing is cheaper than memory.
 template <class V, int64_t room = Loader<V>::kept> struct Kept {
   bool full = false;
-  V tap[room];
-  V at(int64_t index) const { return full ? tap[index] : V(0); }
-  void keep(int64_t index, int64_t taps, V v) {
+  V tap[room][3];
+  V at(int64_t index, int slot) const { return full ? tap[index][slot] : V(0); }
+  void keep(int64_t index, int64_t taps, int slot, V v) {
     if (taps > room) return;
-    tap[index] = v;
+    tap[index][slot] = v;
     full = true;
   }
 };
 template <class V> struct Kept<V, 0> {
   static constexpr bool full = false;
-  ADAPOOL_HD V at(int64_t) const { return V(0); }
-  ADAPOOL_HD void keep(int64_t, int64_t, V) {}
+  ADAPOOL_HD V at(int64_t, int) const { return V(0); }
+  ADAPOOL_HD void keep(int64_t, int64_t, int, V) {}
 };
 
 // Where a region's numbers are: of a type that is known when compiled, or only when run (T = Any).
@@ -200,7 +200,7 @@ template <class T, class V_> struct Region {
   }
 
   template <class F> ADAPOOL_HD void each(F f) const { each_in(box, f); }
-  ADAPOOL_HD void keep(const Tap<V>& t, V v) const { kept.keep(t.index, window.taps(), v); }
+  ADAPOOL_HD void keep(const Tap<V>& t, int slot, V v) const { kept.keep(t.index, window.taps(), slot, v); }
 
   // Only the taps inside `part`, which must lie in the region's own box.
   template <class F> ADAPOOL_HD void each_in(const Box& part, F f) const {
@@ -211,7 +211,7 @@ template <class T, class V_> struct Region {
         for (int64_t k = part.lo[2]; k < part.hi[2]; ++k) {
           const int64_t offset = row + k * strides.d[2];
           f(Tap<V>{first + k, offset, {i, j, k}, plane.template load<V>(offset, step, lanes.count), kept.full,
-                   kept.at(first + k)});
+                   {kept.at(first + k, 0), kept.at(first + k, 1), kept.at(first + k, 2)}});
         }
       }
   }

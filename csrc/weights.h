@@ -73,11 +73,16 @@ template <class V> struct SoftPool : Weighing<V> {
     top = -infinity<V>();
     r.each([&](const Tap<V>& t) { top = select(t.a > top, t.a, top); });
     Sum<V> all, sum;
-    r.each([&](const Tap<V>& t) { const V e = exp_of(relative(t)); all.add(e); sum.add(e * v(*this, t)); });
+    r.each([&](const Tap<V>& t) {
+      const V e = exp_of(relative(t));
+      all.add(e);
+      sum.add(e * v(*this, t));
+      r.keep(t, 2, e);
+    });
     z = all.value();
     this->mean = sum.value() / z;
   }
-  ADAPOOL_HD V weight(const Tap<V>& t) const { return exp_of(relative(t)) / z; }
+  ADAPOOL_HD V weight(const Tap<V>& t) const { return (t.known ? t.kept[2] : exp_of(relative(t))) / z; }
   // a - a is 0 for a finite tap and NaN for any other, which the clamp would hide.
   ADAPOOL_HD V relative(const Tap<V>& t) const {
     const V below = t.a - top;
@@ -116,18 +121,22 @@ template <class V> struct Edscw : Weighing<V> {
       const V e = exp_of(s.d), value = v(*this, t);
       all.add(e);
       sum.add(e * value);
+      r.keep(t, 0, e);
+      r.keep(t, 1, s.da);
       if (slopes) { by.add(e * s.dm); by_v.add(e * s.dm * value); }
     });
     z = all.value() + (centre - centre);
     this->mean = sum.value() / z;
     by_mean = (by_v.value() - this->mean * by.value()) / (z * V(r.count));
   }
-  ADAPOOL_HD V weight(const Tap<V>& t) const { return exp_of(dice(t.a * this->unit).d) / z; }
+  ADAPOOL_HD V weight(const Tap<V>& t) const {
+    return (t.known ? t.kept[0] : exp_of(dice(t.a * this->unit).d)) / z;
+  }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - centre; }
   ADAPOOL_HD V pooled() const { return (centre + this->mean) / this->unit; }
   template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
-    const Dice s = dice(t.a * this->unit);
-    const V direct = select(s.da == V(0), V(0), exp_of(s.d) / z * (v(*this, t) - this->mean) * s.da);
+    const V da = t.known ? t.kept[1] : dice(t.a * this->unit).da;
+    const V direct = select(da == V(0), V(0), weight(t) * (v(*this, t) - this->mean) * da);
     return v.slope(*this, direct + by_mean);
   }
 };
@@ -251,14 +260,14 @@ template <class V> struct Lip : Weighing<V> {
       const V e = mass(r.logit(t));
       all.add(e);
       sum.add(e * v(*this, t));
-      r.keep(t, e);
+      r.keep(t, 0, e);
     });
     z = all.value();
     this->mean = sum.value() / z;
   }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - first; }
   ADAPOOL_HD V pooled() const { return (first + this->mean) / this->unit; }
-  ADAPOOL_HD V weight_of(const Tap<V>& t, V logit) const { return (t.known ? t.kept : mass(logit)) / z; }
+  ADAPOOL_HD V weight_of(const Tap<V>& t, V logit) const { return (t.known ? t.kept[0] : mass(logit)) / z; }
   template <class Values> ADAPOOL_HD V through(const Tap<V>&, const Values&) const { return V(0); }
   template <class Values> ADAPOOL_HD V through_logit(const Tap<V>& t, V logit, const Values& v) const {
     return v.real(*this, weight_of(t, logit) * (v(*this, t) - this->mean));

@@ -31,7 +31,8 @@ template <> void run_engine<ADAPOOL_STORAGE>(const Request& q, const adapool::Jo
   const Method method = Method(q.method);
   const Direction direction = Direction(q.direction);
   if (q.engine == 0) run_cuda<ADAPOOL_STORAGE>(method, direction, job, &reduction, partial, &result, Go{});
-  else run_cpu<AccOf<ADAPOOL_STORAGE>>(method, direction, job, &reduction, partial, &result, in_turn);
+  else run_cpu<AccOf<ADAPOOL_STORAGE>>(method, direction, job, direction == Direction::operand ? &reduction : nullptr,
+                                       partial, &result, in_turn);
 }
 
 #ifdef ADAPOOL_MASKS
