@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -81,20 +82,30 @@ def _cuda_peak(timed: Timed) -> tuple[float, dict[str, Any]]:
     }  # fmt: skip
 
 
-def saved_bytes(timed: Timed) -> tuple[float, dict[str, Any]]:
-    """Bytes of the distinct storages that forward saves for backward; saved inputs count, and are told apart."""
-    storages: dict[int, int] = {}
+class _Saved:
+    """A tensor that the graph holds; dies with the part of the graph that saved it."""
 
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+def saved_bytes(timed: Timed) -> tuple[float, dict[str, Any]]:
+    """Bytes of the distinct storages that forward keeps for backward; kept inputs count, and are told apart.
+
+    Looked at when forward is done: what belonged to a part of the graph that nothing needs is gone by then.
+    """
+    held: weakref.WeakSet[_Saved] = weakref.WeakSet()
+
+    def pack(tensor: Tensor) -> _Saved:
+        held.add(saved := _Saved(tensor))
+        return saved
 
     inputs = timed.inputs
     own = {t.untyped_storage().data_ptr() for t in inputs}
     leaves = [t.detach().requires_grad_(i in timed.subject.wanted) for i, t in enumerate(inputs)]
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
         y = timed.subject.call(*leaves)
+    storages = {s.data_ptr(): s.nbytes() for s in (saved.tensor.untyped_storage() for saved in held)}
     total = sum(storages.values())
     of_inputs = sum(size for place, size in storages.items() if place in own)
     del y
