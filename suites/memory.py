@@ -83,10 +83,10 @@ def _cuda_peak(timed: Timed) -> tuple[float, dict[str, Any]]:
 
 
 class _Saved:
-    """A tensor that the graph holds; dies with the part of the graph that saved it."""
+    """A tensor that the graph holds; dies with the part of the graph that saved it, of which it must know nothing."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
+        self.tensor = tensor.detach()
 
 
 def saved_bytes(timed: Timed) -> tuple[float, dict[str, Any]]:
