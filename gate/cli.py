@@ -17,6 +17,9 @@ _WHERE: list[Callable[[Any], Any]] = [
     click.option("--cpu", is_flag=True, help="Measure the CPU."),
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--seconds", type=click.FloatRange(min=0.001), help="Sampling per case, round and pass."),
+    click.option(
+        "--pairs", type=click.IntRange(min=2), help="Pairs that screen all cases; default: 4, fewer find less."
+    ),
     click.option("--out", metavar="DIR", help="Folder of the results; default: results/<UTC time>-<id>."),
 ]
 _RULES = click.option("--rules", metavar="FILE", help="A TOML file with [tool.adapool.gate]; default: pyproject.toml.")
@@ -38,9 +41,7 @@ _STATIC: list[Callable[[Any], Any]] = [
     click.option("--arch", "archs", multiple=True, metavar="N", help="CUDA architectures, such as 90."),
     click.option("--method", "methods", multiple=True, metavar="NAME", help="Count these only, on the CPU."),
     click.option("--source", metavar="DIR", help="Another csrc than this repository's."),
-    _RULES,
     click.option("--baseline", "folder", metavar="DIR", help="Default: reports/baseline."),
-    click.option("--out", metavar="DIR", help="Where to write verdicts.json, junit.xml, summary.md."),
 ]  # fmt: skip
 
 
@@ -103,6 +104,10 @@ def selftest(fraction: float | None, build: str | None, builds: str, **given: An
 
 @gate.command()
 @options(_STATIC)
+@click.option("--optional", is_flag=True, help="Skip, with the reason, what this machine has no tool for, and what "
+              "has no baseline of its toolchain; else that is exit code 5.")  # fmt: skip
+@_RULES
+@click.option("--out", metavar="DIR", help="Where to write verdicts.json, junit.xml, summary.md.")
 def static(**given: Any) -> None:
     """Compare counts that repeat exactly with the committed baseline; needs no GPU."""
     from gate import counts
@@ -117,7 +122,7 @@ def baseline() -> None:
 
 @baseline.command()
 @click.option("--reason", required=True, help="Why the new counts are right; kept with them.")
-@options(_STATIC[:-1])
+@options(_STATIC)
 def accept(reason: str, **given: Any) -> None:
     """Count again and take the counts as the new baseline, showing old and new."""
     from gate import counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +12,10 @@ from typing import Any
 
 import click
 
-from gate.outcome import ROOT, Infrastructure, conclude, rules, say
+from gate.outcome import ROOT, Infrastructure, conclude, say
+from gate.outcome import rules as the_rules
 from reports import gate_static
-from reports.gate import Judgement, Result
+from reports.gate import Judgement
 from reports.gate_static import Counts
 from suites.plan import UsageError
 
@@ -41,30 +43,29 @@ class Scope:
         return cls(tuple(parts), tuple(map(int, archs)), tuple(methods), place)
 
 
-def static(folder: str | None, out: str | None, **given: Any) -> int:
+def static(folder: str | None, out: str | None, rules: str | None, optional: bool, **what: Any) -> int:
     """Exit code of the comparison with the baseline."""
-    what, known = dict(given), rules(given["rules"])
-    del what["rules"]
+    known = the_rules(rules)
     place = Path(folder) if folder else BASELINE
     judgements: dict[str, Judgement] = {}
-    for name, found in _count(Scope.of(**what)):
+    for name, found in _count(Scope.of(**what), optional or not what["parts"]):
         if isinstance(found, Judgement):
             judgements[name] = found
             continue
         try:
-            judgements[name] = gate_static.judge(found, place, known.margins, what["methods"])
+            judgements[name] = gate_static.judge(found, place, known.margins, what["methods"], optional)
         except ValueError as error:
             raise UsageError(f"baseline: {error}") from None
     return conclude(Path(out) if out else None, "gate static", judgements)
 
 
-def accept(reason: str, folder: str | None, rules: str | None, **what: Any) -> int:
+def accept(reason: str, folder: str | None, **what: Any) -> int:
     """0 when the counts are the baseline now; 5 when some could not be made."""
     if not reason.strip():
         raise UsageError("reason: expected why the new counts are right, got nothing")
     place = Path(folder) if folder else BASELINE
     code = 0
-    for name, found in _count(Scope.of(**what)):
+    for name, found in _count(Scope.of(**what), not what["parts"]):
         if isinstance(found, Judgement):
             words = [f"{r.case}: {r.note}" for r in found.results] or [f"{k}: {v}" for k, v in found.skipped.items()]
             click.echo(f"{name}: not counted: {'; '.join(words)}")
@@ -80,8 +81,8 @@ def accept(reason: str, folder: str | None, rules: str | None, **what: Any) -> i
     return code
 
 
-def _count(scope: Scope) -> list[tuple[str, Counts | Judgement]]:
-    """The counts of every part, or a judgement that says why there are none: skipped, unless it was asked for."""
+def _count(scope: Scope, optional: bool) -> list[tuple[str, Counts | Judgement]]:
+    """The counts of every part, or a judgement that says why there are none; says how long each took."""
     from suites.static import ARCHITECTURES, Missing
 
     makers: list[tuple[str, str, Callable[[], Counts]]] = [
@@ -94,15 +95,12 @@ def _count(scope: Scope) -> list[tuple[str, Counts | Judgement]]:
     for name, part, make in makers:
         if part not in (scope.parts or PARTS):
             continue
-        say(f"counting {name}")
+        begin = time.monotonic()
         try:
             found.append((name, make()))
+            say(f"counted {name} in {time.monotonic() - begin:.0f} s")
         except Missing as error:
-            if scope.parts:
-                missing = Result(case=name, metric="counts", verdict="MISSING", note=str(error))
-                found.append((name, Judgement((missing,))))
-            else:
-                found.append((name, Judgement((), {name: str(error)}, optional=True)))
+            found.append((name, gate_static.uncounted(name, str(error), optional)))
         except ValueError as error:
             raise UsageError(str(error)) from None
     return found

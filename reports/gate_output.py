@@ -67,6 +67,8 @@ def line(result: Result) -> str:
 
 def summary(judgement: Judgement) -> str:
     counts = ", ".join(f"{judgement.count(verdict)} {verdict}" for verdict in VERDICTS if judgement.count(verdict))
+    if judgement.optional:
+        return "; ".join(f"skipped: {reason}" for reason in judgement.skipped.values())
     skipped = f", {len(judgement.skipped)} skipped by both sides" if judgement.skipped else ""
     return (counts or "nothing was compared") + skipped
 

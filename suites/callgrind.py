@@ -11,13 +11,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from suites.machine import ROOT, private
+from suites.machine import ROOT, cores, private
 from suites.static import Missing
 
 DRIVER = Path(__file__).with_name("instructions.cpp")
-FLAGS = ("-std=c++20", "-O2", "-fPIC", "-Wno-psabi", "-mavx2", "-mfma", "-mf16c")
+FLAGS = ("-std=c++20", "-O2", "-fPIC", "-Wno-psabi", "-mavx2", "-mfma", "-mf16c")  # as csrc/CMakeLists.txt has them
+FAST = ("-O3", "-ffp-contract=fast")  # for fast.cpp besides
 DIRECTIONS = {"forward": 0, "gather": 1}
 WINDOWS = ((2, 2), (3, 2))
 SECONDS = 900
@@ -67,20 +69,21 @@ def instructions(source: Path = ROOT / "csrc", only: Sequence[str] = ()) -> dict
 
 
 def _build(path: str, source: Path, program: Path) -> None:
-    units = {
-        source / "cpu_instances.cpp": ("-DADAPOOL_SCALAR=float", "-DADAPOOL_ISA=avx2", "-DADAPOOL_VECTOR=32"),
-        source / "fast.cpp": ("-DADAPOOL_ISA=avx2", "-DADAPOOL_VECTOR=32"),
-        DRIVER: ("-DADAPOOL_ISA=avx2", "-DADAPOOL_VECTOR=32"),
+    vector = ("-DADAPOOL_ISA=avx2", "-DADAPOOL_VECTOR=32")
+    units = {  # unit -> its own words; the longest to compile first
+        source / "cpu_instances.cpp": ("-DADAPOOL_SCALAR=float", *vector),
+        source / "fast.cpp": (*FAST, *vector),
+        DRIVER: vector,
     }
-    objects = []
-    for unit, defines in units.items():
-        if not unit.is_file():
-            continue  # revisions without fast kernels
-        target = program.with_name(unit.stem + ".o")
-        words = [path, *FLAGS, *defines, f"-I{source}", "-c", str(unit), "-o", str(target)]
-        _run(words)
-        objects.append(str(target))
-    _run([path, *objects, "-o", str(program)])
+    objects = {unit: program.with_name(unit.stem + ".o") for unit in units if unit.is_file()}  # fast.cpp came late
+    with ThreadPoolExecutor(cores()) as pool:
+        jobs = [
+            pool.submit(_run, [path, *FLAGS, *units[unit], f"-I{source}", "-c", str(unit), "-o", str(target)])
+            for unit, target in objects.items()
+        ]
+        for job in jobs:
+            job.result()
+    _run([path, *map(str, objects.values()), "-o", str(program)])
 
 
 def _run(words: list[str]) -> None:

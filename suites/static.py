@@ -14,10 +14,11 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from suites.machine import ROOT, private
+from suites.machine import ROOT, cores, private
 
 SCALARS = ("double", "float", "Half", "BFloat16")
 ARCHITECTURES = (80, 90)
@@ -101,31 +102,39 @@ def kernels(
     if architecture not in SM:
         raise ValueError(f"arch: expected one of {', '.join(map(str, SM))}, got {architecture}")
     compiler, _ = nvcc()
+    block = threads(source)
     rows: dict[str, dict[str, int]] = {}
     failed: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for scalar in scalars:
-            out = Path(scratch) / f"{scalar}.cubin"
-            words = [compiler, "-cubin", f"-arch=sm_{architecture}", *FLAGS, f"-DADAPOOL_SCALAR={scalar}"]
-            words += ["-DADAPOOL_MASKS"] if scalar == "float" else []
-            words += ["-Xptxas", "-v", "-o", str(out), str(source / "cuda_instances.cu")]
-            done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
-            if done.returncode:
-                told = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
-                failed[f"{scalar}"] = f"does not compile for sm_{architecture}: {private(' '.join(told[:2]))[:300]}"
-                continue
-            _add(rows, done.stderr, out, architecture, threads(source))
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(cores()) as pool:
+        jobs = {s: pool.submit(_compiled, compiler, architecture, s, source, Path(scratch)) for s in scalars}
+        for scalar, job in jobs.items():
+            report, cubin = job.result()
+            if cubin is None:
+                told = [line for line in report.splitlines() if "error" in line] or report.splitlines()
+                failed[scalar] = f"does not compile for sm_{architecture}: {private(' '.join(told[:2]))[:300]}"
+            else:
+                rows |= _rows(report, cubin, architecture, block)
     return rows, failed
 
 
-def _add(rows: dict[str, dict[str, int]], report: str, cubin: Path, architecture: int, block: int) -> None:
+def _compiled(compiler: str, architecture: int, scalar: str, source: Path, scratch: Path) -> tuple[str, Path | None]:
+    """What the compiler says of the kernels of one scalar, and their binary; None where there is none."""
+    out = scratch / f"{scalar}.cubin"
+    words = [compiler, "-cubin", f"-arch=sm_{architecture}", *FLAGS, f"-DADAPOOL_SCALAR={scalar}"]
+    words += ["-DADAPOOL_MASKS"] if scalar == "float" else []
+    words += ["-Xptxas", "-v", "-o", str(out), str(source / "cuda_instances.cu")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
+    return done.stderr, None if done.returncode else out
+
+
+def _rows(report: str, cubin: Path, architecture: int, block: int) -> dict[str, dict[str, int]]:
     used = resources(report)
     counted = instructions(cubin)
     names = demangled(list(used))
     for mangled, row in used.items():
         row["occupancy"] = SM[architecture].occupancy(row["registers"], row["shared"], block)
         row.update(counted.get(mangled, {}))
-        rows[names[mangled]] = row
+    return {names[mangled]: row for mangled, row in used.items()}
 
 
 def threads(source: Path) -> int:
