@@ -31,7 +31,7 @@ def ab(base: str, head: str, smoke: bool, store: str, given: Mapping[str, Any]) 
     about: dict[str, object] = {side: _about(build) for side, build in sides.items()}
     for device, on in targets:
         run = _experiment(out / _folder(device), sides, axes, device, on, given, 0.03 if smoke else 0.1)
-        _two_stages(run, known)
+        _two_stages(run, known, given["pairs"] or SCREEN_PAIRS)
         same = {
             case.name: builds.unchanged(sides["base"], sides["head"], case.implementation, on) for case in run.cases
         }
@@ -57,7 +57,7 @@ def selftest(fraction: float | None, build: str | None, store: str, given: Mappi
         )
         slowed = _victims(run)
         run.slow = {case.key: by for case in slowed}
-        _two_stages(run, known)
+        _two_stages(run, known, given["pairs"] or SCREEN_PAIRS)
         judgements[device] = judge(_passes(run), known)
         good &= _tell(device, judgements[device], {case.name for case in slowed}, by)
     conclude(out, "gate selftest", judgements, {"build": _about(one)})
@@ -127,16 +127,16 @@ def _experiment(
     return run
 
 
-def _two_stages(run: passes.Experiment, known: Rules) -> None:
+def _two_stages(run: passes.Experiment, known: Rules, screening: int) -> None:
     """Screen all cases, then measure the suspects again, with the controls, in fresh pairs."""
     try:
-        run.pairs("screen", SCREEN_PAIRS, run.cases)
+        run.pairs("screen", screening, run.cases)
         names, count = suspects(_passes(run), known)
         if not names:
             return
         say(f"{len(names)} suspects, {count} fresh pairs")
         again = [case for case in run.cases if case.name in names or known.is_control(case.name)]
-        run.pairs("confirm", count, [case for case in again if case.probe in ("latency", "energy")])
+        run.pairs("confirm", count, [case for case in again if case.probe in passes.REPEATED])
     except passes.Broken as error:
         raise Infrastructure(str(error)) from None
 

@@ -28,6 +28,7 @@ from suites.plan import Axes, UsageError
 SIDES = ("base", "head")
 ROUNDS = 2  # a case is measured so often in a pass, far apart: a neighbour rarely hits it twice
 STRIKES = 3
+REPEATED = ("latency", "energy")  # probes whose numbers vary from pass to pass
 FOLDER = "passes"
 SMOKE = Axes(
     profile="smoke", methods=("ada", "edscw", "softpool", "idw", "lp", "max", "avg", "dpp"), kernels=("2", "3s2"),
@@ -81,11 +82,14 @@ class Experiment:
         draw = random.Random(f"{self.seed}/{stage}")
         first = 0
         for pair in range(count):
+            chosen = cases if pair == 0 else [case for case in cases if case.probe in REPEATED]
+            if not chosen:
+                return
             first = draw.randrange(2) if pair % 2 == 0 else 1 - first
             for place, side in enumerate((SIDES[first], SIDES[1 - first])):
                 left = (2 * (count - pair) - place) * (self.spent[-1] if self.spent else 0.0)
                 self.say(f"{stage} pass {2 * pair + place + 1} of {2 * count}, {side}" + _left(left))
-                self.one(stage, pair, side, cases if pair == 0 else [c for c in cases if _repeats(c)])
+                self.one(stage, pair, side, chosen)
 
     def one(self, stage: str, pair: int, side: str, cases: Sequence[Case]) -> None:
         """One pass: a fresh process of one side, all cases in a shuffled order, sampled ones in every round."""
@@ -178,11 +182,6 @@ class _Runner:
             self.link = None
 
 
-def _repeats(case: Case) -> bool:
-    """Whether a probe's number varies from pass to pass."""
-    return case.probe in ("latency", "energy")
-
-
 def _left(seconds: float) -> str:
     return f", about {seconds:.0f} s left" if seconds else ""
 
@@ -199,7 +198,7 @@ def cases(axes: Axes, device: str, kind: str, builds: Mapping[str, Build], enoug
         wanted = ("plain", *wanted)
     found: list[Case] = session.cases(replace(axes, implementations=tuple(wanted)), [(device, kind)])[device]
     controls = [case for case in found if case.implementation == "torch" and case.probe == "latency"]
-    if len(controls) < enough:
+    if len(controls) < enough and any(case.probe in REPEATED for case in found):
         rest = replace(axes, methods=("avg", "max"), implementations=("torch",), directions=("forward", "backward"))
         found += session.cases(replace(rest, probes=("latency",)), [(device, kind)])[device]
     unique = {case.key: case for case in found}

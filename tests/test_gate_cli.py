@@ -1,4 +1,7 @@
-"""Every exit code of the gate, provoked through the command line by real runs of small copies of the library."""
+"""Every exit code of `gate ab`, provoked through the command line by small runs of copies of the library.
+
+Those of `gate static` are in test_gate_faults.py.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-pytestmark = pytest.mark.soak
 ROOT = Path(__file__).parents[1]
 QUICK = ("--cpu", "--method", "avg", "--implementation", "plain", "--kernel", "2", "--shape", "1x2x8x8",
-         "--direction", "forward", "--seconds", "0.002")  # fmt: skip
+         "--direction", "forward", "--seconds", "0.002", "--pairs", "2")  # fmt: skip
+CALM = '[tool.adapool.gate.margins.time]\n"*" = 5\n'  # no suspects, whatever the machine does meanwhile
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -65,6 +68,9 @@ def test_more_memory_is_a_regression(good: Path, tmp_path: Path) -> None:
     assert "REGRESSED avg/plain/forward" in done.stdout
     suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()[0]
     assert int(suite.get("failures") or 0) >= 1
+    (tmp_path / "rules.toml").write_text('[tool.adapool.gate.margins.peak_bytes]\n"*" = 0\n"avg/plain/*" = 9.0\n')
+    allowed = memory(good, worse, tmp_path / "allowed", "--rules", str(tmp_path / "rules.toml"))
+    assert allowed.returncode == 0, allowed.stdout + allowed.stderr
 
 
 def test_an_unknown_revision_is_a_usage_error(tmp_path: Path) -> None:
@@ -73,7 +79,7 @@ def test_an_unknown_revision_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_machine_that_cannot_show_what_is_asked_is_unstable(good: Path, tmp_path: Path) -> None:
-    (tmp_path / "rules.toml").write_text("[tool.adapool.gate]\ndetect = 0.00001\n")
+    (tmp_path / "rules.toml").write_text("[tool.adapool.gate]\ndetect = 0.00001\n" + CALM)
     done = run("gate", "ab", str(good), str(good), *QUICK, "--probe", "latency", "--out", str(tmp_path / "out"),
                "--rules", str(tmp_path / "rules.toml"))  # fmt: skip
     assert done.returncode == 3, done.stdout + done.stderr
@@ -83,7 +89,9 @@ def test_a_machine_that_cannot_show_what_is_asked_is_unstable(good: Path, tmp_pa
 def test_a_wrong_result_is_no_speed(good: Path, tmp_path: Path) -> None:
     mean = "region.mean(region.values / scale) * scale"
     wrong = build(tmp_path / "head", "methods.py", mean, mean + " * 1.01")
-    done = run("gate", "ab", str(good), str(wrong), *QUICK, "--probe", "latency", "--out", str(tmp_path / "out"))
+    (tmp_path / "rules.toml").write_text(CALM)
+    done = run("gate", "ab", str(good), str(wrong), *QUICK, "--probe", "latency", "--out", str(tmp_path / "out"),
+               "--rules", str(tmp_path / "rules.toml"))  # fmt: skip
     assert done.returncode == 4, done.stdout + done.stderr
     assert "FAILED avg/plain/forward" in done.stdout and "incorrect" in done.stdout
 

@@ -1,34 +1,22 @@
-"""The static gate: what is read from the compiler, occupancy, baselines as text, and seeded faults through the CLI."""
+"""The static gate: what is read from the compiler, occupancy, baselines as text. (Faults: test_gate_faults.py.)"""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from adapool import native
+from gate import outcome
 from reports import gate_static
+from reports.gate import MARGINS, Rules
 from reports.gate_static import Counts
 from suites import callgrind, static
+from suites.memory import saved_bytes
 
 ROOT = Path(__file__).parents[1]
 ROWS = {"forward<Ada,float>": {"registers": 40, "spill_stores": 0, "occupancy": 75, "instructions": 1000}}
-
-
-def run(*words: str, library: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command line; `library`: the folder that adapool is imported from."""
-    enter = f"from suites.ab_worker import enter; enter({str(library)!r}); " if library else ""
-    script = f"{enter}import click; from gate.cli import baseline, gate; group = click.Group(); "
-    script += "group.add_command(gate); group.add_command(baseline); group()"
-    return subprocess.run(
-        [sys.executable, "-c", script, *words], cwd=ROOT, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -105,85 +93,25 @@ def test_another_toolchain_is_unmeasured_and_no_regression(tmp_path: Path) -> No
     assert gone.exit_code == 5
 
 
-KERNEL = """
-constexpr int kThreads = 256;
-template <class T> __global__ void LAUNCH busy(T* out, const T* in, int n) {
-  T held[64];
-  for (int i = 0; i < 64; ++i) held[i] = in[i * n + threadIdx.x];
-  for (int j = 0; j < n; ++j)
-    for (int i = 0; i < 64; ++i) held[i] = held[i] * held[(i + 7) % 64] + in[j];
-  for (int i = 0; i < 64; ++i) out[i * n + threadIdx.x] = held[i];
-}
-template __global__ void busy<float>(float*, const float*, int);
-"""
+def test_what_a_dropped_graph_saved_is_not_kept() -> None:
+    x = torch.arange(1.0, 101.0)
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        edge = (x.exp() * x).detach()  # exp's result is kept by nothing
+        return x * (x > edge.new_zeros(()))
+
+    subject = SimpleNamespace(inputs=[x], wanted=(0,), call=call)
+    total, parts = saved_bytes(SimpleNamespace(inputs=[x], subject=subject))  # type: ignore[arg-type]
+    assert (total, parts["of_inputs_bytes"]) == (100.0, 0)  # the mask
 
 
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
-def test_a_kernel_that_spills_exits_1(tmp_path: Path) -> None:
-    words = ("--part", "kernels", "--arch", "90", "--baseline", str(tmp_path / "baseline"))
-    for name, launch in (("good", ""), ("spills", "__launch_bounds__(1024, 2)")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "cuda_instances.cu").write_text('#include "kernels.cuh"\n')
-        (tmp_path / name / "kernels.cuh").write_text(KERNEL.replace("LAUNCH", launch))
-    accepted = run("baseline", "accept", "--reason", "made", "--source", str(tmp_path / "good"), *words)
-    assert accepted.returncode == 0 and "busy<float>: new" in accepted.stdout, accepted.stdout + accepted.stderr
-    same = run("gate", "static", "--source", str(tmp_path / "good"), *words)
-    assert same.returncode == 0, same.stdout + same.stderr
-    spills = run("gate", "static", "--source", str(tmp_path / "spills"), *words)
-    assert spills.returncode == 1, spills.stdout + spills.stderr
-    assert "REGRESSED busy<float>" in spills.stdout and "spill_stores 0 -> " in spills.stdout
-    other = run("gate", "static", "--source", str(tmp_path / "good"), *words[:2], "--arch", "80", *words[4:])
-    assert other.returncode == 5 and "no baseline for nvcc" in other.stdout
+def test_the_counter_compiles_as_the_build_does() -> None:
+    lists = (ROOT / "csrc" / "CMakeLists.txt").read_text()
+    assert not [word for word in (*callgrind.FLAGS[1:], *callgrind.FAST) if word != "-fPIC" and word not in lists]
 
 
-POOL = "        y = torch.ops.adapool.pool.default(x"
-FAULTS = {  # changes of native.py
-    "falls back": {"    return method in METHODS and": "    return method != 'softpool' and method in METHODS and"},
-    "doubled saved tensor": {
-        "ctx.save_for_backward(x, *inputs[9:])": "ctx.save_for_backward(x, *inputs[9:], x.clone())",
-        "*ctx.saved_tensors)": "*ctx.saved_tensors[:-1])",
-    },
-    "extra launch": {f"{POOL}, ": f"{POOL} + 0, ", "y, extra = torch.ops.adapool.pool.default(x, list": (
-        "y, extra = torch.ops.adapool.pool.default(x + 0, list")},
-}  # fmt: skip
-
-
-@pytest.mark.skipif(native.status()["cpu"] != "ok", reason="no compiled operators")
-def test_faults_in_the_library_exit_1(tmp_path: Path) -> None:
-    library = os.environ.get("ADAPOOL_LIBRARY_DIR") or str(
-        Path(str(files("adapool").joinpath("libadapool_cpu.so"))).parent  # an editable install keeps it elsewhere
-    )
-    places = {"ADAPOOL_LIBRARY_DIR": library, "TORCHDYNAMO_DISABLE": "1"}
-    words = ("--part", "python", "--method", "softpool", "--baseline", str(tmp_path / "baseline"))
-    for name, changes in {"good": dict[str, str](), **FAULTS}.items():
-        package = tmp_path / name / "adapool"
-        shutil.copytree(ROOT / "adapool", package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-        text = (package / "native.py").read_text()
-        for old, new in changes.items():
-            assert old in text, f"{name}: native.py has no {old!r} any more"
-            text = text.replace(old, new, 1)
-        (package / "native.py").write_text(text)
-    accepted = run("baseline", "accept", "--reason", "made", *words, library=tmp_path / "good", **places)
-    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
-    assert run("gate", "static", *words, library=tmp_path / "good", **places).returncode == 0
-    for name in FAULTS:
-        done = run("gate", "static", *words, library=tmp_path / name, **places)
-        assert done.returncode == 1, f"{name}: {done.stdout}{done.stderr}"
-        assert "REGRESSED softpool/auto" in done.stdout, name
-
-
-def test_instructions_of_the_cpu_kernels_repeat(tmp_path: Path) -> None:
-    try:
-        callgrind.compiler()
-    except static.Missing as reason:
-        pytest.skip(str(reason))
-    once = callgrind.instructions(only=("avg", "ada"))
-    assert once == callgrind.instructions(only=("avg", "ada"))
-    assert once["ada/gather/float32/k3s2"]["instructions"] > once["avg/forward/float32/k2s2"]["instructions"] > 1000
-
-
-def test_static_refuses_what_it_does_not_know(tmp_path: Path) -> None:
-    assert run("gate", "static", "--part", "kernels", "--arch", "sm90").returncode == 2
-    assert run("gate", "static", "--source", str(tmp_path)).returncode == 2
-    assert run("gate", "static", "--rules", str(tmp_path / "none.toml")).returncode == 2
-    assert run("baseline", "accept", "--reason", " ", "--part", "python").returncode == 2
+def test_the_projects_margins_are_the_gates_own() -> None:
+    known = outcome.rules(None)
+    ours = {**MARGINS, **gate_static.MARGINS}
+    assert {metric: known.margin(metric, "any/case") for metric in ours} == ours
+    assert known.controls == Rules.controls and known.detect == Rules.detect
