@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gate import cause
 from gate.outcome import Infrastructure, conclude, rules, say
 from reports.gate import Judgement, Pass, Rules, judge, suspects
 from reports.gate_statistics import SCREEN_PAIRS
@@ -25,8 +26,8 @@ def ab(base: str, head: str, smoke: bool, store: str, given: Mapping[str, Any]) 
     kind = "cuda" if any(kind == "cuda" for _, kind in targets) else "cpu"
     out = session.fresh_folder(given["out"])
     sides = {side: _build(word, store, kind) for side, word in (("base", base), ("head", head))}
-    cause = builds.difference(sides["base"], sides["head"])
     axes = _axes(given, passes.SMOKE if smoke else None)
+    files = builds.difference(sides["base"], sides["head"])
     judgements: dict[str, Judgement] = {}
     about: dict[str, object] = {side: _about(build) for side, build in sides.items()}
     for device, on in targets:
@@ -35,8 +36,9 @@ def ab(base: str, head: str, smoke: bool, store: str, given: Mapping[str, Any]) 
         same = {
             case.name: builds.unchanged(sides["base"], sides["head"], case.implementation, on) for case in run.cases
         }
-        causes = {} if cause is None else {case.name: cause for case in run.cases}
-        judgements[device] = judge(_passes(run), known, same, causes)
+        found = judge(_passes(run), known, same)
+        moved = [case for case in run.cases if case.name in found.moved()]
+        judgements[device] = found.because(cause.of_kernels(moved, sides["base"], sides["head"], on), files)
         _merge(run)
     return conclude(out, f"gate ab {base} {head}", judgements, about)
 

@@ -123,6 +123,19 @@ class Judgement:
             return UNMEASURED
         return UNSTABLE if self.unstable else OK
 
+    def moved(self) -> set[str]:
+        """The cases that changed in a metric, as far as that is the builds' doing."""
+        return {result.case for result in self.results if result.verdict in ("REGRESSED", "IMPROVED")}
+
+    def because(self, kernels: Mapping[str, str], files: str | None) -> Judgement:
+        """The same, with the cause of what moved: kernels (of time and energy alone) and files that differ."""
+        told = []
+        for result in self.results:
+            timed = result.metric.split()[0] in SAMPLED
+            words = "; ".join(filter(None, [kernels.get(result.case) if timed else None, files]))
+            told.append(replace(result, cause=words or None) if result.case in self.moved() else result)
+        return replace(self, results=tuple(told))
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "exit_code": self.exit_code, "unstable": self.unstable, "counts": {v: self.count(v) for v in VERDICTS},
@@ -195,13 +208,8 @@ def suspects(passes: Sequence[Pass], rules: Rules) -> tuple[set[str], int]:
     return found, pairs
 
 
-def judge(
-    passes: Sequence[Pass],
-    rules: Rules,
-    unchanged: Mapping[str, bool] | None = None,
-    causes: Mapping[str, str] | None = None,
-) -> Judgement:
-    """Verdicts of all cases. `unchanged`: case -> whether both builds run the same code for it; `causes` likewise."""
+def judge(passes: Sequence[Pass], rules: Rules, unchanged: Mapping[str, bool] | None = None) -> Judgement:
+    """Verdicts of all cases. `unchanged`: case -> whether both builds run the same code for it."""
     results: list[Result] = []
     skipped: dict[str, str] = {}
     timed: set[tuple[str, str]] = set()
@@ -217,7 +225,7 @@ def judge(
             skipped[f"{case} [{name}]"] = status(sides["head"])[1]
         else:
             results.append(one)
-    results = [_explained(result, unchanged or {}, causes or {}) for result in results]
+    results = [_blamed(result, unchanged or {}) for result in results]
     order = {verdict: place for place, verdict in enumerate(VERDICTS)}
     results.sort(key=lambda r: (order[r.verdict], -(r.change or 0.0), r.case, r.metric))
     return Judgement(tuple(results), skipped, _instability(results, rules))
@@ -253,14 +261,14 @@ def _value(held: Mapping[Any, list[Record]]) -> float | None:
     return values[0] if values else None
 
 
-def _explained(result: Result, unchanged: Mapping[str, bool], causes: Mapping[str, str]) -> Result:
-    """A confirmed change of what did not change is the environment's; of what did, the cause is told where known."""
+def _blamed(result: Result, unchanged: Mapping[str, bool]) -> Result:
+    """A confirmed change of what did not change is the environment's."""
     if result.verdict not in ("REGRESSED", "IMPROVED"):
         return result
     if result.metric.split()[0] in SAMPLED and (result.control or unchanged.get(result.case, False)):
         way = "slower" if result.verdict == "REGRESSED" else "faster"
         return replace(result, verdict="ENVIRONMENT", note=f"{way}, but both builds run the same code here")
-    return replace(result, cause=causes.get(result.case))
+    return result
 
 
 def _instability(results: Sequence[Result], rules: Rules) -> str | None:

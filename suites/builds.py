@@ -6,10 +6,12 @@ Knows git, pip and ELF; nothing of cases or records.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,6 +38,11 @@ class Build:
     commit: str | None = None
     dirty: bool | None = None
     parts: dict[str, str] = field(default_factory=dict)  # digests of python, cpu, cuda
+
+    def library(self, kind: str) -> Path | None:
+        """The compiled operators; None where there are none."""
+        path = (_found() if self.folder is None else self.folder) / "adapool" / LIBRARIES[kind]
+        return path if path.is_file() else None
 
 
 def git(*words: str) -> str:
@@ -73,11 +80,14 @@ def find(name: str, store: Path, kind: str, say: Callable[[str], object]) -> Bui
 
 def here() -> Build:
     """The adapool that this Python imports."""
+    return Build("installed", None, None, None, fingerprint(_found()))
+
+
+def _found() -> Path:
     import importlib.util
 
     found = importlib.util.find_spec("adapool")
-    where = Path(found.origin).parents[1] if found and found.origin else ROOT
-    return Build("installed", None, None, None, fingerprint(where))
+    return Path(found.origin).parents[1] if found and found.origin else ROOT
 
 
 def _made(folder: Path) -> Path:
@@ -169,6 +179,20 @@ def unchanged(base: Build, head: Build, implementation: str, kind: str) -> bool:
         return True
     needed = ("python", kind) if implementation == "native" else ("python",)
     return all(base.parts.get(part) == head.parts.get(part) for part in needed)
+
+
+def sources(build: Build, scratch: Path) -> Path | None:
+    """The csrc that a build was made of, laid out in `scratch` where it lies in git alone; None where not known."""
+    if build.commit is None:
+        given = Path(build.name) / "csrc"
+        return given if given.is_dir() else None
+    words = ["git", "-C", str(ROOT), "archive", build.commit, "csrc"]
+    archive = subprocess.run(words, capture_output=True, check=False)
+    if archive.returncode:
+        return None
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as held:
+        held.extractall(scratch, filter="data")
+    return scratch / "csrc"
 
 
 def difference(base: Build, head: Build) -> str | None:

@@ -129,7 +129,7 @@ def _compiled(compiler: str, architecture: int, scalar: str, source: Path, scrat
 
 def _rows(report: str, cubin: Path, architecture: int, block: int) -> dict[str, dict[str, int]]:
     used = resources(report)
-    counted = instructions(cubin)
+    counted = classified(listing(cubin))
     names = demangled(list(used))
     for mangled, row in used.items():
         row["occupancy"] = SM[architecture].occupancy(row["registers"], row["shared"], block)
@@ -162,21 +162,21 @@ def resources(report: str) -> dict[str, dict[str, int]]:
     return found
 
 
-def instructions(cubin: Path) -> dict[str, dict[str, int]]:
-    """Instructions by class and kernel; nothing without the disassembler."""
+def listing(cubin: Path) -> str:
+    """The machine code in words; nothing without the disassembler."""
     disassembler = tool("nvdisasm", "nvidia-cuda-nvdisasm")
     if disassembler is None:
-        return {}
+        return ""
     done = subprocess.run([disassembler, "-c", str(cubin)], capture_output=True, text=True, check=True, timeout=SECONDS)
-    return classified(done.stdout)
+    return done.stdout
 
 
-def classified(listing: str) -> dict[str, dict[str, int]]:
+def classified(text: str) -> dict[str, dict[str, int]]:
     patterns = [(name, re.compile(pattern)) for name, pattern in CLASSES]
     found: dict[str, Counter[str]] = {}
     kernel: Counter[str] = Counter()
     memo: dict[str, str] = {}
-    for line in listing.splitlines():
+    for line in text.splitlines():
         if section := _SECTION.match(line):
             kernel = found.setdefault(section[1], Counter())
         elif instruction := _INSTRUCTION.search(line):

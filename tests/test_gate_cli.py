@@ -6,39 +6,17 @@ Those of `gate static` are in test_gate_faults.py.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.gate_commands import build, run
+
 QUICK = ("--cpu", "--method", "avg", "--implementation", "plain", "--kernel", "2", "--shape", "1x2x8x8",
          "--direction", "forward", "--seconds", "0.002", "--pairs", "2")  # fmt: skip
 CALM = '[tool.adapool.gate.margins.time]\n"*" = 5\n'  # no suspects, whatever the machine does meanwhile
-
-
-def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
-    return subprocess.run(
-        [sys.executable, "-c", "import click; from gate.cli import baseline, gate; "
-         "group = click.Group(); group.add_command(gate); group.add_command(baseline); group()", *words],
-        cwd=ROOT, capture_output=True, text=True, check=False, env={**clean, "OMP_NUM_THREADS": "1", **environment},
-    )  # fmt: skip
-
-
-def build(folder: Path, file: str = "", old: str = "", new: str = "") -> Path:
-    """An installed adapool without compiled operators, with one change."""
-    shutil.copytree(ROOT / "adapool", folder / "adapool", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    if file:
-        path = folder / "adapool" / file
-        text = path.read_text()
-        assert text.count(old) >= 1, f"{file} has no {old!r} any more"
-        path.write_text(text.replace(old, new, 1))
-    return folder
 
 
 @pytest.fixture(scope="module")

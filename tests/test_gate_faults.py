@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,36 +12,9 @@ import pytest
 
 from adapool import native
 from suites import callgrind, static
+from tests.gate_commands import run, sources
 
 ROOT = Path(__file__).parents[1]
-
-
-def run(*words: str, library: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command line; `library`: the folder that adapool is imported from."""
-    enter = f"from suites.ab_worker import enter; enter({str(library)!r}); " if library else ""
-    script = f"{enter}import click; from gate.cli import baseline, gate; group = click.Group(); "
-    script += "group.add_command(gate); group.add_command(baseline); group()"
-    known = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.run(
-        [sys.executable, "-c", script, *words], cwd=ROOT, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(known), **environment},
-    )  # fmt: skip
-
-
-def sources(folder: Path, file: str = "", old: str = "", new: str = "") -> str:
-    """The true csrc with one method, which compiles in a second, and one change."""
-    shutil.copytree(ROOT / "csrc", folder)
-    methods = folder / "methods.h"
-    listed = methods.read_text()
-    (line,) = re.findall(r"^ +X\(softpool,.*?\)", listed, re.MULTILINE)
-    start = listed.index("#define ADAPOOL_METHODS(X)")
-    end = listed.index("\n\n", start)
-    methods.write_text(f"{listed[:start]}#define ADAPOOL_METHODS(X) {line}{listed[end:]}")
-    if file:
-        text = (folder / file).read_text()
-        assert old in text, f"{file} has no {old!r} any more"
-        (folder / file).write_text(text.replace(old, new))
-    return str(folder)
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")

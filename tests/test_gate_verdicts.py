@@ -59,12 +59,12 @@ def by_case(judgement: Judgement) -> dict[str, Result]:
 def test_slower_faster_and_the_same() -> None:
     names, pairs = suspects(passes(), Rules())
     assert {SLOW, FAST} <= names and pairs == 10
-    judgement = judge(passes(), Rules(), causes={SLOW: "registers 40 -> 64"})
+    judgement = judge(passes(), Rules()).because({SLOW: "registers 40 -> 64", SAME: "none"}, "changed: a.h")
     found = by_case(judgement)
-    assert found[SLOW].verdict == "REGRESSED" and found[SLOW].cause == "registers 40 -> 64"
+    assert found[SLOW].verdict == "REGRESSED" and found[SLOW].cause == "registers 40 -> 64; changed: a.h"
     assert found[SLOW].change == pytest.approx(0.08, abs=0.01)
     assert found[FAST].verdict == "IMPROVED"
-    assert found[SAME].verdict in ("EQUIVALENT", "INCONCLUSIVE")
+    assert found[SAME].verdict in ("EQUIVALENT", "INCONCLUSIVE") and found[SAME].cause is None
     assert judgement.exit_code == 1
     assert judge(passes({}), Rules()).exit_code == 0
 
