@@ -1,6 +1,6 @@
 """Side by side: the methods of one run (comparison.csv), and two runs against each other.
 
-Two runs were not interleaved, so a difference in time is never called a regression here: that word is the gate's.
+Two runs say it in the gate's words, without what makes the gate's words sure: the runs were not interleaved.
 """
 
 from __future__ import annotations
@@ -19,12 +19,8 @@ KEY = ["machine", "case", "probe", "metric", "clock", "protocol", "image"]
 VERDICTS = {  # in the order in which a reader wants them
     "FAILED": "B has no result because it failed, ran out of time or memory, or was incorrect",
     "MISSING": "A has it and B does not, or B skipped it",
-    "REGRESSED": "worse, in a metric that repeats exactly on one machine (bytes, retained information)",
-    "SLOWER": "the interval lies above the margin; unconfirmed, since the runs were not interleaved",
-    "HIGHER": "more (energy, or bytes and retention across machines); unconfirmed or no fault",
-    "IMPROVED": "better, in a metric that repeats exactly on one machine",
-    "FASTER": "the interval lies below the margin; unconfirmed, since the runs were not interleaved",
-    "LOWER": "less (energy, or bytes and retention across machines); unconfirmed or no gain",
+    "REGRESSED": "worse, beyond the margin; of time and energy unconfirmed, since the runs were not interleaved",
+    "IMPROVED": "better, beyond the margin; of time and energy unconfirmed likewise",
     "NEW": "B has it and A does not",
     "INCONCLUSIVE": "the interval is too wide to say; the note gives the smallest change it could have shown",
     "EQUIVALENT": "the interval lies inside the margin",
@@ -129,24 +125,23 @@ def _verdict(row: dict[Any, Any], across: bool) -> tuple[str, str]:
     if a != "ok":
         return "NEW", f"{a} in A: {row['reason_a']}" if isinstance(a, str) else "not in A"
     if row["unit"] in ("s", "J"):
-        return _sampled(row)
+        return _sampled(row, across)
     change = row["median_b"] - row["median_a"]
     if abs(change) <= (0 if row["unit"] == "B" else 1e-4 * max(1.0, abs(row["median_a"]))):
         return "EQUIVALENT", ""
-    if across:
-        return ("HIGHER" if change > 0 else "LOWER"), ""
-    return ("IMPROVED" if (change > 0) == (row["metric"] in _HIGHER_IS_BETTER) else "REGRESSED"), ""
+    note = "on another machine" if across else ""
+    return ("IMPROVED" if (change > 0) == (row["metric"] in _HIGHER_IS_BETTER) else "REGRESSED"), note
 
 
-def _sampled(row: dict[Any, Any]) -> tuple[str, str]:
+def _sampled(row: dict[Any, Any], across: bool) -> tuple[str, str]:
+    note = "on another machine" if across else "unconfirmed"
     ratio, lo, hi, margin = (row[name] for name in ("ratio", "ratio_lo", "ratio_hi", "margin"))
     if not lo <= hi:  # NaN: too few samples
         return "INCONCLUSIVE", f"no interval: {int(row['n_a'])} and {int(row['n_b'])} samples, 7 are needed"
-    words = ("SLOWER", "FASTER") if row["unit"] == "s" else ("HIGHER", "LOWER")
     if lo > 1 + margin:
-        return words[0], ""
+        return "REGRESSED", note
     if hi < 1 - margin:
-        return words[1], ""
+        return "IMPROVED", note
     if lo >= 1 - margin and hi <= 1 + margin:
         return "EQUIVALENT", ""
     return "INCONCLUSIVE", f"could have shown ±{100 * (margin + max(hi / ratio, ratio / lo) - 1):.1f} %"
@@ -172,7 +167,7 @@ def _text(found: DataFrame, left: DataFrame, right: DataFrame, notes: list[str])
     lines = [f"{side}: {_origin(frame)}" for side, frame in (("A", left), ("B", right))]
     lines += [
         *notes,
-        "The runs were not interleaved: a difference in time is a hint; the gate confirms it.",
+        "The runs were not interleaved: a verdict on time or energy is a hint; `gate ab` confirms it.",
         "",
     ]
     counts = found["verdict"].value_counts()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import reports
-from reports import store
+from reports import gate, store
 from reports.comparison import VERDICTS, side_by_side
 from reports.record import Record
 from tests.reports_made import GPU, make
@@ -29,8 +31,8 @@ def hole(status: str, **more: Any) -> Record:
 
 
 A_AND_B: dict[str, tuple[Record | None, Record | None, str]] = {
-    "slower": (timed(1.0), timed(1.2), "SLOWER"),
-    "faster": (timed(1.0), timed(0.8), "FASTER"),
+    "slower": (timed(1.0), timed(1.2), "REGRESSED"),
+    "faster": (timed(1.0), timed(0.8), "IMPROVED"),
     "same": (timed(1.0), timed(1.001), "EQUIVALENT"),
     "wide": (timed(1.0, 2.0), timed(1.1, 2.0), "INCONCLUSIVE"),
     "few": (timed(1.0, n=5), timed(3.0, n=5), "INCONCLUSIVE"),
@@ -47,7 +49,7 @@ A_AND_B: dict[str, tuple[Record | None, Record | None, str]] = {
     "nothing": (make(probe="memory", value=0), make(probe="memory", value=0), "EQUIVALENT"),
     "blurred": (make(probe="retention", value=30.0), make(probe="retention", value=29.0), "REGRESSED"),
     "sharper": (make(probe="retention", value=30.0), make(probe="retention", value=31.0), "IMPROVED"),
-    "energy": (timed(1.0, probe="energy", metric="energy"), timed(1.5, probe="energy", metric="energy"), "HIGHER"),
+    "energy": (timed(1.0, probe="energy", metric="energy"), timed(1.5, probe="energy", metric="energy"), "REGRESSED"),
 }
 
 
@@ -65,7 +67,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_every_verdict_and_nothing_vanishes(runs: tuple[Path, Path]) -> None:
     table, text = reports.compare(*runs)
     assert dict(zip(table["case"], table["verdict"], strict=True)) == {case: v[2] for case, v in A_AND_B.items()}
-    assert {"HIGHER", *table["verdict"]} | {"LOWER"} == set(VERDICTS)
+    assert set(table["verdict"]) == set(VERDICTS)
+    assert set(VERDICTS) <= {*gate.VERDICTS, "UNMEASURED"}
     for case, (_, _, verdict) in A_AND_B.items():
         assert (f"\n  {case} " in text) == (verdict not in ("EQUIVALENT", "INCONCLUSIVE", "UNMEASURED"))
         assert f"\n{verdict} " in text
@@ -99,7 +102,7 @@ def test_other_machines_are_refused_unless_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="different machines: cpu-1"):
         reports.compare(a, b)
     table, text = reports.compare(a, b, across=True)
-    assert set(zip(table["probe"], table["verdict"], strict=True)) == {("memory", "HIGHER"), ("latency", "FASTER")}
+    assert set(zip(table["probe"], table["verdict"], strict=True)) == {("memory", "REGRESSED"), ("latency", "IMPROVED")}
     assert "Different machines: A is cpu-1" in text
     both = written(tmp_path / "both", [timed(1.0), timed(0.1, **gpu)])
     assert sorted(reports.compare(a, both).table["verdict"]) == ["EQUIVALENT", "MISSING", "NEW"]
@@ -128,3 +131,18 @@ def test_methods_side_by_side(tmp_path: Path) -> None:
     assert wide["max/native status"].iloc[0] == "oom"
     assert wide["max/native"].isna().all()
     assert side_by_side(reports.load(written(tmp_path / "none", []))).empty
+
+
+def test_the_command_refuses_other_machines_and_says_what_it_cannot_know(tmp_path: Path) -> None:
+    a = written(tmp_path / "a", [timed(1.0)])
+    b = written(tmp_path / "b", [timed(1.2, machine=GPU, device=GPU)])
+
+    def compare(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(Path(__file__).parents[1] / "runner.py"), "compare", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    refused = compare(str(a), str(b))
+    assert refused.returncode == 2 and "--across" in refused.stderr and not refused.stdout
+    across = compare(str(a), str(b), "--across")
+    assert across.returncode == 0 and "REGRESSED 1" in across.stdout, across.stderr
+    assert "not interleaved" in across.stdout and "on another machine" in across.stdout

@@ -214,7 +214,7 @@ def test_several_runs_and_devices_side_by_side(tmp_path: Path) -> None:
     text, page = page_of([a, b], tmp_path / "out")
     for title in ("Example CPU, 2 cores · a", "Example GPU 80GB · a", "Example CPU, 2 cores · b", "Side by side"):
         assert title in text
-    assert "SLOWER" in text
+    assert "REGRESSED" in text
     assert "device-3" in page.ids
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "out"]
     assert not (a / "report.html").exists()
