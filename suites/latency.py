@@ -14,6 +14,7 @@ import torch
 from suites import verify
 from suites.case import Case
 from suites.clocks import Measured
+from suites.compiled import Best
 from suites.sampling import Samples
 from suites.subject import build
 from suites.timed import Timed
@@ -50,12 +51,12 @@ def measure(case: Case, device: torch.device, clocks: Clocks, seconds: float, se
     for clock in case.clocks:
         measured = clocks.run(timed, clock, seconds)
         begin = time.perf_counter()
-        with verify.unhurried():
+        with verify.unhurried(case):
             fault, error, checks = judge(timed, measured)
         how = {
             **measured.samples.how,
             **({"operands": subject.operands} if subject.operands else {}),
-            **({"form": form} if (form := getattr(subject.call, "form", None)) else {}),
+            **(subject.call.facts() if isinstance(subject.call, Best) else {}),
             "verified": fault is None and subject.oracle is not None,
             "verified_against": subject.against,
             "checks": checks,

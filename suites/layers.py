@@ -78,7 +78,7 @@ PROFILES = {
         directions=("forward", "backward", "both", "inverse"),
         clocks={"cpu": ("cold", "hot"), "cuda": ("cold", "hot", "graph", "host")},
         implementations=(*_FAST, "compiled"), images=6, crop=None, gallery=3, energy=("*",),
-        batch={"cpu": 1, "cuda": 64}, budget={"cpu": 7200.0, "cuda": 7200.0}, most=5.0,
+        batch={"cpu": 1, "cuda": 64}, budget={"cpu": 21600.0, "cuda": 21600.0}, most=5.0,
     ),
 }  # fmt: skip
 

@@ -26,7 +26,7 @@ def fixed(case: Case, kind: str) -> float:
     plain = 1 if case.implementation in ("native", "torch", "copy") else 3
     overlap = math.prod(case.kernel) / math.prod(case.stride)
     work = speed * numbers * max(1.0, overlap) * plain
-    return 0.02 + work * (2 if case.probe == "latency" else 0.5) + (30 if case.implementation == "compiled" else 0)
+    return 0.02 + work * (2 if case.probe == "latency" else 0.5) + (15 if case.implementation == "compiled" else 0)
 
 
 def limit(axes: Axes, kind: str) -> float:

@@ -205,6 +205,7 @@ def _speed(
     preset = axes.preset
     allowed = axes.implementations or preset.implementations
     first = at.kernel == at.stride and set(at.kernel) == {2}  # energy is measured once per tensor
+    plainest = (at.dtype, at.layout) == ((axes.dtypes or preset.dtypes)[0], (axes.layouts or preset.layouts)[0])
     found = []
     for method in methods:
         if method == "copy" and ("latency" not in probes or "copy" not in (*allowed, *("copy",) * bool(axes.methods))):
@@ -216,6 +217,9 @@ def _speed(
                 continue
             if implementation == "torch" and not _torch_has(method, at):
                 continue
+            unasked = implementation == "compiled" and not axes.implementations  # seconds of compiling each
+            if unasked and not plainest:
+                continue
             case = replace(at, method=method, implementation=implementation, own=names.own.get(method))
             for direction in axes.directions or preset.directions:
                 inverse = method in INVERSES
@@ -224,11 +228,11 @@ def _speed(
                 case = replace(case, direction=direction)
                 if "latency" in probes:
                     found.append(replace(case, probe="latency", clocks=clocks))
-                if "memory" in probes and method != "copy":
+                if "memory" in probes and method != "copy" and not unasked:
                     found.append(replace(case, probe="memory"))
                 measured = "energy" in (axes.probes or ()) or method in preset.energy or preset.energy == ("*",)
                 energetic = wide and implementation in ("native", "torch", "own") and direction == "forward"
-                if "energy" in probes and measured and energetic and (first or axes.kernels):
+                if "energy" in probes and measured and energetic and plainest and (first or axes.kernels):
                     found.append(replace(case, probe="energy"))
     if [case.method for case in found] == ["copy"] and set(axes.methods) != {"copy"}:
         return []  # a ceiling without anything under it
@@ -268,8 +272,9 @@ def _retention(axes: Axes, methods: Sequence[str], names: Names, kind: str) -> l
 
 
 def _order(case: Case) -> tuple[Any, ...]:
-    """Ceilings first, then by tensor and window, so that implementations share an oracle."""
+    """Ceilings first, then by tensor and window, so that implementations share an oracle; what compiles is last."""
     return (
+        case.implementation == "compiled",
         case.method != "copy",
         case.rank != 2,
         math.prod(case.shape),
@@ -277,7 +282,6 @@ def _order(case: Case) -> tuple[Any, ...]:
         case.layout != "nchw",
         math.prod(case.kernel),
         case.window,
-        case.implementation == "compiled",
     )
 
 

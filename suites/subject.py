@@ -173,7 +173,7 @@ def _compiled(case: Case) -> Callable[..., Tensor]:
         return entry(Region(slices(x, window).to(wide)), **given)[0].to(x.dtype)
 
     whole = not any(case.padding) and not case.ceil_mode
-    return Best({"unfold": unfolded, **({"slices": sliced} if whole else {})})
+    return Best({"unfold": unfolded, **({"slices": sliced} if whole else {})}, case.direction)
 
 
 def _torch(case: Case, device: torch.device) -> Subject:

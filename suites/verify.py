@@ -31,10 +31,13 @@ _known: OrderedDict[tuple[object, ...], Expected] = OrderedDict()
 
 
 @contextmanager
-def unhurried() -> Iterator[None]:
-    """On a machine that others use, one thread: several would mostly wait for each other, ten times as long."""
+def unhurried(case: Case) -> Iterator[None]:
+    """On a machine that others use, one thread: several would mostly wait for each other, ten times as long.
+
+    Not for what is compiled: another number of threads has it compiled anew.
+    """
     threads = torch.get_num_threads()
-    if os.getloadavg()[0] > cores():
+    if os.getloadavg()[0] > cores() and case.implementation != "compiled":
         torch.set_num_threads(1)
     try:
         yield
@@ -174,8 +177,11 @@ def difference_quotient(timed: Timed) -> str | None:
 
 
 def poisoned(timed: Timed) -> Outputs:
-    """One untimed call in which memory that nobody wrote reads as NaN."""
-    if timed.inputs[0].device.type == "cuda":
+    """One untimed call in which memory that nobody wrote reads as NaN.
+
+    Compiled code takes its memory past torch's filling, and would be compiled anew for the deterministic mode.
+    """
+    if timed.inputs[0].device.type == "cuda" or timed.case.implementation == "compiled":
         _poison_freed(timed)
         return timed()
     before, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
@@ -193,9 +199,11 @@ def poisoned(timed: Timed) -> Outputs:
 
 def _poison_freed(timed: Timed) -> None:
     """Blocks of the outputs' sizes, filled with NaN and freed, so that the allocator hands them out next."""
-    sizes = [tuple(out.shape) for out in timed()]
-    held = [torch.full(s, float("nan"), device=timed.inputs[0].device, dtype=timed.inputs[0].dtype) for s in sizes * 3]
-    torch.cuda.synchronize()
+    outputs = timed()
+    held = [torch.full_like(out, float("nan")) for out in outputs * 3]
+    del outputs
+    if timed.inputs[0].device.type == "cuda":
+        torch.cuda.synchronize()
     held.clear()
 
 

@@ -169,3 +169,16 @@ def test_paths_are_not_published() -> None:
     assert public("ops/mine.py:pool") == "ops/mine.py:pool"
     assert public(str(Path("/a/photos"))) == "photos"
     assert STRIKES == 3
+
+
+def test_the_full_profile_compiles_the_plainest_tensors_only_and_last() -> None:
+    names = Names(("avg", "ada"), (), {}, ("cpu",))
+    cases = [c for c in build(Axes(profile="full"), names, "cpu") if c.probe != "retention"]
+    where = {(c.dtype, c.layout, c.probe) for c in cases if c.implementation == "compiled"}
+    assert where == {("float32", "nchw", "latency")}
+    first = next(i for i, c in enumerate(cases) if c.implementation == "compiled")
+    assert {c.implementation for c in cases[first:]} == {"compiled"}
+    asked = build(Axes(profile="full", implementations=("compiled",), dtypes=("float16",)), names, "cpu")
+    assert {(c.dtype, c.layout) for c in asked if c.method == "ada" and c.probe == "memory"} == {
+        ("float16", "nchw"), ("float16", "channels_last"),
+    }  # fmt: skip
