@@ -13,7 +13,7 @@ import pytest
 
 from reports import store
 from reports.record import Record
-from suites import nvml
+from suites import cuda_graph, nvml
 from suites.nvml import Gpu, allowed
 
 ROOT = Path(__file__).parents[1]
@@ -159,3 +159,8 @@ def test_the_list_stops_at_what_does_not_exist() -> None:
     assert allowed(gpus, "1,1") == [gpus[1]]
     assert allowed(gpus, "GPU-bb,GPU-aa") == gpus[::-1]
     assert nvml.warnings(None, {"throttle": None, "other_processes": None}) == []
+
+
+@pytest.mark.parametrize(("bytes_", "calls"), [(1 << 30, 4), (60 << 20, 4), (10 << 20, 16), (1, 256)])
+def test_calls_in_a_graph(bytes_: int, calls: int) -> None:
+    assert cuda_graph.unrolled(bytes_, 50 << 20) == calls

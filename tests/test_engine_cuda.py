@@ -1,0 +1,186 @@
+"""The GPU's clocks on a GPU: every clock and direction verified, the graph really rotated, cheats found out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from suites import latency
+from suites.case import Case
+from suites.subject import Unavailable
+from tests.native_places import need
+
+pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("ignore")]  # the profiler and torch's graphs warn
+CHEATS = '''
+import torch
+import adapool
+
+def honest(x, k, s, p):
+    return adapool.pool(x, "softpool", k, s, p, implementation="plain")
+honest.oracle = "softpool"
+
+_side = None
+def other_stream(x, k, s, p):
+    """Works beside the stream that is timed, which does not wait for it."""
+    global _side
+    _side = _side or torch.cuda.Stream()
+    out = torch.zeros(*x.shape[:2], *(n // kk for n, kk in zip(x.shape[2:], k)), device=x.device)
+    with torch.cuda.stream(_side):
+        torch.cuda._sleep(20_000_000)
+        out.copy_(honest(x.detach(), k, s, p))
+    return out
+other_stream.oracle = "softpool"
+
+_cache = {}
+def cached(x, k, s, p):
+    if x.data_ptr() not in _cache:
+        _cache[x.data_ptr()] = honest(x, k, s, p)
+    return _cache[x.data_ptr()]
+cached.oracle = "softpool"
+
+def mutates(x, k, s, p):
+    y = honest(x, k, s, p)
+    x.data.clamp_(min=0)
+    return y
+mutates.oracle = "softpool"
+
+class _Detached(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, k, s, p):
+        ctx.args = k, s, p
+        ctx.save_for_backward(x)
+        return honest(x, k, s, p)
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            y = adapool.pool(leaf, "softpool", *ctx.args, implementation="plain", gradient="detached")
+            return (*torch.autograd.grad(y, leaf, g), None, None, None)
+
+def wrong_backward(x, k, s, p):
+    return _Detached.apply(x, k, s, p)
+wrong_backward.oracle = "softpool"
+
+def synchronises(x, k, s, p):
+    float(x.flatten()[0])
+    return honest(x, k, s, p)
+synchronises.oracle = "softpool"
+'''
+
+
+@pytest.fixture(autouse=True)
+def _cuda() -> None:
+    need("cuda")
+
+
+@pytest.fixture(scope="module")
+def cheats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("own") / "cheats.py"
+    path.write_text(CHEATS)
+    return path
+
+
+def measured(
+    method: str, implementation: str, direction: str, clock: str, own: str | None = None, shape: str = "8x16x56x56"
+) -> latency.Finding:
+    from suites.cuda_clocks import CudaClocks
+
+    sizes = tuple(int(size) for size in shape.split("x"))
+    case = Case(
+        "latency", method, implementation, direction, (2, 2), (2, 2), (0, 0), False, sizes, "float32", "nchw",
+        (clock,), own=own,
+    )  # fmt: skip
+    return latency.measure(case, torch.device("cuda"), CudaClocks(1 << 28), 0.05, 0)[0]
+
+
+@pytest.mark.parametrize("clock", ["cold", "hot", "graph", "host"])
+@pytest.mark.parametrize("direction", ["forward", "backward", "both"])
+@pytest.mark.parametrize(
+    ("method", "implementation"),
+    [("ada", "native"), ("ada", "plain"), ("lip", "native"), ("avg", "torch"), ("dpp_full", "plain")],
+)
+def test_every_clock_and_direction_is_verified(method: str, implementation: str, direction: str, clock: str) -> None:
+    finding = measured(method, implementation, direction, clock)
+    assert finding.status == "ok", finding.reason
+    assert finding.how["verified"] is True
+    assert finding.samples is not None and finding.samples.median > 0
+
+
+@pytest.mark.parametrize("method", ["max_unpool", "adaunpool_masks", "adaunpool_guide"])
+@pytest.mark.parametrize("clock", ["cold", "graph"])
+def test_inverses_are_verified(method: str, clock: str) -> None:
+    finding = measured(method, "plain", "inverse", clock)
+    assert finding.status == "ok", finding.reason
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward", "both"])
+def test_a_graph_has_the_kernels_of_its_calls_and_leaves_the_cache(direction: str) -> None:
+    how = measured("ada", "native", direction, "graph").how
+    assert how["rotated_past_l2"] is True
+    if how["graph_nodes"] is not None and how["eager_kernels"] is not None:
+        assert how["graph_nodes"] == how["calls_per_sample"] * how["eager_kernels"]
+
+
+def test_a_graph_is_as_fast_as_its_calls_one_by_one() -> None:
+    """On a tensor of 200 MB launch cost and cache are nothing beside the work: cold and graph tell the same time."""
+    for direction in ("forward", "backward", "both"):
+        times = {}
+        for clock in ("cold", "graph"):
+            finding = measured("ada", "native", direction, clock, shape="64x64x112x112")
+            assert finding.samples is not None, finding.reason
+            times[clock] = finding.samples.median
+        assert times["graph"] == pytest.approx(times["cold"], rel=0.25), direction
+
+
+@pytest.mark.parametrize(
+    ("name", "direction"),
+    [
+        ("other_stream", "forward"), ("cached", "forward"), ("mutates", "forward"), ("wrong_backward", "backward"),
+        ("wrong_backward", "both"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("clock", ["cold", "hot", "graph"])
+def test_cheats_are_found_out(cheats: Path, name: str, direction: str, clock: str) -> None:
+    """No speed in any case: incorrect, or, where the graph cannot hold it, skipped or refused."""
+    try:
+        finding = measured(name, "own", direction, clock, f"{cheats}:{name}")
+    except (Unavailable, ArithmeticError):
+        assert clock == "graph"
+        return
+    assert finding.status == "incorrect", (name, finding.how)
+    assert finding.samples is None and finding.value is None
+
+
+def test_an_operator_that_synchronises_is_labelled(cheats: Path) -> None:
+    finding = measured("synchronises", "own", "forward", "cold", f"{cheats}:synchronises")
+    assert finding.status == "ok", finding.reason
+    assert "syncs" in finding.warnings
+
+
+@pytest.mark.soak
+def test_cold_and_hot_agree_with_tritons_do_bench() -> None:
+    """On 20 cases over 50 us, to 5 %: cold with its flushed cache, hot beside a plain loop between two events."""
+    testing = pytest.importorskip("triton.testing")
+    from suites.cuda_clocks import CudaClocks
+    from suites.subject import build
+    from suites.timed import Timed
+
+    clocks, device, off = CudaClocks(1 << 28), torch.device("cuda"), []
+    methods = ("avg", "max", "softpool", "edscw", "idw", "ada", "lp_abs", "dpp", "lip", "sum")
+    print("\n  cold us  do_bench us  ratio  case")
+    for method in methods:
+        for direction in ("forward", "backward"):
+            case = Case(
+                "latency", method, "native", direction, (3, 3), (2, 2), (1, 1), False, (64, 64, 112, 112), "float32",
+                "nchw", ("cold",),
+            )  # fmt: skip
+            timed = Timed(build(case, device, 0), case, 0)
+            ours = clocks.run(timed, "cold", 0.5).samples.median
+            theirs = testing.do_bench(timed, warmup=50, rep=500, return_mode="median") / 1e3
+            print(f"{ours * 1e6:9.1f} {theirs * 1e6:12.1f}  {ours / theirs:.3f}  {case.name}")
+            if theirs > 50e-6 and abs(ours / theirs - 1) > 0.05:
+                off.append((case.name, ours / theirs))
+    assert not off
