@@ -22,7 +22,7 @@ from torch import Tensor
 
 from suites.case import Case
 from suites.machine import cores
-from suites.timed import Expected, Outputs, Timed
+from suites.timed import STEP, Expected, Outputs, Timed
 
 ROUNDING = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 SHARE = {"float64": 1e-14, "float32": 4e-6, "float16": 4e-5, "bfloat16": 6e-4}
@@ -116,9 +116,8 @@ def tolerance(
     """How far each element may be from float64."""
     dtype = case.dtype
     share = 16 * ROUNDING[dtype] if coarse and dtype.endswith("16") else SHARE[dtype]
-    if ref.dim() != case.rank + 2:  # a parameter's gradient: a sum over many places
-        terms = max(float(ref.abs().max()), scale) * (torch.Size(case.shape).numel() ** 0.5)
-        return torch.as_tensor(share * 4 * terms + 256 * move + 1e-4 * ref.abs())
+    if tuple(ref.shape) not in (case.shape, (*case.shape[:2], *case.output)):
+        return _of_parameter(case, ref, move, scale, coarse)
     reach = _spread(move, [2 * k - 1 for k in case.kernel]) if case.direction != "forward" else move
     partial = torch.zeros_like(ref)
     if case.direction in ("backward", "both") and case.stride < case.kernel:
@@ -127,6 +126,16 @@ def tolerance(
     top = max(scale if case.direction in ("forward", "inverse", "none") else 0.0, float(ref.abs().max()))
     allowed: Tensor = share * top * (1 + strain) + 4 * ROUNDING[dtype] * (ref.abs() + partial) + 256 * reach
     return allowed
+
+
+def _of_parameter(case: Case, ref: Tensor, move: Tensor, scale: float, coarse: bool) -> Tensor:
+    """A parameter's gradient: a sum over many places, taken in float32 at least; a coarse one has terms of its type."""
+    dtype, root = case.dtype, torch.Size(case.shape).numel() ** 0.5
+    terms = max(float(ref.abs().max()), scale) * root
+    allowed = 4 * SHARE["float64" if dtype == "float64" else "float32"] * terms + 256 * move + 1e-4 * ref.abs()
+    if coarse and dtype.endswith("16"):  # as far as its sixteen bits move it, and what is left of terms that cancel
+        allowed = allowed + 16 * 128 * (ROUNDING[dtype] / STEP[dtype]) * move.max() + ROUNDING[dtype] * scale * root
+    return torch.as_tensor(allowed)
 
 
 def _spread(x: Tensor, reach: list[int]) -> Tensor:

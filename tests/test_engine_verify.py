@@ -231,6 +231,30 @@ def test_a_slightly_wrong_answer_is_seen(spoil: str) -> None:
     assert "gradient 1" in str(verify.compare(case, dropped, want)[0])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_parameters_gradient_is_held_to_its_sum(dtype: str) -> None:
+    """beta's gradient is summed in float32 whatever the tensor's type: two per cent of it are a fault."""
+    (case,) = cases(methods=("ada",), shapes=("2x16x28x28",), kernels=("2",), implementations=("plain",),
+                    directions=("backward",), probes=("latency",), dtypes=(dtype,))  # fmt: skip
+    timed = Timed(build(case, CPU, 0), case, 0)
+    state, (dx, dbeta) = timed.state(), timed()
+    want = timed.expected(state)
+    assert verify.compare(case, (dx, dbeta), want)[0] is None
+    assert "gradient 1" in str(verify.compare(case, (dx, dbeta * 1.02), want)[0])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_networks_weights_are_no_planes(dtype: str) -> None:
+    """In 1-D a convolution's weights have as many axes as its input; their gradient is a sum all the same."""
+    (case,) = cases(methods=("dpp_full_asym",), shapes=("1x16x41",), kernels=("3s2",), implementations=("plain",),
+                    directions=("backward",), probes=("latency",), dtypes=(dtype,))  # fmt: skip
+    timed = Timed(build(case, CPU, 0), case, 0)
+    state, outputs = timed.state(), timed()
+    want = timed.expected(state)
+    assert verify.compare(case, outputs, want)[0] is None
+    assert verify.compare(case, (*outputs[:-1], outputs[-1] + 100), want)[0] is not None
+
+
 def test_nan_never_passes() -> None:
     (case,) = cases(methods=("avg",), shapes=("1x1x4x4",), kernels=("2",), implementations=("plain",),
                     directions=("forward",), probes=("latency",))  # fmt: skip
