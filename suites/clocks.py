@@ -66,6 +66,8 @@ class CpuClocks:
         self._buffer.sum()  # read, not written: dirty lines would be paid for by the call
 
     def run(self, timed: Timed, clock: str, seconds: float) -> Measured:
+        """`seconds` is for the warm-up as well: a slow call must not cost a multiple of its budget."""
+        end = time.perf_counter() + seconds
         for _ in range(2):
             outputs = timed()
         timed.refill()  # whoever remembers the warm-up's answer has the wrong one now
@@ -92,7 +94,7 @@ class CpuClocks:
         del outputs
         with quiet():
             sample()  # fills the instruction cache of the sampling loop itself; not recorded
-            taken = sampling.take(sample, seconds)
+            taken = sampling.take(sample, end - time.perf_counter())
             value = sample()  # one more, also a sample: the one whose output is judged
             returned = time.perf_counter()
             snapshot = tuple(out.detach().clone() for out in last[0])
