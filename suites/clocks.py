@@ -20,6 +20,7 @@ from suites import sampling
 from suites.sampling import Samples
 from suites.timed import Outputs, Timed
 
+SLOW_SECONDS = 0.02  # a call as long as this is warm after fewer calls, and its samples need no loop
 HOT_SECONDS = 2e-4  # a hot sample is at least this long, so that the timer's own cost is below a per mille
 
 
@@ -66,14 +67,15 @@ class CpuClocks:
         self._buffer.sum()  # read, not written: dirty lines would be paid for by the call
 
     def run(self, timed: Timed, clock: str, seconds: float) -> Measured:
-        """`seconds` is for the warm-up as well: a slow call must not cost a multiple of its budget."""
-        end = time.perf_counter() + seconds
-        for _ in range(2):
-            outputs = timed()
+        """`seconds` is for the warm-up as well, but for the first call, which may compile; slow calls get less of it."""
+        outputs = timed()
+        begin = time.perf_counter()
+        outputs = timed()
+        slow = time.perf_counter() - begin > SLOW_SECONDS
         timed.refill()  # whoever remembers the warm-up's answer has the wrong one now
         state = timed.state()
         outputs = timed()  # the first call on fresh memory is not the one to time
-        calls = self._calls(timed) if clock == "hot" else 1
+        calls = 1 if slow or clock != "hot" else self._calls(timed)
         last: list[Outputs] = [outputs]
 
         def cold() -> float:
@@ -93,14 +95,16 @@ class CpuClocks:
         sample: Callable[[], float] = cold if clock == "cold" else hot
         del outputs
         with quiet():
-            sample()  # fills the instruction cache of the sampling loop itself; not recorded
-            taken = sampling.take(sample, end - time.perf_counter())
+            if not slow:
+                sample()  # fills the instruction cache of the sampling loop itself; not recorded
+            taken = sampling.take(sample, begin + seconds - time.perf_counter())
             value = sample()  # one more, also a sample: the one whose output is judged
             returned = time.perf_counter()
             snapshot = tuple(out.detach().clone() for out in last[0])
         taken.values.append(value)
         taken.kept.append(True)
-        taken.how = {"calls_per_sample": calls, "warm_up": 4, "budget_s": round(seconds, 4), **self._flushing(clock)}
+        warm = 3 if slow else 4 if clock == "cold" else 4 + calls
+        taken.how = {"calls_per_sample": calls, "warm_up": warm, "budget_s": round(seconds, 4), **self._flushing(clock)}
         return Measured(taken, state, snapshot, last[0], returned)
 
     def _flushing(self, clock: str) -> dict[str, Any]:
