@@ -67,7 +67,7 @@ class CpuClocks:
         self._buffer.sum()  # read, not written: dirty lines would be paid for by the call
 
     def run(self, timed: Timed, clock: str, seconds: float) -> Measured:
-        """`seconds` is for the warm-up as well, but for the first call, which may compile; slow calls get less of it."""
+        """`seconds` is for the warm-up too, but for the first call, which may compile; slow calls get less of it."""
         outputs = timed()
         begin = time.perf_counter()
         outputs = timed()

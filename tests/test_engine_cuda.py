@@ -154,6 +154,14 @@ def test_cheats_are_found_out(cheats: Path, name: str, direction: str, clock: st
     assert finding.samples is None and finding.value is None
 
 
+def test_a_call_shorter_than_its_launch_is_host_bound() -> None:
+    tiny = measured("ada", "plain", "forward", "cold", shape="1x1x8x8")
+    assert "host-bound" in tiny.warnings
+    assert measured("ada", "plain", "forward", "host", shape="1x1x8x8").how["bound"] == "host"
+    large = measured("ada", "native", "forward", "host", shape="64x64x112x112")
+    assert large.how["bound"] == "device" and large.how["launch_overhead_s"] < large.how["device_s"]
+
+
 def test_an_operator_that_synchronises_is_labelled(cheats: Path) -> None:
     finding = measured("synchronises", "own", "forward", "cold", f"{cheats}:synchronises")
     assert finding.status == "ok", finding.reason
