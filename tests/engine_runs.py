@@ -25,6 +25,16 @@ def good(x, k, s, p):
 def raises(x, k, s, p):
     raise KeyError("the lookup of " + __file__)
 
+_broken = []
+def sticky(x, k, s, p):
+    # as a CUDA error does, it spoils its process for everything that follows
+    _broken.append(1)
+    raise RuntimeError("CUDA error: device-side assert triggered")
+
+def after_sticky(x, k, s, p):
+    assert not _broken, "the worker was not restarted"
+    return _avg(x, k, s, p)
+
 def wrong_shape(x, k, s, p):
     return _avg(x, k, s, p)[..., :-1]
 

@@ -43,7 +43,18 @@ def by_method(folder: Path) -> dict[str, list[Record]]:
 @pytest.fixture(scope="module")
 def every_fault(operators: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("faults")
-    names = ("good", "raises", "wrong_shape", "segfault", "leaves", "hangs", "no_memory", "killed")
+    names = (
+        "good",
+        "raises",
+        "sticky",
+        "after_sticky",
+        "wrong_shape",
+        "segfault",
+        "leaves",
+        "hangs",
+        "no_memory",
+        "killed",
+    )
     run(folder, axes(operators, *names), timeout=3.0)
     return folder
 
@@ -52,6 +63,7 @@ def every_fault(operators: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     ("name", "status", "says"),
     [
         ("raises", "failed", "KeyError: 'the lookup of operators.py'"),
+        ("sticky", "failed", "device-side assert"),
         ("wrong_shape", "incorrect", "expected shape (1, 2, 4, 4), got (1, 2, 4, 3)"),
         ("segfault", "failed", "SIGSEGV"),
         ("leaves", "failed", "exited with code 7: last words"),
@@ -69,6 +81,7 @@ def test_each_fault_is_a_record(every_fault: Path, name: str, status: str, says:
 def test_the_others_are_measured(every_fault: Path) -> None:
     found = by_method(every_fault)
     assert [record.status for record in found["good"]] == ["ok"]
+    assert [record.status for record in found["after_sticky"]] == ["ok"], found["after_sticky"][0].reason
     assert {record.status for record in found["copy"]} == {"ok"}
     assert all(len(records) == 1 for records in found.values())
 
