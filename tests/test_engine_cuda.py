@@ -109,6 +109,12 @@ def test_every_clock_and_direction_is_verified(method: str, implementation: str,
     assert finding.samples is not None and finding.samples.median > 0
 
 
+@pytest.mark.parametrize("clock", ["cold", "graph"])
+def test_the_ceiling_is_verified(clock: str) -> None:
+    finding = measured("copy", "copy", "forward", clock)
+    assert finding.status == "ok", finding.reason
+
+
 @pytest.mark.parametrize("method", ["max_unpool", "adaunpool_masks", "adaunpool_guide"])
 @pytest.mark.parametrize("clock", ["cold", "graph"])
 def test_inverses_are_verified(method: str, clock: str) -> None:
