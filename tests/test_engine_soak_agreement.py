@@ -84,8 +84,8 @@ def _rows() -> list[tuple[str, float, float]]:
         ours, theirs = [], []
         for _ in range(3):
             ours.append(clocks.run(timed, "hot", 0.5).samples.median)
-            # Kept until the next call has given its own, as ours are: an output dropped at once goes back to the system,
-            # and every call pays for fresh pages (a third of a native forward of 1 ms).
+            # Kept until the next call has given its own, as ours are: dropped at once, an output's block goes back to
+            # the system, and every call pays for fresh pages (a third of a native forward of 1 ms).
             timer = Timer("y = timed()", globals={"timed": timed}, num_threads=torch.get_num_threads())
             theirs.append(timer.blocked_autorange(min_run_time=0.5).median)
         rows.append((case.name, statistics.median(ours), statistics.median(theirs)))
