@@ -98,7 +98,7 @@ def test_a_worker_killed_at_random_moments(tmp_path: Path) -> None:
 def test_a_whole_run_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
     """At most the case that was running is lost at each kill, and none is there twice in the end."""
     dice, kills, turn = random.Random(2), 0, 0
-    print("\nkilled after  records  lost  records after resuming")
+    print("\nkilled after  records  lost")
     while kills < KILLS:
         folder = tmp_path / str(turn)
         folder.mkdir()
