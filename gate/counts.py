@@ -74,7 +74,10 @@ def accept(reason: str, folder: str | None, **what: Any) -> int:
             click.echo(f"{name}: kept as it was, because some rows failed: {found.failed}")
             code = 5
         else:
-            told = gate_static.accept(found, place, reason)
+            try:
+                told = gate_static.accept(found, place, reason)
+            except ValueError as error:
+                raise UsageError(str(error)) from None
             for line in told:
                 click.echo(f"{name}: {line}")
             click.echo(f"{name}: {len(told)} of {len(found.rows)} rows changed" if told else f"{name}: unchanged")

@@ -64,9 +64,15 @@ class Counts:
 
 
 def accept(counts: Counts, folder: Path, reason: str) -> list[str]:
-    """Takes the counts as the baseline; the differences, one a line."""
+    """Takes the counts as the baseline; the differences, one a line. ValueError where some would be lost."""
     path = folder / (counts.name + EXTENSION)
     before = Counts.read(path).rows if path.is_file() else {}
+    lost = sorted({n for key in {*before} & {*counts.rows} for n in before[key] if n not in counts.rows[key]})
+    if lost:
+        raise ValueError(
+            f"{counts.name}: expected counts of {', '.join(lost)} as in the baseline, got none of them; "
+            "instructions of kernels are counted with the package nvidia-cuda-nvdisasm"
+        )
     told = []
     for key in sorted({*before, *counts.rows}):
         if key not in counts.rows:

@@ -29,7 +29,7 @@ static void call(Method method, Direction direction, const Job& job) {
 }
 
 int main(int count, char** words) {
-  constexpr int64_t kChannels = 4, kHeight = 25, kWidth = 37;
+  constexpr int64_t kChannels = 8, kHeight = 25, kWidth = 37;
   for (int i = 1; i < count; ++i) {
     char name[32];
     long long direction, k, s;
@@ -50,7 +50,7 @@ int main(int count, char** words) {
     for (float& v : x) v = float((state = state * 1664525u + 1013904223u) >> 8) / 8388608.0f - 1.0f;
     for (size_t j = 0; j < x.size(); ++j) logits[j] = x[x.size() - 1 - j];
     for (size_t j = 0; j < y.size(); ++j) y[j] = 1.0f + float(j % 7);
-    job.x = x.data();
+    job.x = {x.data(), Type::float32};
     job.xs = {kChannels * places, places, {places, kWidth, 1}};
     job.logits = {logits.data(), Type::float32};
     const Strides of_cells{kChannels * cells, cells, {cells, out[1], 1}};

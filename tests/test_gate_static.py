@@ -60,6 +60,9 @@ def test_a_baseline_reads_back_and_diffs_by_line(tmp_path: Path) -> None:
     before = (tmp_path / "kernels-x.txt").read_text().splitlines()
     changed = Counts("kernels-x", "nvcc 13", {**counts.rows, "other": {"registers": 2}})
     assert gate_static.accept(changed, tmp_path, "second") == ["other: registers 1 -> 2"]
+    fewer = Counts(counts.name, counts.toolchain, {"other": {}})
+    with pytest.raises(ValueError, match="expected counts of registers as in the baseline"):
+        gate_static.accept(fewer, tmp_path, "third")
     after = (tmp_path / "kernels-x.txt").read_text().splitlines()
     assert [a for a, b in zip(before, after, strict=True) if a != b] == ["# reason: first", before[-1]]
 
