@@ -72,7 +72,7 @@ def test_forward_backward_and_extras(method: str, dtype: torch.dtype, device: st
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("shape, window", [
+@pytest.mark.parametrize(("shape", "window"), [
     ((1, 19, 90, 100), ((3, 5), (2, 4), 1)),  # many blocks, cut across overlaps
     ((2, 2, 30, 700), ((4, 3), (4, 2), 1)),  # few channels: packs along rows
     ((1, 9, 200, 210), ((200, 210), 1, 0)),  # a region beyond any buffer
