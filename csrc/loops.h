@@ -101,7 +101,7 @@ void gather_cells(const Job& job, const Walk& walk, const Part& cells, const Box
                   double* terms, int which) {
   using V = Pack<S>;
   const Strides& s = sums.strides;
-  const bool slopes = job.use_through && !job.to_logits;
+  const bool slopes = (job.use_through || terms) && !job.to_logits;
   const int64_t move = job.window.stride[2];
   walk.cells(cells, [&](const Point& p, const Lanes& lanes) {
     const View<T, V> r(job, p, lanes);
