@@ -129,9 +129,11 @@ def test_killed_run_is_resumed_without_loss_or_repetition(operators: Path, tmp_p
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_keeps_what_it_has_and_reports(operators: Path, tmp_path: Path, number: int, code: int) -> None:
     folder = tmp_path / "run"
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # which background jobs ignore, and hand on
     child = subprocess.Popen(
         command(folder, *many(operators)), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path
     )
+    signal.signal(signal.SIGINT, before)
     wait_for_records(folder, 4)
     child.send_signal(number)
     out, err = child.communicate(timeout=120)
