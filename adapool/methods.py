@@ -159,8 +159,8 @@ def idw(region: Region, similarity: str = "channel") -> Weighted:
     values = region.values / scale
     gap = values - region.mean(values)
     gap = torch.linalg.vector_norm(gap, dim=1, keepdim=True) if similarity == "vector" else gap.abs()
-    far, near = region.max(gap.detach()), -region.max(-gap.detach())
-    flat = near <= 16 * torch.finfo(gap.dtype).eps * far
+    near = -region.max(-gap.detach())
+    flat = near <= 2 * torch.finfo(gap.dtype).eps  # what rounding makes of the mean
     inverse = region.keep(near / region.keep(torch.where(flat, 1.0, gap), 1.0))  # no 1 / 0 at a padded tap either
     weights = torch.where(flat, region.keep(torch.ones_like(gap)), inverse)
     weights = weights / weights.sum(-1, keepdim=True)

@@ -141,23 +141,22 @@ template <class V> struct Edscw : Weighing<V> {
   }
 };
 
-// idw: w = (1/|r|) / sum 1/|r|, r = a - m; computed as q = min|r| / |r|. Where a tap equals m (to rounding): 1/N.
+// idw: w = (1/|r|) / sum 1/|r|, r = a - m; computed as q = min|r| / |r|. Where a tap equals m (to 2 eps max|a|): 1/N.
 // Through w: -w_t (v_t - mean) / r_t, less its mean over the region.
 template <class V> struct Idw : Weighing<V> {
   V centre, near, z, by_mean;
   decltype(V(0) < V(0)) flat;
   template <class R, class Values>
   ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool) {
-    this->unit = unit_of(largest_magnitude(r));
+    const V top = largest_magnitude(r);
+    this->unit = unit_of(top);
     centre = scaled_mean(r, this->unit);
-    V far = V(0);
     near = infinity<V>();
     r.each([&](const Tap<V>& t) {
       const V gap = abs_of(relative(t));
-      far = select(gap > far, gap, far);
       near = select(gap < near, gap, near);
     });
-    flat = near <= V(16 * std::numeric_limits<ScalarOf<V>>::epsilon()) * far;
+    flat = near <= V(2 * std::numeric_limits<ScalarOf<V>>::epsilon()) * (top * this->unit);
     Sum<V> all, sum, by, by_v;
     r.each([&](const Tap<V>& t) {
       const V gap = relative(t), q = select(flat, V(1), near / abs_of(gap)), value = v(*this, t);
@@ -173,7 +172,7 @@ template <class V> struct Idw : Weighing<V> {
   }
   ADAPOOL_HD V weight(const Tap<V>& t) const { return select(flat, V(1), near / abs_of(relative(t))) / z; }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - centre; }
-  ADAPOOL_HD V pooled() const { return (centre + select(flat, V(0), this->mean)) / this->unit; }
+  ADAPOOL_HD V pooled() const { return (centre + this->mean) / this->unit; }
   template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
     const V own = weight(t) * (v(*this, t) - this->mean) / relative(t);
     return select(flat, centre - centre, v.slope(*this, by_mean - own));

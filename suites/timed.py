@@ -134,8 +134,8 @@ def _strain(case: Case, definition: str | None, x: Tensor) -> Tensor | float:
     if definition == "idw":
         gap = (values - region.mean(values)).abs()
         far, near = region.max(gap), -region.max(-gap)
-        cut = 256 * (2.0**-52 if case.dtype == "float64" else 2.0**-23)
-        strain = torch.where(near <= cut * far, torch.inf, far / near)
+        cut = 32 * (2.0**-52 if case.dtype == "float64" else 2.0**-23)
+        strain = torch.where(near <= cut * region.max(values.abs()), torch.inf, far / near)
     else:
         mass = region.mean(values).abs() if definition != "stochastic_eval" else region.sum(values.clamp(min=0))
         strain = torch.where(

@@ -69,8 +69,6 @@ def table(method: str, taps: int, device: str) -> list[tuple[str, float, float]]
             e = errors(method, windows(taps, kind, scale, torch.float32), side, device)
             live = e.top > 0
             bound = 2e-6 * e.top
-            if method == "idw":  # below the cut-off a gap counts as zero: y is the mean, off by at most N gaps
-                bound = bound + (e.spread > 4e5) * taps * 2e-6 * e.top
             forward = e.y[live] / bound[live]
             limit = 4e-6 * e.slope * (1 + e.top / e.low.clamp(min=1e-300))
             if method == "idw":
