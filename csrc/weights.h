@@ -207,7 +207,7 @@ template <class V> struct Ada : Weighing<V> {
 
 // stochastic_eval: w = r / sum r, r = max(a, 0); 1/N where no tap is positive. Through w: [a_t > 0] (v_t - mean) / sum r
 template <class V> struct StochasticEval : Weighing<V> {
-  V z, first;
+  V z, top;  // top: the largest tap, scaled, near which the tiny masses beside large negative taps keep their digits
   decltype(V(0) < V(0)) dead;
   ADAPOOL_HD V mass(V a) const {  // NaN stays NaN
     return select(dead, V(1), select(a <= V(0), V(0), a * this->unit));
@@ -216,20 +216,20 @@ template <class V> struct StochasticEval : Weighing<V> {
   ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool) {
     this->unit = unit_of(largest_magnitude(r));
     dead = V(0) == V(0);
-    bool begun = false;
+    top = -infinity<V>();
     r.each([&](const Tap<V>& t) {
-      if (!begun) first = t.a * this->unit;
-      begun = true;
+      top = select(t.a > top, t.a, top);
       dead = dead && t.a <= V(0);
     });
+    top = top * this->unit;
     Sum<V> all, sum;
     r.each([&](const Tap<V>& t) { const V m = mass(t.a); all.add(m); sum.add(m * v(*this, t)); });
     z = all.value();
     this->mean = sum.value() / z;
   }
   ADAPOOL_HD V weight(const Tap<V>& t) const { return mass(t.a) / z; }
-  ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - first; }
-  ADAPOOL_HD V pooled() const { return (first + this->mean) / this->unit; }
+  ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - top; }
+  ADAPOOL_HD V pooled() const { return (top + this->mean) / this->unit; }
   template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
     return select(dead || t.a <= V(0), V(0), v.slope(*this, (v(*this, t) - this->mean) / z));
   }
