@@ -1,4 +1,4 @@
-// The names by which cpu.cpp calls the loops compiled for one storage type and one instruction set. Arguments are
+// The names by which cpu.cpp calls the loops compiled for one computing type and one instruction set. Arguments are
 // pointers without type, because each instruction set has its own copies of the (identical) structs.
 #pragma once
 #include <cstdint>

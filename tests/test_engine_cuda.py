@@ -10,17 +10,13 @@ import torch
 from suites import latency
 from suites.case import Case
 from suites.subject import Unavailable
+from tests.cheats import SHARED_CHEATS
 from tests.native_places import need
 
 pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("ignore")]  # the profiler and torch's graphs warn
-CHEATS = '''
-import torch
-import adapool
-
-def honest(x, k, s, p):
-    return adapool.pool(x, "softpool", k, s, p, implementation="plain")
-honest.oracle = "softpool"
-
+CHEATS = (
+    SHARED_CHEATS
+    + '''
 _side = None
 def other_stream(x, k, s, p):
     """Works beside the stream that is timed, which does not wait for it."""
@@ -40,35 +36,12 @@ def cached(x, k, s, p):
     return _cache[x.data_ptr()]
 cached.oracle = "softpool"
 
-def mutates(x, k, s, p):
-    y = honest(x, k, s, p)
-    x.data.clamp_(min=0)
-    return y
-mutates.oracle = "softpool"
-
-class _Detached(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, k, s, p):
-        ctx.args = k, s, p
-        ctx.save_for_backward(x)
-        return honest(x, k, s, p)
-    @staticmethod
-    def backward(ctx, g):
-        (x,) = ctx.saved_tensors
-        with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            y = adapool.pool(leaf, "softpool", *ctx.args, implementation="plain", gradient="detached")
-            return (*torch.autograd.grad(y, leaf, g), None, None, None)
-
-def wrong_backward(x, k, s, p):
-    return _Detached.apply(x, k, s, p)
-wrong_backward.oracle = "softpool"
-
 def synchronises(x, k, s, p):
     float(x.flatten()[0])
     return honest(x, k, s, p)
 synchronises.oracle = "softpool"
 '''
+)
 
 
 @pytest.fixture(autouse=True)

@@ -16,16 +16,13 @@ from suites.clocks import CpuClocks
 from suites.plan import Axes
 from suites.subject import Unavailable, build
 from suites.timed import Expected, Timed
+from tests.cheats import SHARED_CHEATS
 
 CPU = torch.device("cpu")
-CHEATS = '''
+CHEATS = (
+    SHARED_CHEATS
+    + '''
 import threading, time
-import torch
-import adapool
-
-def honest(x, kernel_size, stride, padding):
-    return adapool.pool(x, "softpool", kernel_size, stride, padding, implementation="plain")
-honest.oracle = "softpool"
 
 _cache = {}
 def cached(x, k, s, p):
@@ -56,30 +53,6 @@ early.oracle = "softpool"
 
 def early_unknown(x, k, s, p):
     return early(x, k, s, p)
-
-def mutates(x, k, s, p):
-    y = honest(x, k, s, p)
-    x.data.clamp_(min=0)
-    return y
-mutates.oracle = "softpool"
-
-class _WrongBackward(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, k, s, p):
-        ctx.args = k, s, p
-        ctx.save_for_backward(x)
-        return honest(x, k, s, p)
-    @staticmethod
-    def backward(ctx, g):
-        (x,) = ctx.saved_tensors
-        with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            y = adapool.pool(leaf, "softpool", *ctx.args, implementation="plain", gradient="detached")
-            return (*torch.autograd.grad(y, leaf, g), None, None, None)
-
-def wrong_backward(x, k, s, p):
-    return _WrongBackward.apply(x, k, s, p)
-wrong_backward.oracle = "softpool"
 
 def wrong_backward_unknown(x, k, s, p):
     return _WrongBackward.apply(x, k, s, p)
@@ -113,6 +86,7 @@ def row(region):
     return region.mean(region.values).squeeze(-1)
 row.oracle = "avg"
 '''
+)
 
 
 @pytest.fixture(scope="module")

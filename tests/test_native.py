@@ -102,12 +102,12 @@ def test_sizes_beyond_one_block(method: str, shape: tuple[int, ...], window: tup
         same = (y.cpu().double() - want).abs() < 1e-6
         assert same.double().mean() > 0.99
         y, want, grad = y * same.to(device), want * same, grad * same.to(device)
-    close(y, want, 1e-4, "y")
+    close(y, want, 1e-5, "y")
     leaves = [n for n, v in given.items() if v.requires_grad]
     found = torch.autograd.grad(y, [x, *(given[n] for n in leaves)], grad)
     truth = torch.autograd.grad(want, [wide, *(wide_given[n] for n in leaves)], grad.cpu().double())
     for name, got, true in zip(["x", *leaves], found, truth, strict=True):
-        close(got, true, 2e-4, f"d{name}")
+        close(got, true, 2e-4 if method == "idw" else 2e-5, f"d{name}")  # idw: by its largest gap over its smallest
 
 
 @pytest.mark.parametrize("device", DEVICES)
