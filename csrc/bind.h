@@ -48,49 +48,53 @@ inline Reduction reduction_of(const Call& call, size_t i) {
   return reduction;
 }
 
-template <class Device> Tensor operand_gradient(const Call& call, size_t i) {
-  const Tensor& t = call.tensors[i];
+template <class Device> void operand_gradient(const Call& call, size_t i, const Tensor& result) {
   Reduction reduction = reduction_of(call, i);
-  Tensor result = allocate(shape_of(t), t.scalar_type(), t, false);
+  if (reduction.entries == 0) return;
   reduction.chunks = Device::chunks(reduction.entries, reduction.terms);
   const int64_t parts = reduction.chunks > 1 ? reduction.chunks * reduction.entries : 0;
-  Tensor partial = allocate({parts}, ScalarType::Double, t, false);
+  Tensor partial = allocate({parts}, ScalarType::Double, result, false);
   const Any out = write(result);
-  if (reduction.entries > 0) {
-    Device::run(call, Direction::operand, &reduction, static_cast<double*>(partial.mutable_data_ptr()), &out);
-  }
-  return result;
+  Device::run(call, Direction::operand, &reduction, static_cast<double*>(partial.mutable_data_ptr()), &out);
 }
 
-// Gradients of the operands that are wanted, empty tensors for the others. The job's coefficient is set.
-template <class Device>
-void operand_gradients(Call& call, const Ints& wants, size_t first, std::vector<Tensor>& results) {
+// Room for the gradients of operands that are wanted, empty tensors for the others. Before that of x: a small tensor
+// behind a large one would keep the allocator from giving the next call the same memory.
+inline std::vector<Tensor> operand_results(const Call& call, const Ints& wants, size_t first) {
+  std::vector<Tensor> results;
   for (size_t i = 0; i < call.tensors.size(); ++i) {
     const Tensor& t = call.tensors[i];
-    if (wants[first + i] == 0) {
-      results.push_back(nothing(t, t.scalar_type()));
-    } else if (call.which[i] < 0) {
-      results.push_back(call.like_input(t.scalar_type()));
-      call.job.to_logits = true;
-      call.job.target = write(results.back());
-      Device::run(call, Direction::gather, nullptr, nullptr);
-      call.job.to_logits = false;
-    } else {
-      results.push_back(operand_gradient<Device>(call, i));
+    if (wants[first + i] == 0) results.push_back(nothing(t, t.scalar_type()));
+    else if (call.which[i] < 0) results.push_back(call.like_input(t.scalar_type()));
+    else results.push_back(allocate(shape_of(t), t.scalar_type(), t, false));
+  }
+  return results;
+}
+
+// Fills them. The job's coefficient is set.
+template <class Device>
+void operand_gradients(Call& call, const Ints& wants, size_t first, const std::vector<Tensor>& results) {
+  for (size_t i = 0; i < call.tensors.size(); ++i) {
+    if (wants[first + i] == 0) continue;
+    if (call.which[i] >= 0) {
+      operand_gradient<Device>(call, i, results[i]);
+      continue;
     }
+    call.job.to_logits = true;
+    call.job.target = write(results[i]);
+    Device::run(call, Direction::gather, nullptr, nullptr);
+    call.job.to_logits = false;
   }
 }
 
-// The gradient of x, and of the only operand beside it where a device can do both at once.
-template <class Device> bool both_gradients(const Call& call, const Ints& wants, std::vector<Tensor>& results) {
-  if (call.tensors.size() != 1 || call.which[0] < 0 || wants[1] == 0) return false;
-  const Tensor& t = call.tensors[0];
-  const Reduction reduction = reduction_of(call, 0);
-  if (reduction.entries == 0) return false;
-  Tensor result = allocate(shape_of(t), t.scalar_type(), t, false);
-  if (!Device::run_both(call, reduction, write(result))) return false;
-  results.push_back(result);
-  return true;
+// The gradient of x; and of the only operand, where a device can do both at once: then true.
+template <class Device> bool input_gradient(const Call& call, const Ints& wants, const std::vector<Tensor>& operands) {
+  if (operands.size() == 1 && call.which[0] >= 0 && wants[1] != 0) {
+    const Reduction reduction = reduction_of(call, 0);
+    if (reduction.entries > 0 && Device::run_both(call, reduction, write(operands[0]))) return true;
+  }
+  Device::run(call, Direction::gather, nullptr, nullptr);
+  return false;
 }
 
 template <class Device>
@@ -106,16 +110,12 @@ std::vector<Tensor> pool_backward(const Tensor& grad, const Tensor& x, std::vect
   job.cs = strides_of(grad);
   job.use_weight = true;
   job.use_through = !detached;
-  std::vector<Tensor> results;
-  if (wants[0] == 0) {
-    results.push_back(nothing(in, in.scalar_type()));
-  } else {
-    results.push_back(call.like_input(in.scalar_type()));
-    job.target = write(results.back());
-    if (both_gradients<Device>(call, wants, results)) return results;
-    Device::run(call, Direction::gather, nullptr, nullptr);
-  }
-  operand_gradients<Device>(call, wants, 1, results);
+  const std::vector<Tensor> operand = operand_results(call, wants, 1);
+  const Tensor target = wants[0] ? call.like_input(in.scalar_type()) : nothing(in, in.scalar_type());
+  job.target = write(target);
+  if (!wants[0] || !input_gradient<Device>(call, wants, operand)) operand_gradients<Device>(call, wants, 1, operand);
+  std::vector<Tensor> results = {target};
+  results.insert(results.end(), operand.begin(), operand.end());
   return results;
 }
 
@@ -212,7 +212,9 @@ std::vector<Tensor> unpool_backward(const Tensor& grad, const Tensor& y, const T
     job.target = write(results[1]);
     Device::run(call, Direction::gather, nullptr, nullptr);
   }
-  operand_gradients<Device>(call, wants, 2, results);
+  const std::vector<Tensor> operand = operand_results(call, wants, 2);
+  operand_gradients<Device>(call, wants, 2, operand);
+  results.insert(results.end(), operand.begin(), operand.end());
   return results;
 }
 
