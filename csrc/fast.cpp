@@ -54,7 +54,14 @@ bool plain(const Job& job) {
   return whole && job.extra == nullptr && !job.spread.given() && !job.to_logits;
 }
 
-constexpr int64_t kMostTerms = int64_t(1) << 18;  // 2 MB
+// Whether that leaves fewer lanes idle than rows of cells would; laying planes side by side costs a tenth.
+bool lanes_are_channels(const Job& job) {
+  if (job.channels_last) return job.channels >= kLanes;
+  const int64_t cells = job.window.out[2], vectors = (cells + kLanes - 1) / kLanes;
+  return Groups(job).each_image * cells * 10 <= vectors * job.channels * 11;
+}
+
+constexpr int64_t kParts = 64;  // that threads share, at least: a constant, so that sums do not depend on their number
 
 template <class Walk>
 void run_walk(const Job& job, const Kernel& kernel, const Redo& redo, const Reduction* reduction, const Any* result,
@@ -62,9 +69,9 @@ void run_walk(const Job& job, const Kernel& kernel, const Redo& redo, const Redu
   if (redo.direction == Direction::operand) return sum_operand<Walk>(job, kernel, redo, *reduction, *result, threads);
   const Window& w = job.window;
   const int64_t together = job.channels_last ? job.channels : Walk::together(job);
-  // Threads share lines; or whole planes, where a number for each line would take much memory.
-  const int64_t lines = job.batch * job.channels / together * w.out[1];
-  const int64_t unit = reduction && lines * together > kMostTerms ? w.out[1] : 1;
+  // Threads share lines; or whole planes, where there are enough, since each part has a sum of its own.
+  const int64_t lines = job.batch * ((job.channels + together - 1) / together) * w.out[1];
+  const int64_t unit = reduction && lines >= kParts * w.out[1] ? w.out[1] : 1;
   Terms terms(job, together, reduction ? w.out[1] / unit : 0, together);
   in_parallel(threads, lines / unit, kWorthAThread / (w.taps() * w.out[2] * together * unit), [&](int64_t begin, int64_t end) {
     Walk walk(job, kernel, redo);
@@ -81,9 +88,8 @@ bool run_typed(Direction direction, const Job& job, const Reduction* reduction, 
   if (reduction && kernel->difference == nullptr) return false;
   if (reduction && direction == Direction::gather && !Terms::serve(job, *reduction)) return false;
   const Redo redo{&job, direction, redo_cell<M, T>};
-  const bool lanes_are_channels =
-      job.channels_last ? job.channels >= kLanes : job.window.out[2] < kLanes && job.channels % kLanes == 0;
-  if (lanes_are_channels) run_walk<ChannelWalk<T>>(job, *kernel, redo, reduction, result, threads);
+  const bool by_channel = lanes_are_channels(job) && (job.channels_last || job.channels % kLanes == 0 || direction != Direction::operand);
+  if (by_channel) run_walk<ChannelWalk<T>>(job, *kernel, redo, reduction, result, threads);
   else run_walk<PlaneWalk<T>>(job, *kernel, redo, reduction, result, threads);
   return true;
 }

@@ -1,97 +1,117 @@
-// Jobs whose lanes are channels: channels_last, and NCHW with rows of fewer cells than lanes, whose planes are laid side
-// by side a vector at a time. Each row of cells is computed alike wherever threads begin and end.
+// Jobs whose lanes are channels: channels_last, and NCHW, whose planes are laid side by side as many at a time as a
+// vector has lanes. Each row of cells is computed alike wherever threads begin and end.
 #pragma once
-#include "fast_lines.h"
+#include "fast_bands.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
+constexpr int64_t kBand = 12288;  // numbers of x that are laid side by side at once
+
 template <class T> class ChannelWalk {
  public:
   ChannelWalk(const Job& job, const Kernel& kernel, const Redo& redo)
-      : job_(job), w_(job.window), kernel_(kernel), channels_(together(job)), groups_(job.channels / channels_),
-        width_(w_.in[2] * channels_), in_(rows(job.x.data, w_.in, kernel.k)), beta_(padded(w_.out[2] * channels_)),
-        grad_(padded(w_.out[2] * channels_)), by_beta_(padded(w_.out[2] * channels_)) {
+      : job_(job), w_(job.window), kernel_(kernel), groups_(job),
+        rows_(job.channels_last ? 1 : std::clamp<int64_t>(kBand / (kernel.s * w_.in[2] * groups_.size), 1, w_.out[1])),
+        in_(job, groups_, job.x, job.xs, w_.in, (rows_ - 1) * kernel.s + kernel.k), beta_(padded(w_.out[2] * groups_.size)) {
     row_.cells = w_.out[2];
-    row_.channels = channels_;
-    row_.step = kernel.s * channels_;
+    row_.channels = groups_.size;
+    row_.step = kernel.s * groups_.size;
     row_.gain = job.unpool && job.normalize ? float(kernel.k * kernel.k) : 1;
     row_.redo = redo;
   }
 
-  // Channels of one row.
-  static int64_t together(const Job& job) { return job.channels_last ? job.channels : kLanes; }
-
-  // Row i of the cells of a group of channels.
-  void run(void (*kernel)(const Channels&), int64_t group, int64_t i, float* out) {
-    for (int64_t r = 0; r < kernel_.k; ++r) {
-      const int64_t line = group * w_.in[1] + i * kernel_.s + r;
-      in_.read(line);
-      row_.rows[r] = in_.at(line, 0);
-    }
-    row_.first = {group / groups_, group % groups_ * channels_, {0, i, 0}};
-    row_.beta = operand_line(job_, row_.first, w_.out[2], channels_, true, beta_.at(0));
-    if (job_.coefficient.given())
-      row_.grad = gradient_line(job_, row_.first, w_.out[2], channels_, true, grad_.at(0));
-    row_.out = out;
-    kernel(row_);
-  }
+  static int64_t together(const Job& job) { return Groups(job).size; }
 
   void difference(int64_t n, int64_t c, int64_t i, float* out) {
-    run(kernel_.channels_difference, n * groups_ + c, i, out);
+    Band<T> grad(job_, groups_, job_.coefficient, job_.cs, w_.out, 1);
+    open(n * groups_.each_image + c);
+    grad.open(n * groups_.each_image + c);
+    in_.read(i * kernel_.s, i * kernel_.s + kernel_.k);
+    grad.read(i, i + 1);
+    row_.grad = grad.at(i);
+    run(kernel_.channels_difference, i, out);
   }
 
   void forward(int64_t begin, int64_t end) {
-    Rows<T> y = rows(job_.y.data, w_.out, 1);
-    for (int64_t line = begin; line < end; ++line) {
-      run(kernel_.channels_value, line / w_.out[1], line % w_.out[1], y.at(line, 0));
-      y.write(line);
-    }
+    Band<T> y(job_, groups_, job_.y, job_.ys, w_.out, rows_);
+    each_part(begin, end, [&](int64_t group, int64_t first, int64_t last) {
+      open(group);
+      y.open(group);
+      for (int64_t i = first; i < last; i += rows_) {
+        const int64_t next = std::min(i + rows_, last);
+        in_.read(i * kernel_.s, (next - 1) * kernel_.s + kernel_.k);
+        y.slide(i, next);
+        for (int64_t r = i; r < next; ++r) run(kernel_.channels_value, r, y.at(r));
+        y.write(i, next);
+      }
+    });
   }
 
   // `terms`, where given, takes the sum of g dy / dbeta of every row of cells of every channel.
-  // Rows of the target before and after this thread's own take shares that nobody reads: their owner computes them too.
+  // A part begins with the rows of cells before it whose regions reach into its own rows of the target.
   void backward(int64_t begin, int64_t end, Terms* terms) {
-    row_.by_beta = terms ? by_beta_.at(0) : nullptr;
-    const int64_t k = kernel_.k, s = kernel_.s, covered = (s * (w_.out[2] - 1) + k) * channels_;
-    Rows<T> target = rows(job_.target.data, w_.in, k);
-    Buffer nowhere(width_);
-    for (int64_t line = begin; line < end;) {
-      const int64_t group = line / w_.out[1], first = line % w_.out[1], last = std::min(w_.out[1], first + end - line);
-      const int64_t own = first * s, own_end = last < w_.out[1] ? last * s : w_.in[1], base = group * w_.in[1];
-      for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; ++i) {
-        for (int64_t r = i * s; r < i * s + k; ++r) {
-          const bool mine = r >= own && r < own_end;
-          row_.to[r - i * s] = mine ? target.at(base + r, 0) : nowhere.at(0);
-          if (!mine || (i > 0 && r < i * s + k - s)) continue;  // begun before
-          float* to = target.at(base + r, 0);
-          std::fill(to + (k > s ? 0 : covered), to + width_, 0.f);
+    const int64_t k = kernel_.k, s = kernel_.s, size = groups_.size, width = w_.in[2] * size;
+    const int64_t covered = (s * (w_.out[2] - 1) + k) * size;
+    Band<T> grad(job_, groups_, job_.coefficient, job_.cs, w_.out, rows_);
+    Band<T> target(job_, groups_, job_.target, job_.xs, w_.in, rows_ * s + k);
+    Buffer by_beta(terms ? padded(w_.out[2] * size) : 0), nowhere(width);
+    row_.by_beta = terms ? by_beta.at(0) : nullptr;
+    each_part(begin, end, [&](int64_t group, int64_t first, int64_t last) {
+      open(group);
+      grad.open(group);
+      target.open(group);
+      const int64_t own = first * s, own_end = last < w_.out[1] ? last * s : w_.in[1];
+      for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; i += rows_) {
+        const int64_t next = std::min(i + rows_, last), done = next < last ? next * s : own_end;
+        in_.read(i * s, (next - 1) * s + k);
+        grad.read(i, next);
+        const int64_t fresh = target.slide(i * s, std::max((next - 1) * s + k, done));
+        for (int64_t r = std::max(fresh, own); r < std::min(own_end, std::max((next - 1) * s + k, done)); ++r)
+          std::fill(target.at(r) + (k > s || r >= (next - 1) * s + k ? 0 : covered), target.at(r) + width, 0.f);
+        for (int64_t r = i; r < next; ++r) {
+          for (int64_t t = 0; t < k; ++t) {
+            const int64_t row = r * s + t;
+            row_.to[t] = row >= own && row < own_end ? target.at(row) : nowhere.at(0);
+          }
+          row_.grad = grad.at(r);
+          run(job_.use_through ? kernel_.channels_exact : kernel_.channels_detached, r, nullptr);
+          if (terms && r >= first) add_columns(terms->at(group, r), row_.by_beta, w_.out[2], size);
         }
-        run(job_.use_through ? kernel_.channels_exact : kernel_.channels_detached, group, i, nullptr);
-        if (i < first) continue;
-        if (terms) add_columns(terms->at(group, i), row_.by_beta, w_.out[2], channels_);
-        for (int64_t r = i * s; r < (i + 1 < w_.out[1] ? (i + 1) * s : w_.in[1]); ++r) {
-          if (r >= i * s + k) std::fill_n(target.at(base + r, 0), width_, 0.f);
-          target.write(base + r);
-        }
+        target.write(std::max(i * s, own), done);
       }
-      line += last - first;
-    }
+    });
   }
 
  private:
-  Rows<T> rows(const void* data, const int64_t* extent, int64_t slots) const {
-    const int64_t lines = job_.batch * groups_ * extent[1];
-    if (job_.channels_last) return Rows<T>(data, lines, extent[2] * channels_, 1, slots, 0);
-    return Rows<T>(data, lines, extent[2], 1, slots, 0, extent[1] * extent[2]);
+  // f(group, first row of cells, the one after the last) of lines begin .. end - 1
+  template <class F> void each_part(int64_t begin, int64_t end, const F& f) const {
+    for (int64_t line = begin; line < end;) {
+      const int64_t first = line % w_.out[1], last = std::min(w_.out[1], first + end - line);
+      f(line / w_.out[1], first, last);
+      line += last - first;
+    }
+  }
+  void open(int64_t group) {
+    in_.open(group);
+    row_.live = in_.live();
+    row_.first = groups_.first(group);
+  }
+  void run(void (*kernel)(const Channels&), int64_t i, float* out) {
+    for (int64_t r = 0; r < kernel_.k; ++r) row_.rows[r] = in_.at(i * kernel_.s + r);
+    row_.first.at[1] = i;
+    row_.beta = operand_line(job_, row_.first, w_.out[2], row_.live, groups_.size, beta_.at(0));
+    row_.out = out;
+    kernel(row_);
   }
 
   const Job& job_;
   const Window& w_;
   const Kernel& kernel_;
-  const int64_t channels_, groups_, width_;
-  Rows<T> in_;
-  Buffer beta_, grad_, by_beta_;
+  const Groups groups_;
+  const int64_t rows_;  // of cells that are walked at once
+  Band<T> in_;
+  Buffer beta_;
   Channels row_{};
 };
 

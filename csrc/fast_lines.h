@@ -32,14 +32,16 @@ class Buffer {  // zeros; whole vectors from its start on do not cross cache lin
   std::unique_ptr<float[]> data_;
 };
 
-// `cells` by `lanes` numbers of a tensor from element `at` on: in place where vectors can read them there, else copied.
-inline Line line_of(const Any& t, int64_t at, int64_t cell, int64_t lane, int64_t cells, int64_t lanes, float* copy) {
-  const bool plain = t.type == Type::float32 && (lane == 0 || (lane == 1 && lanes >= kLanes));
+// `cells` by `lanes` numbers of a tensor from element `at` on: in place where vectors can read `room` lanes there, else
+// copied.
+inline Line line_of(const Any& t, int64_t at, int64_t cell, int64_t lane, int64_t cells, int64_t lanes, int64_t room,
+                    float* copy) {
+  const bool plain = t.type == Type::float32 && (lane == 0 || (lane == 1 && lanes == room && lanes >= kLanes));
   if (plain) return {static_cast<const float*>(t.data) + at, cell, lane};
-  if (lane == 0) lanes = 1;
+  if (lane == 0) lanes = room = 1;
   if (cell == 0) cells = 1;
   for (int64_t j = 0; j < cells; ++j) {
-    float* to = copy + j * lanes;
+    float* to = copy + j * room;
     const int64_t from = at + j * cell;
     if (lane == 1 && t.type == Type::bfloat16) copy_row(to, static_cast<const BFloat16*>(t.data) + from, lanes);
     else if (lane == 1 && t.type == Type::float16) copy_row(to, static_cast<const Half*>(t.data) + from, lanes);
@@ -48,7 +50,7 @@ inline Line line_of(const Any& t, int64_t at, int64_t cell, int64_t lane, int64_
     else
       for (int64_t i = 0; i < lanes; ++i) to[i] = t.load<float>(from + i * lane);
   }
-  return {copy, cell == 0 ? 0 : lanes, lane == 0 ? 0 : 1};
+  return {copy, cell == 0 ? 0 : room, lane == 0 ? 0 : 1};
 }
 
 inline double sum_in_order(const float* v, int64_t n) {
@@ -69,15 +71,13 @@ inline void add_columns(double* sums, const float* rows, int64_t cells, int64_t 
 
 constexpr int64_t kAhead = 4096;  // bytes
 
-// The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side. With
-// `apart`, the elements of a plane, it is a row of kLanes planes that lie one after the other, and is read and written
-// with their elements side by side.
+// The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side.
 template <class T> class Rows {
  public:
-  Rows(const void* data, int64_t lines, int64_t width, int64_t planes, int64_t slots, int64_t reach, int64_t apart = 0)
-      : apart_(apart), data_(static_cast<T*>(const_cast<void*>(data))), width_(width), planes_(planes), slots_(slots),
+  Rows(const void* data, int64_t lines, int64_t width, int64_t planes, int64_t slots, int64_t reach)
+      : data_(static_cast<T*>(const_cast<void*>(data))), width_(width), planes_(planes), slots_(slots),
         reach_(std::max(reach, width)), end_(lines * width),
-        pitch_((apart ? kLanes : 1) * padded(reach_)), wide_(width * planes),
+        pitch_(padded(reach_)), wide_(width * planes),
         copies_(slots * planes * pitch_), held_(slots, -1) {}
 
   // Vectors may pass the end of a row by `reach` in all, but not the end of `lines` rows: others may own what follows.
@@ -92,7 +92,6 @@ template <class T> class Rows {
     if (in_place(line) || held_[line % slots_] == line) return;
     held_[line % slots_] = line;
     float* to = copy(line, 0);
-    if (apart_) return gather_lanes(to, data_ + first_of(line), apart_, width_, end_ * kLanes - first_of(line));
     const T* from = data_ + line * width_ * planes_;
     if (planes_ == 1) return copy_row(to, from, width_);
     if constexpr (std::is_same_v<T, float>)
@@ -108,7 +107,6 @@ template <class T> class Rows {
   void write(int64_t line) const {
     if (in_place(line)) return;
     const float* from = copy(line, 0);
-    if (apart_) return scatter_lanes(data_ + first_of(line), from, apart_, width_);
     T* to = data_ + line * width_ * planes_;
     if (planes_ == 1) return copy_row(to, from, width_);
     if constexpr (std::is_same_v<T, float>)
@@ -119,13 +117,11 @@ template <class T> class Rows {
   }
 
  private:
-  int64_t first_of(int64_t line) const { return line * width_ / apart_ * apart_ * kLanes + line * width_ % apart_; }
   bool in_place(int64_t line) const {
-    return std::is_same_v<T, float> && planes_ == 1 && apart_ == 0 && line * width_ + reach_ <= end_;
+    return std::is_same_v<T, float> && planes_ == 1 && line * width_ + reach_ <= end_;
   }
   float* copy(int64_t line, int64_t plane) const { return copies_.at((line % slots_ * planes_ + plane) * pitch_); }
 
-  int64_t apart_;
   T* data_;
   int64_t width_, planes_, slots_, reach_, end_, pitch_;
   Buffer wide_, copies_;
@@ -141,22 +137,26 @@ struct Kernel {  // for one window and method
   void (*interleave)(float* to, const float* from, int64_t pitch, int64_t n);
 };
 
-// beta of the cells from `p` on.
-inline Line operand_line(const Job& job, const Point& p, int64_t cells, int64_t lanes, bool channels, float* copy) {
+// beta of a row of cells from `p` on, whose lanes are `lanes` neighbouring cells.
+inline Line operand_line(const Job& job, const Point& p, int64_t lanes, float* copy) {
   const Operand& o = job.operand[0];
-  if (!o.tensor.given()) {
-    *copy = float(o.number);
-    return {copy, 0, 0};
-  }
-  const Strides& s = o.strides;
-  return line_of(o.tensor, s.plane(p.n, p.c) + s.in_plane(p.at), channels ? s.d[2] : 0, channels ? s.c : s.d[2], cells,
-                 lanes, copy);
+  *copy = float(o.number);
+  if (!o.tensor.given()) return {copy, 0, 0};
+  return line_of(o.tensor, o.strides.plane(p.n, p.c) + o.strides.in_plane(p.at), 0, o.strides.d[2], 1, lanes, lanes, copy);
 }
 
-inline Line gradient_line(const Job& job, const Point& p, int64_t cells, int64_t lanes, bool channels, float* copy) {
+// beta of `cells` from `p` on, whose lanes are `lanes` channels with room for `room`.
+inline Line operand_line(const Job& job, const Point& p, int64_t cells, int64_t lanes, int64_t room, float* copy) {
+  const Operand& o = job.operand[0];
+  *copy = float(o.number);
+  if (!o.tensor.given()) return {copy, 0, 0};
+  const int64_t at = o.strides.plane(p.n, p.c) + o.strides.in_plane(p.at);
+  return line_of(o.tensor, at, o.strides.d[2], o.strides.c, cells, lanes, room, copy);
+}
+
+inline Line gradient_line(const Job& job, const Point& p, int64_t lanes, float* copy) {
   const Strides& s = job.cs;
-  return line_of(job.coefficient, s.plane(p.n, p.c) + s.in_plane(p.at), channels ? s.d[2] : 0,
-                 channels ? s.c : s.d[2], cells, lanes, copy);
+  return line_of(job.coefficient, s.plane(p.n, p.c) + s.in_plane(p.at), 0, s.d[2], 1, lanes, lanes, copy);
 }
 
 }  // namespace ADAPOOL_ISA

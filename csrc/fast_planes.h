@@ -27,9 +27,9 @@ template <class T> class PlaneWalk {
       row_.rows[r] = in_.at(line, plane);
     }
     row_.first = {group * planes_ / job_.channels, group * planes_ % job_.channels + plane, {0, i, 0}};
-    row_.beta = operand_line(job_, row_.first, 1, w_.out[2], false, beta_.at(0));
+    row_.beta = operand_line(job_, row_.first, w_.out[2], beta_.at(0));
     row_.grad = row_.beta;
-    if (job_.coefficient.given()) row_.grad = gradient_line(job_, row_.first, 1, w_.out[2], false, grad_.at(0));
+    if (job_.coefficient.given()) row_.grad = gradient_line(job_, row_.first, w_.out[2], grad_.at(0));
     row_.out = out;
     row_.pitch = pitch;
     kernel(row_);

@@ -48,12 +48,29 @@ template <class Order> __attribute__((noinline, cold)) void redo_lanes(const Row
   }
 }
 
+constexpr int group_of(int K) { return K == 2 ? 4 : K; }  // taps that are taken at a time: the kernel's rows
+template <int K> struct InRegisters {
+  V a[K * K];
+  ADAPOOL_INLINE void get(int n, V* to) const {
+    for (int g = 0; g < group_of(K); ++g) to[g] = a[n * group_of(K) + g];
+  }
+};
+template <int K> struct InMemory {
+  const float* const* rows;
+  int64_t at, next;  // of the first tap in its row; from one to the next
+  ADAPOOL_INLINE void get(int n, V* to) const {
+    for (int i = 0; i < group_of(K) / K; ++i)
+      for (int k = 0; k < K; ++k) to[i * K + k] = load(rows[n + i] + at + k * next);
+  }
+};
+template <bool dice, bool soft, int K, class Taps> using WindowsOf = Windows<dice, soft, K * K, group_of(K), Taps>;
+
 // Lanes are neighbouring cells of one plane. The last vector overlaps the one before it.
 template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row& r) {
   using Order = Columns<S>;
   for (int64_t j = 0;; j = j + 2 * kLanes <= r.cells ? j + kLanes : r.cells - kLanes) {
-    Windows<dice, soft, K * K, K == 2 ? 4 : K> w;
-    for (int i = 0; i < K; ++i) Order::template take<K>(r.rows[i] + j * S, w.a + i * K);
+    WindowsOf<dice, soft, K, InRegisters<K>> w;
+    for (int i = 0; i < K; ++i) Order::template take<K>(r.rows[i] + j * S, w.taps.a + i * K);
     const int bad = w.open();
     const V beta = Order::lanes(r.beta.at(0, j));
     if constexpr (want == Want::value) {
@@ -87,9 +104,10 @@ template <int K, int S> void gather_row(float* sums, const float* shares, int64_
 
 struct Channels {  // a row of cells whose lanes are channels, of which there are as many as lanes at least
   const float* rows[7];
-  int64_t cells, channels, step;  // step: elements between the first taps of neighbouring cells
-  Line beta, grad;
-  float gain;     // times grad
+  int64_t cells, channels, live, step;  // live: those that exist; step: elements between the first taps of neighbours
+  Line beta;
+  const float* grad;  // laid out as `out`
+  float gain;         // times grad
   float* out;     // one number per cell and channel
   float* to[7];   // or the rows that shares go to, laid out as `rows`
   float* by_beta; // as in Row
@@ -102,7 +120,7 @@ __attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, i
   float lanes[N][kLanes];
   for (int k = 0; k < N; ++k) store(lanes[k], v[k]);
   for (int lane = 0; lane < kLanes; ++lane) {
-    if ((bad >> lane & 1) == 0) continue;
+    if ((bad >> lane & 1) == 0 || c + lane >= r.live) continue;
     Point p = r.first;
     p.at[2] += j;
     p.c += c + lane;
@@ -112,36 +130,40 @@ __attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, i
   for (int k = 0; k < N; ++k) v[k] = load(lanes[k]);
 }
 
+template <bool adds> ADAPOOL_INLINE void put(float* to, V v) { store(to, adds ? load(to) + v : v); }
+
 // Shares are added to what is there, or written where windows do not overlap. The last channels' vector overlaps.
 template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(const Channels& r) {
   for (int64_t j = 0; j < r.cells; ++j) {
     for (int64_t c = 0;; c = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes) {
-      Windows<dice, soft, K * K, K == 2 ? 4 : K> w;
       const int64_t at = j * r.step + c;
-      for (int i = 0; i < K; ++i)
-        for (int k = 0; k < K; ++k) w.a[i * K + k] = load(r.rows[i] + at + k * r.channels);
+      WindowsOf<dice, soft, K, InMemory<K>> w;
+      w.taps = {r.rows, at, r.channels};
       const int bad = w.open();
       const V beta = r.beta.at(j, c);
       if constexpr (want == Want::value || want == Want::difference) {
-        V y = want == Want::value ? w.pooled(beta) : w.difference() * r.grad.at(j, c);
+        V y = want == Want::value ? w.pooled(beta) : w.difference() * load(r.grad + j * r.channels + c);
         if (__builtin_expect(bad, 0)) redo_channels<1>(r, bad, j, c, &y);
         store(r.out + j * r.channels + c, y);
       } else {
-        V share[K * K];
         constexpr bool exact = want == Want::exact;
-        const V grad = r.grad.at(j, c) * same(r.gain);
+        const V grad = load(r.grad + j * r.channels + c) * same(r.gain);
         w.template differentiate<exact>(beta, grad);
         if constexpr (dice && soft)
           if (r.by_beta) store(r.by_beta + j * r.channels + c, grad * w.apart());
-        for (int k = 0; k < K * K; ++k) share[k] = w.template share<exact>(k);
-        if (__builtin_expect(bad, 0)) redo_channels<K * K>(r, bad, j, c, share);
-        if (adds && c % kLanes != 0)  // the vector before this one has added the lower lanes
-          for (int k = 0; k < K * K; ++k) share[k] = from_lane(kLanes - r.channels % kLanes, share[k]);
-        for (int i = 0; i < K; ++i)
-          for (int k = 0; k < K; ++k) {
-            float* to = r.to[i] + at + k * r.channels;
-            store(to, adds ? load(to) + share[i * K + k] : share[i * K + k]);
-          }
+        const bool again = adds && c % kLanes != 0;  // the vector before this one has added the lower lanes
+        if (__builtin_expect(bad != 0 || again, 0)) {
+          V share[K * K];
+          for (int k = 0; k < K * K; ++k) share[k] = w.template share<exact>(k);
+          if (bad) redo_channels<K * K>(r, bad, j, c, share);
+          for (int k = 0; k < K * K; ++k)
+            put<adds>(r.to[k / K] + at + k % K * r.channels, again ? from_lane(kLanes - r.channels % kLanes, share[k]) : share[k]);
+        } else {
+          each_of<K>([&](int i) __attribute__((always_inline)) {
+            float* to = r.to[i] + at;
+            for (int k = 0; k < K; ++k) put<adds>(to + k * r.channels, w.template share<exact>(i * K + k));
+          });
+        }
       }
       if (c + kLanes >= r.channels) break;
     }

@@ -31,8 +31,11 @@ struct BFloat16 { uint16_t bits; };
 
 enum class Type : int32_t { float64, float32, float16, bfloat16 };
 
-template <class T> struct Number { using Acc = float; };  // Acc: what T is computed in
-template <> struct Number<double> { using Acc = double; };
+template <class T> struct Number;  // Acc: what T is computed in
+template <> struct Number<double> { using Acc = double; static constexpr Type type = Type::float64; };
+template <> struct Number<float> { using Acc = float; static constexpr Type type = Type::float32; };
+template <> struct Number<Half> { using Acc = float; static constexpr Type type = Type::float16; };
+template <> struct Number<BFloat16> { using Acc = float; static constexpr Type type = Type::bfloat16; };
 template <class T> using AccOf = typename Number<T>::Acc;
 
 template <class To, class From> ADAPOOL_HD To bit_cast(From from) {

@@ -1,0 +1,90 @@
+// Rows of places or cells with the channels of a group innermost, as floats: where they lie (channels_last), or in a
+// buffer of some rows of the group that slides down its planes. Knows no method.
+#pragma once
+#include "fast_lines.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+// How the channels of a job are walked: channels_last all of an image's, else as many as a vector has lanes.
+struct Groups {
+  int64_t size, each_image, all;
+
+  explicit Groups(const Job& job)
+      : size(job.channels_last ? job.channels : kLanes), each_image((job.channels + size - 1) / size),
+        all(job.batch * each_image) {}
+  Point first(int64_t group) const { return {group / each_image, group % each_image * size, {0, 0, 0}}; }
+};
+
+template <class T> class Band {
+ public:
+  // Of a plane of `extent`, with `rows` in the buffer.
+  Band(const Job& job, const Groups& groups, const Any& tensor, const Strides& strides, const int64_t* extent, int64_t rows)
+      : job_(job), groups_(groups), tensor_(tensor), strides_(strides), height_(extent[1]), width_(extent[2]),
+        pitch_(width_ * groups.size),
+        dense_(strides.d[2] == (job.channels_last ? job.channels : 1) && strides.d[1] == width_ * strides.d[2] &&
+               strides.c == (job.channels_last ? 1 : height_ * width_) && strides.n == job.channels * height_ * width_),
+        in_place_(dense_ && job.channels_last && std::is_same_v<T, float> && tensor.type == Type::float32),
+        buffer_(in_place_ ? 0 : rows * pitch_) {}
+
+  void open(int64_t group) {
+    group_ = group;
+    point_ = groups_.first(group);
+    live_ = std::min(groups_.size, job_.channels - point_.c);
+    base_ = end_ = 0;
+  }
+  int64_t live() const { return live_; }
+  float* at(int64_t row) const {
+    if (in_place_) return static_cast<float*>(tensor_.data) + (point_.n * height_ + row) * pitch_;
+    return buffer_.at((row - base_) * pitch_);
+  }
+
+  // Makes room for rows lo .. hi - 1 and returns the first that is not at hand: those that are, are kept.
+  int64_t slide(int64_t lo, int64_t hi) {
+    const int64_t kept = std::max<int64_t>(0, end_ - lo);
+    if (!in_place_ && kept > 0 && lo > base_) std::copy(at(lo), at(end_), buffer_.at(0));
+    const int64_t fresh = std::max(lo, end_);
+    base_ = lo;
+    end_ = std::max(hi, end_);
+    return fresh;
+  }
+  void read(int64_t lo, int64_t hi) {
+    const int64_t from = slide(lo, hi), n = (hi - from) * width_;
+    if (in_place_ || n <= 0) return;
+    if (!dense_ || tensor_.type != Number<T>::type) return read_any(from, hi);
+    if (job_.channels_last) copy_row(at(from), data(from), n * groups_.size);
+    else gather_lanes(at(from), data(from), height_ * width_, n, live_);
+  }
+  void write(int64_t lo, int64_t hi) const {
+    const int64_t n = (hi - lo) * width_;
+    if (in_place_ || n <= 0) return;
+    if (job_.channels_last) copy_row(data(lo), at(lo), n * groups_.size);
+    else scatter_lanes(data(lo), at(lo), height_ * width_, n, live_);
+  }
+
+ private:
+  T* data(int64_t row) const {
+    return static_cast<T*>(tensor_.data) + strides_.plane(point_.n, point_.c) + row * strides_.d[1];
+  }
+  void read_any(int64_t lo, int64_t hi) const {
+    const int64_t first = strides_.plane(point_.n, point_.c);
+    for (int64_t i = lo; i < hi; ++i)
+      for (int64_t j = 0; j < width_; ++j)
+        for (int64_t c = 0; c < groups_.size; ++c)
+          at(i)[j * groups_.size + c] =
+              tensor_.load<float>(first + std::min(c, live_ - 1) * strides_.c + i * strides_.d[1] + j * strides_.d[2]);
+  }
+
+  const Job& job_;
+  const Groups& groups_;
+  Any tensor_;
+  Strides strides_;
+  int64_t height_, width_, pitch_;
+  bool dense_, in_place_;
+  Buffer buffer_;
+  int64_t group_ = 0, live_ = 0, base_ = 0, end_ = 0;  // rows base .. end - 1 are at hand
+  Point point_{};
+};
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool
