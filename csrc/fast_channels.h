@@ -42,7 +42,11 @@ template <class T> class ChannelWalk {
         const int64_t next = std::min(i + rows_, last);
         in_.read(i * kernel_.s, (next - 1) * kernel_.s + kernel_.k);
         y.slide(i, next);
-        for (int64_t r = i; r < next; ++r) run(kernel_.channels_value, r, y.at(r));
+        for (int64_t r = i; r < next; ++r) {
+          expect_x(r, next - i, last);
+          y.expect(r, r + 1);
+          run(kernel_.channels_value, r, y.at(r));
+        }
         y.write(i, next);
       }
     });
@@ -74,6 +78,8 @@ template <class T> class ChannelWalk {
             const int64_t row = r * s + t;
             row_.to[t] = row >= own && row < own_end ? target.at(row) : nowhere.at(0);
           }
+          expect_x(r, next - i, last);
+          target.expect(r * s, (r + 1) * s);
           row_.grad = grad.at(r);
           run(job_.use_through ? kernel_.channels_exact : kernel_.channels_detached, r, nullptr);
           if (terms && r >= first) add_columns(terms->at(group, r), row_.by_beta, w_.out[2], size);
@@ -96,6 +102,12 @@ template <class T> class ChannelWalk {
     in_.open(group);
     row_.live = in_.live();
     row_.first = groups_.first(group);
+  }
+  // While row r of the cells of a band is computed, what the row so many cells further down will read.
+  void expect_x(int64_t r, int64_t cells, int64_t last) const {
+    const int64_t s = kernel_.s, fresh = kernel_.k - s, row = r + cells;  // fresh: rows before those that are new to it
+    if (row < last) in_.expect(row * s + fresh, row * s + fresh + s);
+    else in_.expect(w_.in[1] + (row - last) * s, w_.in[1] + (row - last + 1) * s);
   }
   void run(void (*kernel)(const Channels&), int64_t i, float* out) {
     for (int64_t r = 0; r < kernel_.k; ++r) row_.rows[r] = in_.at(i * kernel_.s + r);

@@ -30,7 +30,7 @@ template <bool dice, bool soft, int N, int G, class Taps> struct Windows {
   Taps taps;
   V top, mean, inverse;               // maximum, m, 1 / m (0 where m is 0)
   V p1, p2, ratio, inverse1, inverse2;  // ratio: k
-  V by_dice[N], by_slope[N], by_soft[N], by_depth[N];  // e^D (1 + u F), e^D F, e^t, e^t t
+  V by_dice[N], by_slope[N], by_soft[N], by_depth[N];  // e^D (1 + u F), e^D F / 2, e^t, e^t t
   V scale_dice, scale_slope, scale_soft, scale_depth, common;
 
   // Bits of the windows that the formulas do not hold for: NaN, inf, huge values, means that nearly cancel.
@@ -106,13 +106,13 @@ template <bool dice, bool soft, int N, int G, class Taps> struct Windows {
         z1 = z1 + sum_of<G>(e);
         for (int g = 0; g < G; ++g) part[g] = e[g] * u[g];
         sum_u = sum_u + sum_of<G>(part);
-        if constexpr (exact) {  // u F = |u| (4 / (1 + u^2) - 2) / (1 + u^2)
-          for (int g = 0; g < G; ++g) part[g] = e[g] * fma(over[g], same(4), same(-2));
+        if constexpr (exact) {  // F / 2 = sign(u) (2 / (1 + u^2) - 1) / (1 + u^2); sums, because multipliers are busier
+          for (int g = 0; g < G; ++g) part[g] = e[g] * (over[g] + over[g] - same(1));
           for (int g = 0; g < G; ++g) over[g] = with_sign_of(u[g], part[g] * over[g]);
           for (int g = 0; g < G; ++g) by_slope[n * G + g] = u[g] != 0 ? over[g] : V{};
           for (int g = 0; g < G; ++g) part[g] = part[g] * half[g];
           by = by + sum_of<G>(part);
-          for (int g = 0; g < G; ++g) by_dice[n * G + g] = e[g] + part[g];
+          for (int g = 0; g < G; ++g) by_dice[n * G + g] = e[g] + (part[g] + part[g]);
           for (int g = 0; g < G; ++g) part[g] = part[g] * u[g];
           by_u = by_u + sum_of<G>(part);
         } else {
@@ -140,8 +140,8 @@ template <bool dice, bool soft, int N, int G, class Taps> struct Windows {
       ratio = sum_u * inverse1;
       scale_dice = (soft ? g * beta : g) * inverse1;
       if constexpr (exact) {
-        scale_slope = -(scale_dice * ratio);
-        common = scale_dice * fma(ratio, by, -by_u) * same(1.f / N);
+        scale_slope = scale_dice * ratio * same(-2);
+        common = scale_dice * fma(ratio, by, -by_u) * same(2.f / N);
       }
     }
     if constexpr (soft) {
