@@ -1,6 +1,7 @@
 // Chooses the fast kernel of a job, or none. Compiled once for each instruction set, ADAPOOL_ISA.
 #include "fast.h"
 
+#include "fast_flat.h"
 #include "fast_sums.h"
 
 namespace adapool {
@@ -61,22 +62,26 @@ bool lanes_are_channels(const Job& job) {
   return Groups(job).each_image * cells * 10 <= vectors * job.channels * 11;
 }
 
-constexpr int64_t kParts = 64;  // that threads share, at least: a constant, so that sums do not depend on their number
+constexpr int64_t kParts = 64;  // of the work, or so: a constant, so that sums do not depend on the threads
 
 template <class Walk>
 void run_walk(const Job& job, const Kernel& kernel, const Redo& redo, const Reduction* reduction, const Any* result,
               Threads threads) {
-  if (redo.direction == Direction::operand) return sum_operand<Walk>(job, kernel, redo, *reduction, *result, threads);
-  const Window& w = job.window;
-  const int64_t together = job.channels_last ? job.channels : Walk::together(job);
-  // Threads share lines; or whole planes, where there are enough, since each part has a sum of its own.
-  const int64_t lines = job.batch * ((job.channels + together - 1) / together) * w.out[1];
-  const int64_t unit = reduction && lines >= kParts * w.out[1] ? w.out[1] : 1;
-  Terms terms(job, together, reduction ? w.out[1] / unit : 0, together);
-  in_parallel(threads, lines / unit, kWorthAThread / (w.taps() * w.out[2] * together * unit), [&](int64_t begin, int64_t end) {
+  const int64_t together = job.channels_last ? job.channels : Walk::together(job), all = job.window.out[1];
+  const int64_t groups = job.batch * ((job.channels + together - 1) / together);
+  // A part is some rows of cells of a group.
+  const int64_t rows = std::max<int64_t>(1, all / std::max<int64_t>(1, kParts / groups)), parts = (all + rows - 1) / rows;
+  Terms terms(job, together, reduction ? parts : 0, rows, together);
+  const int64_t taps = job.window.taps() * job.window.out[2] * together * rows;
+  in_parallel(threads, groups * parts, kWorthAThread / taps, [&](int64_t begin, int64_t end) {
     Walk walk(job, kernel, redo);
-    if (redo.direction == Direction::forward) walk.forward(begin * unit, end * unit);
-    else walk.backward(begin * unit, end * unit, reduction ? &terms : nullptr);
+    for (int64_t part = begin; part < end;) {
+      const int64_t group = part / parts, first = part % parts, count = std::min(parts - first, end - part);
+      const int64_t last = std::min(all, (first + count) * rows);
+      if (redo.direction == Direction::forward) walk.forward(group, first * rows, last);
+      else walk.backward(group, first * rows, last, reduction ? &terms : nullptr);
+      part += count;
+    }
   });
   if (reduction) terms.write(job, *reduction, *result);
 }
@@ -88,9 +93,17 @@ bool run_typed(Direction direction, const Job& job, const Reduction* reduction, 
   if (reduction && kernel->difference == nullptr) return false;
   if (reduction && direction == Direction::gather && !Terms::serve(job, *reduction)) return false;
   const Redo redo{&job, direction, redo_cell<M, T>};
-  const bool by_channel = lanes_are_channels(job) && (job.channels_last || job.channels % kLanes == 0 || direction != Direction::operand);
-  if (by_channel) run_walk<ChannelWalk<T>>(job, *kernel, redo, reduction, result, threads);
-  else run_walk<PlaneWalk<T>>(job, *kernel, redo, reduction, result, threads);
+  const bool by_channel = lanes_are_channels(job);
+  if (direction == Direction::operand) {
+    if (job.channels_last && by_channel) sum_operand<ChannelWalk<T>>(job, *kernel, redo, *reduction, *result, threads);
+    else sum_operand<PlaneWalk<T>>(job, *kernel, redo, *reduction, *result, threads);
+  } else if (std::is_same_v<T, float> && FlatWalk::serves(job, *kernel)) {
+    run_walk<FlatWalk>(job, *kernel, redo, reduction, result, threads);
+  } else if (by_channel) {
+    run_walk<ChannelWalk<T>>(job, *kernel, redo, reduction, result, threads);
+  } else {
+    run_walk<PlaneWalk<T>>(job, *kernel, redo, reduction, result, threads);
+  }
   return true;
 }
 

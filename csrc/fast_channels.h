@@ -33,71 +33,59 @@ template <class T> class ChannelWalk {
     run(kernel_.channels_difference, i, out);
   }
 
-  void forward(int64_t begin, int64_t end) {
+  void forward(int64_t group, int64_t first, int64_t last) {
     Band<T> y(job_, groups_, job_.y, job_.ys, w_.out, rows_);
-    each_part(begin, end, [&](int64_t group, int64_t first, int64_t last) {
-      open(group);
-      y.open(group);
-      for (int64_t i = first; i < last; i += rows_) {
-        const int64_t next = std::min(i + rows_, last);
-        in_.read(i * kernel_.s, (next - 1) * kernel_.s + kernel_.k);
-        y.slide(i, next);
-        for (int64_t r = i; r < next; ++r) {
-          expect_x(r, next - i, last);
-          y.expect(r, r + 1);
-          run(kernel_.channels_value, r, y.at(r));
-        }
-        y.write(i, next);
+    open(group);
+    y.open(group);
+    for (int64_t i = first; i < last; i += rows_) {
+      const int64_t next = std::min(i + rows_, last);
+      in_.read(i * kernel_.s, (next - 1) * kernel_.s + kernel_.k);
+      y.slide(i, next);
+      for (int64_t r = i; r < next; ++r) {
+        expect_x(r, next - i, last);
+        y.expect(r, r + 1);
+        run(kernel_.channels_value, r, y.at(r));
       }
-    });
+      y.write(i, next);
+    }
   }
 
   // `terms`, where given, takes the sum of g dy / dbeta of every row of cells of every channel.
   // A part begins with the rows of cells before it whose regions reach into its own rows of the target.
-  void backward(int64_t begin, int64_t end, Terms* terms) {
+  void backward(int64_t group, int64_t first, int64_t last, Terms* terms) {
     const int64_t k = kernel_.k, s = kernel_.s, size = groups_.size, width = w_.in[2] * size;
     const int64_t covered = (s * (w_.out[2] - 1) + k) * size;
     Band<T> grad(job_, groups_, job_.coefficient, job_.cs, w_.out, rows_);
     Band<T> target(job_, groups_, job_.target, job_.xs, w_.in, rows_ * s + k);
     Buffer by_beta(terms ? padded(w_.out[2] * size) : 0), nowhere(width);
     row_.by_beta = terms ? by_beta.at(0) : nullptr;
-    each_part(begin, end, [&](int64_t group, int64_t first, int64_t last) {
-      open(group);
-      grad.open(group);
-      target.open(group);
-      const int64_t own = first * s, own_end = last < w_.out[1] ? last * s : w_.in[1];
-      for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; i += rows_) {
-        const int64_t next = std::min(i + rows_, last), done = next < last ? next * s : own_end;
-        in_.read(i * s, (next - 1) * s + k);
-        grad.read(i, next);
-        const int64_t fresh = target.slide(i * s, std::max((next - 1) * s + k, done));
-        for (int64_t r = std::max(fresh, own); r < std::min(own_end, std::max((next - 1) * s + k, done)); ++r)
-          std::fill(target.at(r) + (k > s || r >= (next - 1) * s + k ? 0 : covered), target.at(r) + width, 0.f);
-        for (int64_t r = i; r < next; ++r) {
-          for (int64_t t = 0; t < k; ++t) {
-            const int64_t row = r * s + t;
-            row_.to[t] = row >= own && row < own_end ? target.at(row) : nowhere.at(0);
-          }
-          expect_x(r, next - i, last);
-          target.expect(r * s, (r + 1) * s);
-          row_.grad = grad.at(r);
-          run(job_.use_through ? kernel_.channels_exact : kernel_.channels_detached, r, nullptr);
-          if (terms && r >= first) add_columns(terms->at(group, r), row_.by_beta, w_.out[2], size);
+    open(group);
+    grad.open(group);
+    target.open(group);
+    const int64_t own = first * s, own_end = last < w_.out[1] ? last * s : w_.in[1];
+    for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; i += rows_) {
+      const int64_t next = std::min(i + rows_, last), done = next < last ? next * s : own_end;
+      const int64_t reached = std::max((next - 1) * s + k, done);
+      in_.read(i * s, (next - 1) * s + k);
+      grad.read(i, next);
+      for (int64_t r = std::max(target.slide(i * s, reached), own); r < std::min(own_end, reached); ++r)
+        std::fill(target.at(r) + (k > s || r >= (next - 1) * s + k ? 0 : covered), target.at(r) + width, 0.f);
+      for (int64_t r = i; r < next; ++r) {
+        for (int64_t t = 0; t < k; ++t) {
+          const int64_t row = r * s + t;
+          row_.to[t] = row >= own && row < own_end ? target.at(row) : nowhere.at(0);
         }
-        target.write(std::max(i * s, own), done);
+        expect_x(r, next - i, last);
+        target.expect(r * s, (r + 1) * s);
+        row_.grad = grad.at(r);
+        run(job_.use_through ? kernel_.channels_exact : kernel_.channels_detached, r, nullptr);
+        if (terms && r >= first) add_columns(terms->at(group, r), row_.by_beta, w_.out[2], size);
       }
-    });
+      target.write(std::max(i * s, own), done);
+    }
   }
 
  private:
-  // f(group, first row of cells, the one after the last) of lines begin .. end - 1
-  template <class F> void each_part(int64_t begin, int64_t end, const F& f) const {
-    for (int64_t line = begin; line < end;) {
-      const int64_t first = line % w_.out[1], last = std::min(w_.out[1], first + end - line);
-      f(line / w_.out[1], first, last);
-      line += last - first;
-    }
-  }
   void open(int64_t group) {
     in_.open(group);
     row_.live = in_.live();

@@ -69,8 +69,6 @@ inline void add_columns(double* sums, const float* rows, int64_t cells, int64_t 
     for (int64_t c = 0; c < channels; ++c) sums[c] += rows[j * channels + c];
 }
 
-constexpr int64_t kAhead = 4096;  // bytes
-
 // The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side.
 template <class T> class Rows {
  public:
@@ -83,11 +81,6 @@ template <class T> class Rows {
   // Vectors may pass the end of a row by `reach` in all, but not the end of `lines` rows: others may own what follows.
   void limit(int64_t lines) { end_ = lines * width_; }
 
-  // Several rows are read at once, which hides from the processor that they follow each other in memory.
-  void prefetch(int64_t line) const {
-    const uintptr_t from = reinterpret_cast<uintptr_t>(data_ + line * width_ * planes_) + kAhead;
-    for (uintptr_t i = 0; i < width_ * planes_ * sizeof(T); i += 64) __builtin_prefetch(reinterpret_cast<char*>(from + i));
-  }
   void read(int64_t line) {
     if (in_place(line) || held_[line % slots_] == line) return;
     held_[line % slots_] = line;

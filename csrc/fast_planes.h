@@ -13,7 +13,7 @@ template <class T> class PlaneWalk {
       : job_(job), w_(job.window), kernel_(kernel), planes_(job.channels_last ? job.channels : 1),
         in_(job.x.data, job.batch * job.channels / planes_ * w_.in[1], w_.in[2], planes_, kernel.k, kLanes * kernel.s + kernel.k),
         beta_(padded(w_.out[2])), grad_(padded(w_.out[2])), by_beta_(padded(w_.out[2])) {
-    row_.cells = w_.out[2];
+    row_.cells = row_.width = w_.out[2];
     row_.redo = redo;
     row_.gain = job.unpool && job.normalize ? float(kernel.k * kernel.k) : 1;
   }
@@ -22,7 +22,6 @@ template <class T> class PlaneWalk {
   template <class Run> void run(Run kernel, int64_t group, int64_t plane, int64_t i, float* out, int64_t pitch) {
     for (int64_t r = 0; r < kernel_.k; ++r) {
       const int64_t line = group * w_.in[1] + i * kernel_.s + r;
-      if (plane == 0 && r >= kernel_.k - kernel_.s) in_.prefetch(line);
       in_.read(line);
       row_.rows[r] = in_.at(line, plane);
     }
@@ -40,54 +39,77 @@ template <class T> class PlaneWalk {
     run(kernel_.difference, planes_ == 1 ? n * job_.channels + c : n, planes_ == 1 ? 0 : c, i, out, 0);
   }
 
-  void forward(int64_t begin, int64_t end) {
+  void forward(int64_t group, int64_t first, int64_t last) {
     Rows<T> y(job_.y.data, lines(), w_.out[2], planes_, 1, kLanes);
-    y.limit(end);
-    for (int64_t line = begin; line < end; ++line) {
-      for (int64_t c = 0; c < planes_; ++c) run(kernel_.value, line / w_.out[1], c, line % w_.out[1], y.at(line, c), 0);
+    y.limit(group * w_.out[1] + last);
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t line = group * w_.out[1] + i;
+      for (int64_t c = 0; c < planes_; ++c) run(kernel_.value, group, c, i, y.at(line, c), 0);
       y.write(line);
     }
   }
 
   // `terms`, where given, takes the sum of g dy / dbeta of every row of cells of every plane.
-  // The cells' shares, first apart for each tap and then, where regions overlap, summed into the rows of the target.
-  void backward(int64_t begin, int64_t end, Terms* terms) {
+  void backward(int64_t group, int64_t first, int64_t last, Terms* terms) {
     row_.by_beta = terms ? by_beta_.at(0) : nullptr;
-    const int64_t k = kernel_.k, s = kernel_.s, columns = (w_.in[2] + s - 1) / s;
-    const int64_t pitch = padded(std::max(columns, w_.out[2])) + kLanes;
-    const auto kernel = job_.use_through ? kernel_.exact : kernel_.detached;
-    const bool direct = k == s && planes_ == 1;
-    Buffer apart(k * k * pitch + kLanes), sums(direct ? 0 : planes_ * k * s * pitch), none(s * pitch);
-    Rows<T> target(job_.target.data, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, 1, 0);
-    float* shares = apart.at(kLanes);
-    for (int64_t line = begin; line < end;) {
-      const int64_t group = line / w_.out[1], first = line % w_.out[1], last = std::min(w_.out[1], first + end - line);
-      for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; ++i) {
-        for (int64_t c = 0; c < planes_; ++c) {
-          run(kernel, group, c, i, shares, pitch);
-          if (terms && i >= first) terms->at(group, i)[c] += sum_in_order(row_.by_beta, w_.out[2]);
-          for (int64_t j = w_.out[2]; j < kLanes; ++j)
-            for (int64_t t = 0; t < k * k; ++t) shares[t * pitch + j] = 0;
-          for (int64_t r = 0; !direct && r < k; ++r)
-            kernel_.gather(sums.at((c * k + (i * s + r) % k) * s * pitch), shares + r * k * pitch, pitch, columns,
-                           i == 0 || r >= k - s);
-        }
-        if (i < first) continue;
-        for (int64_t r = i * s; r < (i + 1 < w_.out[1] ? (i + 1) * s : w_.in[1]); ++r) {
-          const int64_t to = group * w_.in[1] + r;
-          for (int64_t c = 0; c < planes_; ++c) {
-            const float* from = r >= i * s + k ? none.at(0) : direct ? shares + (r - i * s) * k * pitch
-                                                                    : sums.at((c * k + r % k) * s * pitch);
-            kernel_.interleave(target.at(to, c), from, pitch, w_.in[2]);
-          }
-          target.write(to);
-        }
-      }
-      line += last - first;
-    }
+    if (kernel_.k > kernel_.s || w_.out[2] < kLanes) overlapping(group, first, last, terms);
+    else disjoint(group, first, last, terms);
   }
 
  private:
+  void gradients(int64_t group, int64_t plane, int64_t i, float* out, int64_t pitch, Terms* terms) {
+    run(job_.use_through ? kernel_.exact : kernel_.detached, group, plane, i, out, pitch);
+    if (terms) terms->at(group, i)[plane] += sum_in_order(row_.by_beta, w_.out[2]);
+  }
+
+  // Shares are written where they belong.
+  void disjoint(int64_t group, int64_t first, int64_t last, Terms* terms) {
+    const int64_t k = kernel_.k;
+    Rows<T> target(job_.target.data, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, k, 0);
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t row = group * w_.in[1] + i * k, rows = i + 1 < w_.out[1] ? k : w_.in[1] - i * k;
+      for (int64_t c = 0; c < planes_; ++c) {
+        for (int64_t r = 0; r < k; ++r) {
+          row_.to[r] = target.at(row + r, c);
+          std::fill(row_.to[r] + k * w_.out[2], row_.to[r] + w_.in[2], 0.f);
+        }
+        gradients(group, c, i, nullptr, 0, terms);
+      }
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t c = 0; r >= k && c < planes_; ++c) std::fill_n(target.at(row + r, c), w_.in[2], 0.f);
+        target.write(row + r);
+      }
+    }
+    row_.to[0] = nullptr;
+  }
+
+  // The cells' shares, first apart for each tap and then summed into the rows of the target.
+  void overlapping(int64_t group, int64_t first, int64_t last, Terms* terms) {
+    const int64_t k = kernel_.k, s = kernel_.s, columns = (w_.in[2] + s - 1) / s;
+    const int64_t pitch = padded(std::max(columns, w_.out[2])) + kLanes;
+    Buffer apart(k * k * pitch + kLanes), sums(planes_ * k * s * pitch), none(s * pitch);
+    Rows<T> target(job_.target.data, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, 1, 0);
+    float* shares = apart.at(kLanes);
+    for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; ++i) {
+      for (int64_t c = 0; c < planes_; ++c) {
+        gradients(group, c, i, shares, pitch, i >= first ? terms : nullptr);
+        for (int64_t j = w_.out[2]; j < kLanes; ++j)
+          for (int64_t t = 0; t < k * k; ++t) shares[t * pitch + j] = 0;
+        for (int64_t r = 0; r < k; ++r)
+          kernel_.gather(sums.at((c * k + (i * s + r) % k) * s * pitch), shares + r * k * pitch, pitch, columns,
+                         i == 0 || r >= k - s);
+      }
+      if (i < first) continue;
+      for (int64_t r = i * s; r < (i + 1 < w_.out[1] ? (i + 1) * s : w_.in[1]); ++r) {
+        const int64_t to = group * w_.in[1] + r;
+        for (int64_t c = 0; c < planes_; ++c)
+          kernel_.interleave(target.at(to, c), r >= i * s + k ? none.at(0) : sums.at((c * k + r % k) * s * pitch), pitch,
+                             w_.in[2]);
+        target.write(to);
+      }
+    }
+  }
+
   const Job& job_;
   const Window& w_;
   const Kernel& kernel_;

@@ -27,23 +27,34 @@ enum class Want { value, difference, exact, detached };  // difference: g dy / d
 struct Row {
   const float* rows[7];  // of the taps, from the first cell's first
   int64_t cells;
+  int64_t width, jump;   // cells of a row; taps go on `jump` elements further after so many. One row: width == cells
   Line beta, grad;
   float gain;            // times grad
   float* out;     // one number per cell, or K * K of them, `pitch` apart
   int64_t pitch;  // a row has room for a vector at least
+  float* to[7];   // or the rows that shares are written to, where regions do not overlap and there is a vector of cells
   float* by_beta; // beside gradients, g dy / dbeta of each cell; or null
   Redo redo;
   Point first;
 };
 
 // Out of line, so that the hot loop keeps its registers.
-template <class Order> __attribute__((noinline, cold)) void redo_lanes(const Row& r, int bad, int64_t j) {
+template <class Order, int K, int S> __attribute__((noinline, cold)) void redo_lanes(const Row& r, int bad, int64_t j) {
   for (int lane = 0; lane < kLanes; ++lane) {
     const int64_t cell = j + Order::order(lane);
     if ((bad >> lane & 1) == 0 || cell >= r.cells) continue;
+    const int64_t row = cell / r.width, column = cell % r.width;
     Point p = r.first;
-    p.at[2] += cell;
-    r.redo.cell(*r.redo.job, r.redo.direction, p, r.out + cell, r.pitch);
+    p.at[1] += row;
+    p.at[2] += column;
+    if (r.to[0]) {
+      float share[K * K];
+      r.redo.cell(*r.redo.job, r.redo.direction, p, share, 1);
+      for (int i = 0; i < K; ++i)
+        std::copy_n(share + i * K, K, r.to[i] + row * (r.width * S + r.jump) + column * S);
+    } else {
+      r.redo.cell(*r.redo.job, r.redo.direction, p, r.out + cell, r.pitch);
+    }
     if (r.by_beta) r.redo.cell(*r.redo.job, Direction::operand, p, r.by_beta + cell, 0);
   }
 }
@@ -65,12 +76,26 @@ template <int K> struct InMemory {
 };
 template <bool dice, bool soft, int K, class Taps> using WindowsOf = Windows<dice, soft, K * K, group_of(K), Taps>;
 
+// Elements, of rows that follow each other in memory: as they are read side by side, the processor does not see it.
+constexpr int64_t kAhead = 1024;
+
 // Lanes are neighbouring cells of one plane. The last vector overlaps the one before it.
 template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row& r) {
   using Order = Columns<S>;
-  for (int64_t j = 0;; j = j + 2 * kLanes <= r.cells ? j + kLanes : r.cells - kLanes) {
+  int64_t from = 0, left = r.width;  // the first cell's first tap; cells to the end of its row
+  for (int64_t j = 0;;) {
+    const auto at = [&](const float* row, const auto& f) __attribute__((always_inline)) {
+      if (K != S || __builtin_expect(left >= kLanes, 1)) f(const_cast<float*>(row) + from);
+      else f(Split{const_cast<float*>(row) + from, left * S, r.jump});
+    };
+    for (int i = 0; i < K; ++i)
+      for (int k = 0; k < S; ++k) {
+        __builtin_prefetch(r.rows[i] + from + k * kLanes + kAhead);
+        if (K == S && r.to[0]) __builtin_prefetch(r.to[i] + from + k * kLanes + kAhead);
+      }
     WindowsOf<dice, soft, K, InRegisters<K>> w;
-    for (int i = 0; i < K; ++i) Order::template take<K>(r.rows[i] + j * S, w.taps.a + i * K);
+    for (int i = 0; i < K; ++i)
+      at(r.rows[i], [&](const auto& p) __attribute__((always_inline)) { Order::template take<K>(p, w.taps.a + i * K); });
     const int bad = w.open();
     const V beta = Order::lanes(r.beta.at(0, j));
     if constexpr (want == Want::value) {
@@ -83,11 +108,24 @@ template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row&
       w.template differentiate<exact>(beta, grad);
       if constexpr (dice && soft)
         if (r.by_beta) store(r.by_beta + j, Order::natural(grad * w.apart()));
-#pragma GCC unroll 64
-      for (int k = 0; k < K * K; ++k) store(r.out + k * r.pitch + j, Order::natural(w.template share<exact>(k)));
+      each_of<K>([&](int i) __attribute__((always_inline)) {
+        V share[K];
+        for (int k = 0; k < K; ++k) share[k] = w.template share<exact>(i * K + k);
+        if (K == S && r.to[0])
+          return at(r.to[i], [&](const auto& p) __attribute__((always_inline)) { Order::put_lanes(p, share); });
+        for (int k = 0; k < K; ++k) store(r.out + (i * K + k) * r.pitch + j, Order::natural(share[k]));
+      });
     }
-    if (__builtin_expect(bad, 0)) redo_lanes<Order>(r, bad, j);
+    if (__builtin_expect(bad, 0)) redo_lanes<Order, K, S>(r, bad, j);
     if (j + kLanes >= r.cells) return;
+    const int64_t step = j + 2 * kLanes <= r.cells ? kLanes : r.cells - kLanes - j;
+    j += step;
+    from += step * S;
+    left -= step;
+    if (K == S && left <= 0) {
+      left += r.width;
+      from += r.jump;
+    }
   }
 }
 
@@ -157,7 +195,7 @@ template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(c
           for (int k = 0; k < K * K; ++k) share[k] = w.template share<exact>(k);
           if (bad) redo_channels<K * K>(r, bad, j, c, share);
           for (int k = 0; k < K * K; ++k)
-            put<adds>(r.to[k / K] + at + k % K * r.channels, again ? from_lane(kLanes - r.channels % kLanes, share[k]) : share[k]);
+            put<adds>(r.to[k / K] + at + k % K * r.channels, again ? joined(V{}, share[k], kLanes - r.channels % kLanes) : share[k]);
         } else {
           each_of<K>([&](int i) __attribute__((always_inline)) {
             float* to = r.to[i] + at;

@@ -102,11 +102,35 @@ template <class To, class From> inline void copy_row(To* to, const From* from, i
   }
 }
 
-// v with zeros in the lanes below `first`
-ADAPOOL_INLINE V from_lane(int64_t first, V v) {
+// Lanes of `low` below `first`, of `high` from there on.
+ADAPOOL_INLINE V joined(V low, V high, int64_t first) {
   Bits lane;
   for (int i = 0; i < kLanes; ++i) lane[i] = i;
-  return lane >= int32_t(first) ? v : V{};
+  return lane < int32_t(first) ? low : high;
+}
+
+// Memory from p on that goes on `jump` elements further after `end` of them.
+struct Split {
+  float* p;
+  int64_t end, jump;
+};
+ADAPOOL_INLINE V load_at(const float* p, int64_t i) { return load(p + i); }
+ADAPOOL_INLINE V load_at(const Split& s, int64_t i) {
+  const int64_t first = s.end - i;
+  if (first >= kLanes) return load(s.p + i);
+  if (first <= 0) return load(s.p + i + s.jump);
+  return joined(load(s.p + i), load(s.p + i + s.jump), first);
+}
+ADAPOOL_INLINE void store_at(float* p, int64_t i, V v) { store(p + i, v); }
+ADAPOOL_INLINE void store_at(const Split& s, int64_t i, V v) {
+  const int64_t first = s.end - i;
+  if (first >= kLanes) return store(s.p + i, v);
+  float* after = s.p + i + s.jump;
+  if (first > 0) {
+    store(s.p + i, joined(v, load(s.p + i), first));
+    v = joined(load(after), v, first);
+  }
+  store(after, v);
 }
 
 using Every = std::make_index_sequence<kLanes>;
@@ -166,12 +190,12 @@ template <int S> struct Columns {
       take_from<k + 1>(v, column);
     }
   }
-  template <int K> static ADAPOOL_INLINE void take(const float* p, V* column) {
+  template <int K, class P> static ADAPOOL_INLINE void take(const P& p, V* column) {
     static_assert(S == 1 || K == S, "overlap needs a stride of 1 or 2");
     V v[S];
-    for (int k = 0; k < S; ++k) v[k] = load(p + kLanes * k);
+    for (int k = 0; k < S; ++k) v[k] = load_at(p, kLanes * k);
     if constexpr (S > 1) take_from<0>(v, column);
-    else for (int k = 0; k < K; ++k) column[k] = load(p + k);
+    else for (int k = 0; k < K; ++k) column[k] = load_at(p, k);
   }
   template <int k> static ADAPOOL_INLINE void turn(V* column) {
     if constexpr (k < S) {
@@ -179,16 +203,17 @@ template <int S> struct Columns {
       turn<k + 1>(column);
     }
   }
-  template <int n> static ADAPOOL_INLINE void put_from(float* p, const V* v) {
+  template <int n, class P> static ADAPOOL_INLINE void put_from(const P& p, const V* v) {
     if constexpr (n < S) {
-      store(p + kLanes * n, blended<[](int b) { return (kLanes * n + b) % S; }, S - 1>(v));
+      store_at(p, kLanes * n, blended<[](int b) { return (kLanes * n + b) % S; }, S - 1>(v));
       put_from<n + 1>(p, v);
     }
   }
-  static ADAPOOL_INLINE void put(float* p, V* column) {  // the way back, from lanes in the order of memory
+  template <class P> static ADAPOOL_INLINE void put(const P& p, V* column) {  // the way back, from lanes in the order of memory
     turn<0>(column);
     put_from<0>(p, column);
   }
+  template <class P> static ADAPOOL_INLINE void put_lanes(const P& p, V* column) { put(p, column); }  // from lanes in their own
 };
 
 template <> struct Columns<2> {
@@ -200,19 +225,26 @@ template <> struct Columns<2> {
     else return v;
   }
   static ADAPOOL_INLINE V lanes(V v) { return natural(v); }
-  template <int K> static ADAPOOL_INLINE void take(const float* p, V* column) {
+  template <int K, class P> static ADAPOOL_INLINE void take(const P& p, V* column) {
     for (int k = 0; k + 1 < K; k += 2) {
-      const V a = load(p + k), b = load(p + k + kLanes);
+      const V a = load_at(p, k), b = load_at(p, k + kLanes);
       column[k] = shuffled<[](int b) { return within(b, 0); }>(a, b, Every{});
       column[k + 1] = shuffled<[](int b) { return within(b, 1); }>(a, b, Every{});
     }
     if constexpr (K % 2 == 1)
-      column[K - 1] = shuffled<[](int b) { return within(b, 1); }>(load(p + K - 2), load(p + K - 2 + kLanes), Every{});
+      column[K - 1] = shuffled<[](int b) { return within(b, 1); }>(load_at(p, K - 2), load_at(p, K - 2 + kLanes), Every{});
   }
-  static ADAPOOL_INLINE void put(float* p, V* column) {
+  template <class P> static ADAPOOL_INLINE void put(const P& p, V* column) {
     const auto both = [](int b) { return b / 2 + b % 2 * kLanes; };
-    store(p, shuffled<both>(column[0], column[1], Every{}));
-    store(p + kLanes, shuffled<[](int b) { return kLanes / 2 + b / 2 + b % 2 * kLanes; }>(column[0], column[1], Every{}));
+    store_at(p, 0, shuffled<both>(column[0], column[1], Every{}));
+    store_at(p, kLanes, shuffled<[](int b) { return kLanes / 2 + b / 2 + b % 2 * kLanes; }>(column[0], column[1], Every{}));
+  }
+  template <class P> static ADAPOOL_INLINE void put_lanes(const P& p, V* column) {
+    if constexpr (!half_wise) return put(p, column);
+    const auto low = [](int b) { return b / 4 * 4 + b % 4 / 2 + b % 2 * kLanes; };
+    const auto high = [](int b) { return b / 4 * 4 + b % 4 / 2 + 2 + b % 2 * kLanes; };
+    store_at(p, 0, shuffled<low>(column[0], column[1], Every{}));
+    store_at(p, kLanes, shuffled<high>(column[0], column[1], Every{}));
   }
 };
 

@@ -151,7 +151,7 @@ bool gather_loop(const Job& job, const Reduction* reduction, const Any* result, 
   const Blocks tiles(job, walk, w.in, unit, 1);
   const int64_t places = tiles.size[0] * tiles.size[1] * tiles.size[2] * walk.lanes();
   if (reduction && !Terms::serve(job, *reduction)) return false;
-  Terms terms(job, walk.group, reduction ? tiles.count / (job.batch * walk.groups) : 0, walk.lanes());
+  Terms terms(job, walk.group, reduction ? tiles.count / (job.batch * walk.groups) : 0, 1, walk.lanes());
   parallel(run, tiles.count, kGrain / places, [&](int64_t begin, int64_t end) {
     Near<S> near(job, walk);
     std::vector<S> buffer;

@@ -8,15 +8,14 @@
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
-// terms[(group * parts + part) * pitch + channel within the group], groups of all images in order
+// terms[(group * parts + part) * pitch + channel within the group], groups of all images in order; a part has `rows`
 struct Terms {
-  int64_t group, parts, pitch;
+  int64_t group, parts, rows, pitch;
   std::vector<double> sums;
 
-  Terms(const Job& job, int64_t g, int64_t n, int64_t p)
-      : group(g), parts(n), pitch(p), sums(job.batch * ((job.channels + g - 1) / g) * parts * pitch) {}
-  // Of part `i`, where a group has as many parts; of its only one, where it has one.
-  double* at(int64_t all_groups, int64_t i) { return sums.data() + (all_groups * parts + (parts == 1 ? 0 : i)) * pitch; }
+  Terms(const Job& job, int64_t g, int64_t n, int64_t r, int64_t p)
+      : group(g), parts(n), rows(r), pitch(p), sums(job.batch * ((job.channels + g - 1) / g) * parts * pitch) {}
+  double* at(int64_t all_groups, int64_t row) { return sums.data() + (all_groups * parts + row / rows) * pitch; }
 
   // Whether the operand has no entries within a plane.
   static bool serve(const Job& job, const Reduction& r) {
