@@ -6,7 +6,7 @@
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
-constexpr int64_t kBand = 12288;  // numbers of x that are laid side by side at once
+constexpr int64_t kBand = 4096;  // numbers of x that are laid side by side at once
 
 template <class T> class ChannelWalk {
  public:
@@ -59,17 +59,21 @@ template <class T> class ChannelWalk {
     Band<T> target(job_, groups_, job_.target, job_.xs, w_.in, rows_ * s + k);
     Buffer by_beta(terms ? padded(w_.out[2] * size) : 0), nowhere(width);
     row_.by_beta = terms ? by_beta.at(0) : nullptr;
+    const auto kernel = job_.channels_last ? (job_.use_through ? kernel_.channels_exact : kernel_.channels_detached)
+                                           : (job_.use_through ? kernel_.aside_exact : kernel_.aside_detached);
     open(group);
     grad.open(group);
     target.open(group);
     const int64_t own = first * s, own_end = last < w_.out[1] ? last * s : w_.in[1];
-    for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; i += rows_) {
+    const int64_t start = std::max<int64_t>(0, first - (k - 1) / s);
+    for (int64_t i = start; i < last; i += rows_) {
       const int64_t next = std::min(i + rows_, last), done = next < last ? next * s : own_end;
       const int64_t reached = std::max((next - 1) * s + k, done);
       in_.read(i * s, (next - 1) * s + k);
       grad.read(i, next);
       for (int64_t r = std::max(target.slide(i * s, reached), own); r < std::min(own_end, reached); ++r)
-        std::fill(target.at(r) + (k > s || r >= (next - 1) * s + k ? 0 : covered), target.at(r) + width, 0.f);
+        std::fill(target.at(r) + ((k > s && job_.channels_last) || r >= (next - 1) * s + k ? 0 : covered),
+                  target.at(r) + width, 0.f);
       for (int64_t r = i; r < next; ++r) {
         for (int64_t t = 0; t < k; ++t) {
           const int64_t row = r * s + t;
@@ -78,7 +82,8 @@ template <class T> class ChannelWalk {
         expect_x(r, next - i, last);
         target.expect(r * s, (r + 1) * s);
         row_.grad = grad.at(r);
-        run(job_.use_through ? kernel_.channels_exact : kernel_.channels_detached, r, nullptr);
+        row_.begun = r == start ? 0 : k - s;
+        run(kernel, r, nullptr);
         if (terms && r >= first) add_columns(terms->at(group, r), row_.by_beta, w_.out[2], size);
       }
       target.write(std::max(i * s, own), done);

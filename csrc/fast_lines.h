@@ -126,6 +126,7 @@ struct Kernel {  // for one window and method
   void (*value)(const Row&), (*difference)(const Row&), (*exact)(const Row&), (*detached)(const Row&);
   void (*channels_value)(const Channels&), (*channels_difference)(const Channels&);
   void (*channels_exact)(const Channels&), (*channels_detached)(const Channels&);
+  void (*aside_exact)(const Channels&), (*aside_detached)(const Channels&);
   void (*gather)(float* sums, const float* shares, int64_t pitch, int64_t columns, bool begin);
   void (*interleave)(float* to, const float* from, int64_t pitch, int64_t n);
 };

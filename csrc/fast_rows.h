@@ -148,6 +148,7 @@ struct Channels {  // a row of cells whose lanes are channels, of which there ar
   float gain;         // times grad
   float* out;     // one number per cell and channel
   float* to[7];   // or the rows that shares go to, laid out as `rows`
+  int64_t begun;  // of them, that hold sums; for run_aside
   float* by_beta; // as in Row
   Redo redo;
   Point first;
@@ -205,6 +206,40 @@ template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(c
       }
       if (c + kLanes >= r.channels) break;
     }
+  }
+}
+
+// Shares of a vector of channels: what the next cell adds to is kept in registers.
+template <bool dice, bool soft, int K, int S, Want want> void run_aside(const Channels& r) {
+  if constexpr (K == S) {
+    run_channels<dice, soft, K, false, want>(r);
+  } else {
+    constexpr bool exact = want == Want::exact;
+    V kept[K][K - S] = {};
+    const auto put = [&](int i, int64_t column, V v) __attribute__((always_inline)) {
+      float* to = r.to[i] + column * kLanes;
+      store(to, i < r.begun ? load(to) + v : v);
+    };
+    for (int64_t j = 0; j < r.cells; ++j) {
+      WindowsOf<dice, soft, K, InMemory<K>> w;
+      w.taps = {r.rows, j * r.step, kLanes};
+      const int bad = w.open();
+      const V grad = load(r.grad + j * kLanes) * same(r.gain);
+      w.template differentiate<exact>(r.beta.at(j, 0), grad);
+      if constexpr (dice && soft)
+        if (r.by_beta) store(r.by_beta + j * kLanes, grad * w.apart());
+      V share[K * K];
+      for (int k = 0; k < K * K; ++k) share[k] = w.template share<exact>(k);
+      if (__builtin_expect(bad, 0)) redo_channels<K * K>(r, bad, j, 0, share);
+      for (int i = 0; i < K; ++i)
+        for (int k = 0; k < K; ++k) {
+          const V v = k < K - S ? kept[i][k] + share[i * K + k] : share[i * K + k];
+          if (k < S) put(i, j * S + k, v);
+          else kept[i][k - S] = v;
+        }
+    }
+    for (int i = 0; i < K; ++i)
+      for (int k = 0; k < K - S; ++k) put(i, r.cells * S + k, kept[i][k]);
   }
 }
 
