@@ -62,10 +62,10 @@ template <class T> class Band {
     if (lo >= height_) {
       if (group_ + 1 >= groups_.all) return;
       const Point next = groups_.first(group_ + 1);
-      return ask(static_cast<const T*>(tensor_.data) + strides_.plane(next.n, next.c), lo - height_, hi - height_,
+      return ask_rows(static_cast<const T*>(tensor_.data) + strides_.plane(next.n, next.c), lo - height_, hi - height_,
                  std::min(groups_.size, job_.channels - next.c));
     }
-    ask(data(0), lo, std::min(hi, height_), live_);
+    ask_rows(data(0), lo, std::min(hi, height_), live_);
   }
   void write(int64_t lo, int64_t hi) const {
     const int64_t n = (hi - lo) * width_;
@@ -75,11 +75,9 @@ template <class T> class Band {
   }
 
  private:
-  // An instruction of its own: a call that does nothing but ask would be dropped.
-  void ask(const T* plane, int64_t lo, int64_t hi, int64_t live) const {
-    for (int64_t lane = 0; lane < live; ++lane)
-      for (int64_t i = lo * width_; i < std::min(hi, height_) * width_; i += int64_t(64 / sizeof(T)))
-        asm volatile("prefetcht0 %0" ::"m"(plane[lane * height_ * width_ + i]));
+  void ask_rows(const T* plane, int64_t lo, int64_t hi, int64_t live) const {
+    for (int64_t lane = 0; lane < live; ++lane, plane += height_ * width_)
+      ask(plane + lo * width_, plane + std::min(hi, height_) * width_);
   }
   T* data(int64_t row) const {
     return static_cast<T*>(tensor_.data) + strides_.plane(point_.n, point_.c) + row * strides_.d[1];

@@ -12,6 +12,9 @@ template <class T> class PlaneWalk {
   PlaneWalk(const Job& job, const Kernel& kernel, const Redo& redo)
       : job_(job), w_(job.window), kernel_(kernel), planes_(job.channels_last ? job.channels : 1),
         in_(job.x.data, job.batch * job.channels / planes_ * w_.in[1], w_.in[2], planes_, kernel.k, kLanes * kernel.s + kernel.k),
+        grads_(job.coefficient.data, lines(), w_.out[2], planes_, 1, kLanes),
+        apart_(planes_ > 1 && job.coefficient.given() && job.coefficient.type == Number<T>::type && job.cs.c == 1 &&
+               job.cs.d[2] == planes_ && job.cs.d[1] == w_.out[2] * planes_ && job.cs.n == w_.cells() * planes_),
         beta_(padded(w_.out[2])), grad_(padded(w_.out[2])), by_beta_(padded(w_.out[2])) {
     row_.cells = row_.width = w_.out[2];
     row_.redo = redo;
@@ -28,7 +31,12 @@ template <class T> class PlaneWalk {
     row_.first = {group * planes_ / job_.channels, group * planes_ % job_.channels + plane, {0, i, 0}};
     row_.beta = operand_line(job_, row_.first, w_.out[2], beta_.at(0));
     row_.grad = row_.beta;
-    if (job_.coefficient.given()) row_.grad = gradient_line(job_, row_.first, w_.out[2], grad_.at(0));
+    if (apart_) {
+      grads_.read(group * w_.out[1] + i);
+      row_.grad = {grads_.at(group * w_.out[1] + i, plane), 0, 1};
+    } else if (job_.coefficient.given()) {
+      row_.grad = gradient_line(job_, row_.first, w_.out[2], grad_.at(0));
+    }
     row_.out = out;
     row_.pitch = pitch;
     kernel(row_);
@@ -114,7 +122,8 @@ template <class T> class PlaneWalk {
   const Window& w_;
   const Kernel& kernel_;
   const int64_t planes_;
-  Rows<T> in_;
+  Rows<T> in_, grads_;
+  const bool apart_;  // whether rows of the incoming gradient are taken apart like those of x
   Buffer beta_, grad_, by_beta_;
   Row row_{};
 };
