@@ -112,8 +112,10 @@ def check_operands(
 def uses_native(implementation: str, entry: Method, x: Tensor, similarity: str) -> bool:
     """Whether the compiled kernel runs; ValueError if it was asked for and there is none."""
     check_choice("implementation", implementation, ("auto", "native", "plain"))
-    # ONNX has no adapool operators, so that an exported model is made of the plain row.
-    if implementation == "plain" or (implementation == "auto" and torch.onnx.is_in_onnx_export()):
+    # ONNX has no adapool operators, so that an exported model is made of the plain row. Asking whether one is exported
+    # costs more than asking whether anything is traced.
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if implementation == "plain" or (implementation == "auto" and traced and torch.onnx.is_in_onnx_export()):
         return False
     able = similarity == "channel" and native.supports(entry.name, x)
     if implementation == "native" and not able:

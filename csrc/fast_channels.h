@@ -57,7 +57,7 @@ template <class T> class ChannelWalk {
     const int64_t covered = (s * (w_.out[2] - 1) + k) * size;
     Band<T> grad(job_, groups_, job_.coefficient, job_.cs, w_.out, rows_);
     Band<T> target(job_, groups_, job_.target, job_.xs, w_.in, rows_ * s + k);
-    Buffer by_beta(terms ? padded(w_.out[2] * size) : 0), nowhere(width);
+    Buffer by_beta(terms ? padded(size) : 0), nowhere(width);
     row_.by_beta = terms ? by_beta.at(0) : nullptr;
     const auto kernel = job_.channels_last ? (job_.use_through ? kernel_.channels_exact : kernel_.channels_detached)
                                            : (job_.use_through ? kernel_.aside_exact : kernel_.aside_detached);
@@ -83,8 +83,9 @@ template <class T> class ChannelWalk {
         target.expect(r * s, (r + 1) * s);
         row_.grad = grad.at(r);
         row_.begun = r == start ? 0 : k - s;
+        if (terms) std::fill_n(row_.by_beta, size, 0.f);
         run(kernel, r, nullptr);
-        if (terms && r >= first) add_columns(terms->at(group, r), row_.by_beta, w_.out[2], size);
+        if (terms && r >= first) add_to(terms->at(group, r), row_.by_beta, size);
       }
       target.write(std::max(i * s, own), done);
     }

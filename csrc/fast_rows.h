@@ -149,24 +149,29 @@ struct Channels {  // a row of cells whose lanes are channels, of which there ar
   float* out;     // one number per cell and channel
   float* to[7];   // or the rows that shares go to, laid out as `rows`
   int64_t begun;  // of them, that hold sums; for run_aside
-  float* by_beta; // as in Row
+  float* by_beta; // beside gradients, the sum of g dy / dbeta over the cells for each channel; or null
   Redo redo;
   Point first;
 };
 
+// v: values or shares; `by`: g dy / dbeta, or null.
 template <int N>
-__attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, int64_t j, int64_t c, V* v) {
-  float lanes[N][kLanes];
+__attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, int64_t j, int64_t c, V* v, V* by) {
+  float lanes[N][kLanes], terms[kLanes];
   for (int k = 0; k < N; ++k) store(lanes[k], v[k]);
+  if (by) store(terms, *by);
   for (int lane = 0; lane < kLanes; ++lane) {
-    if ((bad >> lane & 1) == 0 || c + lane >= r.live) continue;
+    if ((bad >> lane & 1) == 0) continue;
+    if (by) terms[lane] = 0;
+    if (c + lane >= r.live) continue;
     Point p = r.first;
     p.at[2] += j;
     p.c += c + lane;
     r.redo.cell(*r.redo.job, r.redo.direction, p, lanes[0] + lane, kLanes);
-    if (r.by_beta) r.redo.cell(*r.redo.job, Direction::operand, p, r.by_beta + j * r.channels + c + lane, 0);
+    if (by) r.redo.cell(*r.redo.job, Direction::operand, p, terms + lane, 0);
   }
   for (int k = 0; k < N; ++k) v[k] = load(lanes[k]);
+  if (by) *by = load(terms);
 }
 
 template <bool adds> ADAPOOL_INLINE void put(float* to, V v) { store(to, adds ? load(to) + v : v); }
@@ -182,27 +187,30 @@ template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(c
       const V beta = r.beta.at(j, c);
       if constexpr (want == Want::value || want == Want::difference) {
         V y = want == Want::value ? w.pooled(beta) : w.difference() * load(r.grad + j * r.channels + c);
-        if (__builtin_expect(bad, 0)) redo_channels<1>(r, bad, j, c, &y);
+        if (__builtin_expect(bad, 0)) redo_channels<1>(r, bad, j, c, &y, nullptr);
         store(r.out + j * r.channels + c, y);
       } else {
         constexpr bool exact = want == Want::exact;
         const V grad = load(r.grad + j * r.channels + c) * same(r.gain);
         w.template differentiate<exact>(beta, grad);
-        if constexpr (dice && soft)
-          if (r.by_beta) store(r.by_beta + j * r.channels + c, grad * w.apart());
-        const bool again = adds && c % kLanes != 0;  // the vector before this one has added the lower lanes
+        V by{};
+        if constexpr (dice && soft) by = grad * w.apart();
+        const bool again = c % kLanes != 0;  // the vector before this one has added the lower lanes
+        const auto fresh = [&](V v) { return again ? joined(V{}, v, kLanes - r.channels % kLanes) : v; };
         if (__builtin_expect(bad != 0 || again, 0)) {
           V share[K * K];
           for (int k = 0; k < K * K; ++k) share[k] = w.template share<exact>(k);
-          if (bad) redo_channels<K * K>(r, bad, j, c, share);
+          if (bad) redo_channels<K * K>(r, bad, j, c, share, r.by_beta ? &by : nullptr);
+          by = fresh(by);
           for (int k = 0; k < K * K; ++k)
-            put<adds>(r.to[k / K] + at + k % K * r.channels, again ? joined(V{}, share[k], kLanes - r.channels % kLanes) : share[k]);
+            put<adds>(r.to[k / K] + at + k % K * r.channels, adds ? fresh(share[k]) : share[k]);
         } else {
           each_of<K>([&](int i) __attribute__((always_inline)) {
             float* to = r.to[i] + at;
             for (int k = 0; k < K; ++k) put<adds>(to + k * r.channels, w.template share<exact>(i * K + k));
           });
         }
+        if (r.by_beta) put<true>(r.by_beta + c, by);
       }
       if (c + kLanes >= r.channels) break;
     }
@@ -215,7 +223,7 @@ template <bool dice, bool soft, int K, int S, Want want> void run_aside(const Ch
     run_channels<dice, soft, K, false, want>(r);
   } else {
     constexpr bool exact = want == Want::exact;
-    V kept[K][K - S] = {};
+    V kept[K][K - S] = {}, terms{};
     const auto put = [&](int i, int64_t column, V v) __attribute__((always_inline)) {
       float* to = r.to[i] + column * kLanes;
       store(to, i < r.begun ? load(to) + v : v);
@@ -226,11 +234,11 @@ template <bool dice, bool soft, int K, int S, Want want> void run_aside(const Ch
       const int bad = w.open();
       const V grad = load(r.grad + j * kLanes) * same(r.gain);
       w.template differentiate<exact>(r.beta.at(j, 0), grad);
-      if constexpr (dice && soft)
-        if (r.by_beta) store(r.by_beta + j * kLanes, grad * w.apart());
-      V share[K * K];
+      V by{}, share[K * K];
+      if constexpr (dice && soft) by = grad * w.apart();
       for (int k = 0; k < K * K; ++k) share[k] = w.template share<exact>(k);
-      if (__builtin_expect(bad, 0)) redo_channels<K * K>(r, bad, j, 0, share);
+      if (__builtin_expect(bad, 0)) redo_channels<K * K>(r, bad, j, 0, share, r.by_beta ? &by : nullptr);
+      terms = terms + by;
       for (int i = 0; i < K; ++i)
         for (int k = 0; k < K; ++k) {
           const V v = k < K - S ? kept[i][k] + share[i * K + k] : share[i * K + k];
@@ -240,6 +248,7 @@ template <bool dice, bool soft, int K, int S, Want want> void run_aside(const Ch
     }
     for (int i = 0; i < K; ++i)
       for (int k = 0; k < K - S; ++k) put(i, r.cells * S + k, kept[i][k]);
+    if (r.by_beta) store(r.by_beta, terms);
   }
 }
 

@@ -1,0 +1,100 @@
+// Runs the fast CPU kernels on many small tensors, each in an allocation of its exact size, so that the sanitizers see
+// the first byte beyond one; outputs begin as NaN, so that what is never written shows. Prints how many jobs ran.
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "cell.h"
+#include "fast.h"
+
+using namespace adapool;
+
+namespace {
+
+#define ADAPOOL_CALL_(isa) adapool_fast_##isa
+#define ADAPOOL_CALL(isa) ADAPOOL_CALL_(isa)
+
+void in_turn(int64_t n, int64_t, void (*body)(int64_t, int64_t, void*), void* context) {
+  const int64_t cut = n / 3;  // two parts, as if two threads
+  if (cut > 0) body(0, cut, context);
+  body(cut, n, context);
+}
+
+uint32_t state = 1;
+uint32_t draw(uint32_t n) { return ((state = state * 1664525u + 1013904223u) >> 8) % n; }
+
+struct Tensor {
+  Type type;
+  int64_t count;
+  char* memory;
+
+  Tensor(Type t, int64_t n, bool filled) : type(t), count(n), memory(static_cast<char*>(std::malloc(n * width()))) {
+    for (int64_t i = 0; i < count; ++i) any().store(i, filled ? float(draw(4000)) / 1000 - 2 : NAN);
+    if (filled && count > 5 && draw(3) == 0) any().store(int64_t(draw(uint32_t(count))), draw(2) ? 1e38f : NAN);
+  }
+  ~Tensor() { std::free(memory); }
+  int64_t width() const { return type == Type::float32 ? 4 : 2; }
+  Any any() const { return {memory, type}; }
+  int64_t unwritten(int64_t allowed) const {
+    int64_t nan = 0;
+    for (int64_t i = 0; i < count; ++i) nan += std::isnan(any().load<float>(i));
+    return nan > allowed ? nan : 0;
+  }
+};
+
+Strides strides(bool last, int64_t c, int64_t h, int64_t w) {
+  return last ? Strides{h * w * c, 1, {h * w * c, w * c, c}} : Strides{h * w * c, h * w, {h * w, w, 1}};
+}
+
+// 1 where it ran; counts places that were never written.
+int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* holes) {
+  const int64_t n = 1 + draw(3), c = 1 + draw(40), h = k + draw(17), w = k + draw(draw(2) ? 90 : 16);
+  Job job{};
+  job.window = {{1, h, w}, {1, (h - k) / s + 1, (w - k) / s + 1}, {1, k, k}, {1, s, s}, {0, 0, 0}};
+  job.batch = n;
+  job.channels = c;
+  job.channels_last = last;
+  const int64_t oh = job.window.out[1], ow = job.window.out[2];
+  const Tensor x(type, n * c * h * w, true), g(type, n * c * oh * ow, true), beta(Type::float32, draw(2) ? 1 : c * oh * ow, true);
+  const Tensor y(type, g.count, false), target(type, x.count, false), sum(Type::float32, beta.count, false);
+  job.x = x.any();
+  job.xs = strides(last, c, h, w);
+  job.ys = job.cs = strides(last, c, oh, ow);
+  job.operand[0] = {beta.any(), beta.count == 1 ? Strides{} : Strides{0, oh * ow, {0, ow, 1}}, 0.5, true};
+  const auto call = [&](Direction direction, const Reduction* reduction, const Any* result) {
+    return ADAPOOL_CALL(ADAPOOL_ISA)(int32_t(method), int32_t(type), int32_t(direction), &job, reduction, result, in_turn);
+  };
+  job.y = y.any();
+  if (!call(Direction::forward, nullptr, nullptr)) return 0;
+  const int64_t touched = k * k + 4;  // windows that one such tap, gradient and beta reach
+  *holes += y.unwritten(touched);
+  job.coefficient = g.any();
+  job.target = target.any();
+  job.use_weight = true;
+  job.use_through = draw(2);
+  const bool scalar = beta.count == 1;
+  const Reduction reduction = scalar ? Reduction{{1, 1, 1, 1, 1}, {n, c, 1, oh, ow}, 1, n * c * oh * ow, 1, 0}
+                                     : Reduction{{1, c, 1, oh, ow}, {n, 1, 1, 1, 1}, c * oh * ow, n, 1, 0};
+  const Any result = sum.any();
+  const bool both = method == Method::ada && scalar && call(Direction::gather, &reduction, &result);
+  if (!both && !call(Direction::gather, nullptr, nullptr)) return 0;
+  *holes += target.unwritten(touched * k * k);
+  if (method == Method::ada && !both && call(Direction::operand, &reduction, &result)) *holes += sum.unwritten(touched);
+  return 1;
+}
+
+}  // namespace
+
+int main(int, char** words) {
+  const int64_t windows[][2] = {{2, 2}, {3, 3}, {3, 2}, {5, 5}, {7, 7}, {2, 1}, {3, 1}};
+  const int rounds = std::atoi(words[1]);
+  int64_t holes = 0;
+  int ran = 0;
+  for (int i = 0; i < rounds; ++i)
+    for (const auto& w : windows)
+      for (const Type type : {Type::float32, Type::float16, Type::bfloat16})
+        for (const bool last : {false, true})
+          for (const Method method : {Method::ada, Method::edscw, Method::softpool})
+            ran += run(method, type, w[0], w[1], last, &holes);
+  std::printf("%d %ld\n", ran, long(holes));
+}

@@ -1,0 +1,57 @@
+"""The fast CPU kernels under the sanitizers: no byte beyond a tensor is touched, no place is left unwritten.
+
+ADAPOOL_FAST_ROUNDS=150 runs that many rounds of 126 random problems instead of CI's.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.emulator.driver import CSRC, compiler
+from tests.test_fast import fast_here
+
+ROUNDS = int(os.environ.get("ADAPOOL_FAST_ROUNDS", "12"))
+ISA = {
+    "avx2": ["-DADAPOOL_VECTOR=32", "-mavx2", "-mfma", "-mf16c"],
+    "avx512": ["-DADAPOOL_VECTOR=64", "-march=x86-64-v4", "-mprefer-vector-width=512"],
+}
+FLAGS = ["-std=c++20", "-O0", "-g0", "-w", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+pytestmark = pytest.mark.skipif(
+    compiler() is None or not fast_here(), reason="no C++ compiler, no compiled library, or a processor without AVX2"
+)
+
+
+def run(isa: str, folder: Path, source: Path = CSRC, rounds: int = ROUNDS) -> subprocess.CompletedProcess[str]:
+    program = folder / isa
+    words = [compiler() or "", *FLAGS, f"-DADAPOOL_ISA={isa}", *ISA[isa], f"-I{source}"]
+    words += [str(Path(__file__).with_name("fast_memory.cpp")), str(source / "fast.cpp"), "-o", str(program)]
+    subprocess.run(words, check=True, capture_output=True, text=True)
+    return subprocess.run([str(program), str(rounds)], check=False, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("isa", ["avx2", pytest.param("avx512", marks=pytest.mark.soak)])
+def test_memory(isa: str, tmp_path: Path) -> None:
+    done = run(isa, tmp_path)
+    assert done.returncode == 0, done.stderr[:3000]
+    ran, holes = map(int, done.stdout.split())
+    assert (ran, holes) == (126 * ROUNDS, 0)
+
+
+@pytest.mark.soak
+def test_a_row_too_far_is_found(tmp_path: Path) -> None:
+    """The check itself: a last vector that does not overlap the one before it writes beyond the tensor."""
+    source = tmp_path / "csrc"
+    source.mkdir()
+    for file in CSRC.glob("*.h"):
+        (source / file.name).write_text(file.read_text())
+    (source / "fast.cpp").write_text((CSRC / "fast.cpp").read_text())
+    vector = source / "fast_vector.h"
+    right = "i = i + 2 * kLanes <= n ? i + kLanes : n - kLanes"
+    assert right in vector.read_text()
+    vector.write_text(vector.read_text().replace(right, "i = i + kLanes"))
+    assert "AddressSanitizer" in run("avx2", tmp_path, source, 2).stderr
