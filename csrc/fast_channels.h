@@ -13,7 +13,12 @@ template <class T> class ChannelWalk {
   ChannelWalk(const Job& job, const Kernel& kernel, const Redo& redo)
       : job_(job), w_(job.window), kernel_(kernel), groups_(job),
         rows_(job.channels_last ? 1 : std::clamp<int64_t>(kBand / (kernel.s * w_.in[2] * groups_.size), 1, w_.out[1])),
-        in_(job, groups_, job.x, job.xs, w_.in, (rows_ - 1) * kernel.s + kernel.k), beta_(padded(w_.out[2] * groups_.size)) {
+        in_(job, groups_, job.x, job.xs, w_.in, (rows_ - 1) * kernel.s + kernel.k),
+        y_(job, groups_, job.y, job.ys, w_.out, redo.direction == Direction::forward ? rows_ : 0),
+        grad_(job, groups_, job.coefficient, job.cs, w_.out, redo.direction == Direction::forward ? 0 : rows_),
+        target_(job, groups_, job.target, job.xs, w_.in, redo.direction == Direction::gather ? rows_ * kernel.s + kernel.k : 0),
+        beta_(padded(w_.out[2] * groups_.size)), by_beta_(padded(groups_.size)),
+        nowhere_(redo.direction == Direction::gather ? w_.in[2] * groups_.size : 0) {
     row_.cells = w_.out[2];
     row_.channels = groups_.size;
     row_.step = kernel.s * groups_.size;
@@ -24,29 +29,27 @@ template <class T> class ChannelWalk {
   static int64_t together(const Job& job) { return Groups(job).size; }
 
   void difference(int64_t n, int64_t c, int64_t i, float* out) {
-    Band<T> grad(job_, groups_, job_.coefficient, job_.cs, w_.out, 1);
     open(n * groups_.each_image + c);
-    grad.open(n * groups_.each_image + c);
+    grad_.open(n * groups_.each_image + c);
     in_.read(i * kernel_.s, i * kernel_.s + kernel_.k);
-    grad.read(i, i + 1);
-    row_.grad = grad.at(i);
+    grad_.read(i, i + 1);
+    row_.grad = grad_.at(i);
     run(kernel_.channels_difference, i, out);
   }
 
   void forward(int64_t group, int64_t first, int64_t last) {
-    Band<T> y(job_, groups_, job_.y, job_.ys, w_.out, rows_);
     open(group);
-    y.open(group);
+    y_.open(group);
     for (int64_t i = first; i < last; i += rows_) {
       const int64_t next = std::min(i + rows_, last);
       in_.read(i * kernel_.s, (next - 1) * kernel_.s + kernel_.k);
-      y.slide(i, next);
+      y_.slide(i, next);
       for (int64_t r = i; r < next; ++r) {
         expect_x(r, next - i, last);
-        y.expect(r, r + 1);
-        run(kernel_.channels_value, r, y.at(r));
+        y_.expect(r, r + 1);
+        run(kernel_.channels_value, r, y_.at(r));
       }
-      y.write(i, next);
+      y_.write(i, next);
     }
   }
 
@@ -55,39 +58,36 @@ template <class T> class ChannelWalk {
   void backward(int64_t group, int64_t first, int64_t last, Terms* terms) {
     const int64_t k = kernel_.k, s = kernel_.s, size = groups_.size, width = w_.in[2] * size;
     const int64_t covered = (s * (w_.out[2] - 1) + k) * size;
-    Band<T> grad(job_, groups_, job_.coefficient, job_.cs, w_.out, rows_);
-    Band<T> target(job_, groups_, job_.target, job_.xs, w_.in, rows_ * s + k);
-    Buffer by_beta(terms ? padded(size) : 0), nowhere(width);
-    row_.by_beta = terms ? by_beta.at(0) : nullptr;
+    row_.by_beta = terms ? by_beta_.at(0) : nullptr;
     const auto kernel = job_.channels_last ? (job_.use_through ? kernel_.channels_exact : kernel_.channels_detached)
                                            : (job_.use_through ? kernel_.aside_exact : kernel_.aside_detached);
     open(group);
-    grad.open(group);
-    target.open(group);
+    grad_.open(group);
+    target_.open(group);
     const int64_t own = first * s, own_end = last < w_.out[1] ? last * s : w_.in[1];
     const int64_t start = std::max<int64_t>(0, first - (k - 1) / s);
     for (int64_t i = start; i < last; i += rows_) {
       const int64_t next = std::min(i + rows_, last), done = next < last ? next * s : own_end;
       const int64_t reached = std::max((next - 1) * s + k, done);
       in_.read(i * s, (next - 1) * s + k);
-      grad.read(i, next);
-      for (int64_t r = std::max(target.slide(i * s, reached), own); r < std::min(own_end, reached); ++r)
-        std::fill(target.at(r) + ((k > s && job_.channels_last) || r >= (next - 1) * s + k ? 0 : covered),
-                  target.at(r) + width, 0.f);
+      grad_.read(i, next);
+      for (int64_t r = std::max(target_.slide(i * s, reached), own); r < std::min(own_end, reached); ++r)
+        std::fill(target_.at(r) + ((k > s && job_.channels_last) || r >= (next - 1) * s + k ? 0 : covered),
+                  target_.at(r) + width, 0.f);
       for (int64_t r = i; r < next; ++r) {
         for (int64_t t = 0; t < k; ++t) {
           const int64_t row = r * s + t;
-          row_.to[t] = row >= own && row < own_end ? target.at(row) : nowhere.at(0);
+          row_.to[t] = row >= own && row < own_end ? target_.at(row) : nowhere_.at(0);
         }
         expect_x(r, next - i, last);
-        target.expect(r * s, (r + 1) * s);
-        row_.grad = grad.at(r);
+        target_.expect(r * s, (r + 1) * s);
+        row_.grad = grad_.at(r);
         row_.begun = r == start ? 0 : k - s;
         if (terms) std::fill_n(row_.by_beta, size, 0.f);
         run(kernel, r, nullptr);
         if (terms && r >= first) add_to(terms->at(group, r), row_.by_beta, size);
       }
-      target.write(std::max(i * s, own), done);
+      target_.write(std::max(i * s, own), done);
     }
   }
 
@@ -116,8 +116,8 @@ template <class T> class ChannelWalk {
   const Kernel& kernel_;
   const Groups groups_;
   const int64_t rows_;  // of cells that are walked at once
-  Band<T> in_;
-  Buffer beta_;
+  Band<T> in_, y_, grad_, target_;
+  Buffer beta_, by_beta_, nowhere_;
   Channels row_{};
 };
 

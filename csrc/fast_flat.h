@@ -17,7 +17,8 @@ class FlatWalk {
 
   FlatWalk(const Job& job, const Kernel& kernel, const Redo& redo)
       : job_(job), w_(job.window), kernel_(kernel), rows_(std::max<int64_t>(1, kFlat / w_.out[2])),
-        beta_(lines_beta() ? 1 : rows_ * w_.out[2]), grad_(dense_grad() ? 1 : rows_ * w_.out[2]) {
+        beta_(lines_beta() ? 1 : rows_ * w_.out[2]), grad_(dense_grad() ? 1 : rows_ * w_.out[2]),
+        by_beta_(redo.direction == Direction::gather ? rows_ * w_.out[2] : 0) {
     row_.redo = redo;
     row_.gain = job.unpool && job.normalize ? float(kernel.k * kernel.k) : 1;
     row_.width = w_.out[2];
@@ -32,8 +33,7 @@ class FlatWalk {
   // `terms`, where given, takes the sum of g dy / dbeta of every line.
   void backward(int64_t plane, int64_t first, int64_t last, Terms* terms) {
     const int64_t k = kernel_.k, covered = k * w_.out[2];
-    Buffer by_beta(terms ? rows_ * w_.out[2] : 0);
-    row_.by_beta = terms ? by_beta.at(0) : nullptr;
+    row_.by_beta = terms ? by_beta_.at(0) : nullptr;
     float* target = static_cast<float*>(job_.target.data) + plane * w_.in[1] * w_.in[2];
     for (int64_t i = first; i < last;) {
       const int64_t next = std::min({i + rows_, last, terms ? (i / terms->rows + 1) * terms->rows : last});
@@ -88,7 +88,7 @@ class FlatWalk {
   const Window& w_;
   const Kernel& kernel_;
   const int64_t rows_;
-  Buffer beta_, grad_;
+  Buffer beta_, grad_, by_beta_;
   Row row_{};
 };
 
