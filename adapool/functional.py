@@ -114,7 +114,7 @@ def uses_native(implementation: str, entry: Method, x: Tensor, similarity: str) 
     check_choice("implementation", implementation, ("auto", "native", "plain"))
     # ONNX has no adapool operators, so that an exported model is made of the plain row. Asking whether one is exported
     # costs more than asking whether anything is traced.
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     if implementation == "plain" or (implementation == "auto" and traced and torch.onnx.is_in_onnx_export()):
         return False
     able = similarity == "channel" and native.supports(entry.name, x)

@@ -22,8 +22,7 @@ template <class T> class Band {
   Band(const Job& job, const Groups& groups, const Any& tensor, const Strides& strides, const int64_t* extent, int64_t rows)
       : job_(job), groups_(groups), tensor_(tensor), strides_(strides), height_(extent[1]), width_(extent[2]),
         pitch_(width_ * groups.size),
-        dense_(strides.d[2] == (job.channels_last ? job.channels : 1) && strides.d[1] == width_ * strides.d[2] &&
-               strides.c == (job.channels_last ? 1 : height_ * width_) && strides.n == job.channels * height_ * width_),
+        dense_(lies_dense()),
         in_place_(dense_ && job.channels_last && std::is_same_v<T, float> && tensor.type == Type::float32),
         buffer_(in_place_ ? 0 : rows * pitch_) {}
 
@@ -75,6 +74,12 @@ template <class T> class Band {
   }
 
  private:
+  bool lies_dense() const {  // an axis of one place may have any stride
+    const int64_t unit = job_.channels_last ? job_.channels : 1, plane = height_ * width_;
+    return (width_ == 1 || strides_.d[2] == unit) && (height_ == 1 || strides_.d[1] == width_ * unit) &&
+           (job_.channels == 1 || strides_.c == (job_.channels_last ? 1 : plane)) &&
+           (job_.batch == 1 || strides_.n == job_.channels * plane);
+  }
   void ask_rows(const T* plane, int64_t lo, int64_t hi, int64_t live) const {
     for (int64_t lane = 0; lane < live; ++lane, plane += height_ * width_)
       ask(plane + lo * width_, plane + std::min(hi, height_) * width_);

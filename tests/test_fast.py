@@ -133,9 +133,8 @@ def answers() -> dict[str, list[Tensor]]:
                 out = (15 - window[0]) // window[1] + 1, (41 - window[0]) // window[1] + 1
                 found[f"random {method} {window} {c}"] = gradients(x, method, window, torch.rand(out), "exact", 5)
             for dtype in DTYPES:
-                for channels in (1, 17):
-                    x = hard_plane(window, dtype).expand(1, channels, -1, -1)
-                    x = place(x, channels > 1)
+                for channels, last in ((1, False), (17, True), (32, False)):  # lanes: cells, channels, planes side by side
+                    x = place(hard_plane(window, dtype).expand(1, channels, -1, -1), last)
                     y, dx = gradients(x, method, window, 0.3, "exact", 5)
                     found[f"hard {method} {window} {dtype} {channels}"] = [y, dx, largest(x, window)]
         x = torch.randn(2, 3, 12, 20, generator=torch.Generator().manual_seed(1))
@@ -227,6 +226,18 @@ def test_bits_do_not_depend_on_threads_or_batch(channels: int, channels_last: bo
                     assert torch.autograd.grad(y, alone, grad[1:2])[0].equal(found[0][1][1:2])
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_part_of_a_tensor_in_place(channels_last: bool) -> None:
+    """One image of a batch, or some channels of it: an axis of one place may have any stride."""
+    torch.manual_seed(2)
+    whole = place(torch.randn(3, 64, 12, 14), channels_last)
+    for x in (whole[1:2], whole[1:2, :, :, 2:9] if channels_last else whole[1:2, 16:32]):
+        for window in WINDOWS:
+            y = pool(x, "ada", *window, implementation="native")
+            want = pool(x.double(), "ada", *window, implementation="plain")
+            torch.testing.assert_close(y.double(), want, rtol=1e-5, atol=1e-5)
 
 
 def test_gradients_of_any_strides() -> None:
