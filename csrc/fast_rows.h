@@ -183,6 +183,12 @@ template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(c
       const int64_t at = j * r.step + c;
       WindowsOf<dice, soft, K, InMemory<K>> w;
       w.taps = {r.rows, at, r.channels};
+      if (!adds && r.channels > kLanes)  // in memory, where the processor does not see that rows follow each other
+        for (int i = 0; i < K; ++i)
+          for (int k = 0; k < K; ++k) {
+            __builtin_prefetch(r.rows[i] + at + k * r.channels + kAhead);
+            if (want == Want::exact || want == Want::detached) __builtin_prefetch(r.to[i] + at + k * r.channels + kAhead);
+          }
       const int bad = w.open();
       const V beta = r.beta.at(j, c);
       if constexpr (want == Want::value || want == Want::difference) {
