@@ -51,7 +51,7 @@ void redo_cell(const Job& job, Direction direction, const Point& p, float* out, 
 
 bool plain(const Job& job) {
   const Window& w = job.window;
-  bool whole = w.in[0] == 1 && w.kernel[0] == 1;
+  bool whole = job.batch * job.channels > 0 && w.in[0] == 1 && w.kernel[0] == 1;
   for (int d = 0; d < 3; ++d) whole = whole && w.padding[d] == 0 && (w.out[d] - 1) * w.stride[d] + w.kernel[d] <= w.in[d];
   return whole && job.extra == nullptr && !job.spread.given() && !job.to_logits;
 }

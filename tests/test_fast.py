@@ -229,6 +229,17 @@ def test_bits_do_not_depend_on_threads_or_batch(channels: int, channels_last: bo
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("size", [(0, 3), (2, 0), (0, 0)])
+def test_nothing_to_pool(size: tuple[int, int], channels_last: bool) -> None:
+    for method in METHODS:
+        for window in WINDOWS:
+            x = place(torch.randn(*size, 9, 40), channels_last)
+            beta = torch.tensor(0.5)
+            y, dx, *more = gradients(x, method, window, beta, "exact", 1)
+            assert y.shape[:2] == size and dx.shape == x.shape and all(d == 0 for d in more)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
 def test_part_of_a_tensor_in_place(channels_last: bool) -> None:
     """One image of a batch, or some channels of it: an axis of one place may have any stride."""
     torch.manual_seed(2)
