@@ -1,4 +1,5 @@
-// The four operators, once for every device. A Device supplies run(), masks() and chunks().
+// The four operators, once for every device. A Device supplies run(), run_both(), masks() and chunks(), and says whether
+// it wants the numbers of cells that it reads (`dense_cells`) in the layout of the input.
 // Knows PyTorch's stable ABI; knows no method's formula.
 #pragma once
 #include <tuple>
@@ -106,8 +107,9 @@ std::vector<Tensor> pool_backward(const Tensor& grad, const Tensor& x, std::vect
   const Tensor& in = call.input.x;
   check_shape(grad, call.cells, in, "grad");
   STD_TORCH_CHECK(wants.size() == 1 + call.tensors.size(), "wants: expected one for x and one for each operand");
-  job.coefficient = read(grad, "grad");
-  job.cs = strides_of(grad);
+  const Tensor cells = Device::dense_cells ? in_layout(grad, job.channels_last) : grad;
+  job.coefficient = read(cells, "grad");
+  job.cs = strides_of(cells);
   job.use_weight = true;
   job.use_through = !detached;
   const std::vector<Tensor> operand = operand_results(call, wants, 1);
@@ -156,8 +158,9 @@ Tensor unpool(const Tensor& y, const Tensor& guide, std::vector<Tensor> operands
   STD_TORCH_CHECK(call.traits.weighted, "method: ", method, " has no weights");
   STD_TORCH_CHECK(size == spatial_of(guide), "size: expected the guide's");
   check_shape(y, call.cells, guide, "y");
-  job.coefficient = read(y, "y");
-  job.cs = strides_of(y);
+  const Tensor given = Device::dense_cells ? in_layout(y, job.channels_last) : y;
+  job.coefficient = read(given, "y");
+  job.cs = strides_of(given);
   job.use_weight = job.unpool = true;
   job.normalize = normalize;
   Tensor out = call.like_input(y.scalar_type());

@@ -51,6 +51,7 @@ const Table& best() {
 }
 
 struct Cpu {
+  static constexpr bool dense_cells = false;
   static bool done(const Call& call, Direction direction, const Reduction* reduction, double* partial, const Any* result) {
     const int32_t method = int32_t(call.traits.method), type = int32_t(call.type()), way = int32_t(direction);
     if (best().fast && best().fast(method, type, way, &call.job, reduction, result, in_threads)) return true;

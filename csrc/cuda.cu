@@ -3,6 +3,9 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 
+#include <cstdlib>
+#include <string>
+
 #include "bind.h"
 #include "cuda_launch.h"
 
@@ -12,6 +15,10 @@ extern template void launch_cuda<double>(Method, Direction, const Job&, const Re
 extern template void launch_cuda<float>(Method, Direction, const Job&, const Reduction*, double*, const Any*, Stream);
 extern template void launch_cuda<Half>(Method, Direction, const Job&, const Reduction*, double*, const Any*, Stream);
 extern template void launch_cuda<BFloat16>(Method, Direction, const Job&, const Reduction*, double*, const Any*, Stream);
+
+extern template bool launch_fast<float>(FastCall&, const Stream*);
+extern template bool launch_fast<Half>(FastCall&, const Stream*);
+extern template bool launch_fast<BFloat16>(FastCall&, const Stream*);
 
 namespace {
 
@@ -24,10 +31,55 @@ struct Current {
   }
 };
 
+int64_t multiprocessors() {
+  int device = 0, count = 0;
+  STD_CUDA_CHECK(cudaGetDevice(&device));
+  STD_CUDA_CHECK(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
+  return count;
+}
+
+// Blocks that are worth starting: some for each multiprocessor of the first device that was used.
+int64_t blocks_wanted() {
+  static const int64_t blocks = 8 * multiprocessors();
+  return blocks;
+}
+
+// ADAPOOL_FAST=0 asks for the generic kernels alone, for tests and comparisons.
+bool fast_wanted() {
+  static const char* wish = std::getenv("ADAPOOL_FAST");
+  return wish == nullptr || std::string(wish) != "0";
+}
+
 struct Cuda {
-  static bool run_both(const Call&, const Reduction&, const Any&) { return false; }
+  static constexpr bool dense_cells = true;
+  static bool fast(const Call& call, Direction direction, const Reduction* reduction, const Any* result) {
+    if (!fast_wanted()) return false;
+    const Current current(call.input.x);
+    FastCall asked{call.traits.method, direction, &call.job, reduction, result, blocks_wanted(), nullptr, 0};
+    const auto launch = [&](const Stream* stream) {
+      switch (call.type()) {
+        case Type::float32: return launch_fast<float>(asked, stream);
+        case Type::float16: return launch_fast<Half>(asked, stream);
+        case Type::bfloat16: return launch_fast<BFloat16>(asked, stream);
+        default: return false;
+      }
+    };
+    Tensor room;
+    if (reduction != nullptr) {
+      if (!launch(nullptr)) return false;
+      room = allocate({asked.floats}, ScalarType::Float, call.input.x, false);
+      asked.partial = static_cast<float*>(room.mutable_data_ptr());
+    }
+    if (!launch(&current.stream)) return false;
+    STD_CUDA_KERNEL_LAUNCH_CHECK();
+    return true;
+  }
+  static bool run_both(const Call& call, const Reduction& reduction, const Any& result) {
+    return fast(call, Direction::gather, &reduction, &result);
+  }
   static void run(const Call& call, Direction direction, const Reduction* reduction, double* partial,
                   const Any* result = nullptr) {
+    if (direction != Direction::operand && fast(call, direction, nullptr, nullptr)) return;
     const Current current(call.input.x);
     const auto launch = [&](auto function) {
       function(call.traits.method, direction, call.job, reduction, partial, result, current.stream);

@@ -53,23 +53,34 @@ def _on_cuda(cases: Sequence[Case], base: Build, head: Build) -> dict[str, str]:
     structs = dict(_LINE.findall((ROOT / "csrc" / "methods.h").read_text()))
     found = {}
     for case in cases:
-        words = differences(old, new, f"<{structs.get(case.method)},{SCALARS.get(case.dtype)}>", case.direction)
+        words = differences(old, new, structs.get(case.method, ""), case)
         if words:
             found[case.name] = f"sm_{architecture} {words}"
     return found
 
 
-def differences(old: Table, new: Table, instance: str, direction: str) -> str:
+def differences(old: Table, new: Table, struct: str, case: Case) -> str:
     """gather_kernel<Ada,float>: registers 40 -> 64, +24 B spill."""
     told = []
     for name in sorted(set(old) | set(new)):
-        if not name.endswith(instance) or (direction == "forward" and not name.startswith("forward")):
+        if not concerns(name, struct, case):
             continue
         if name not in old or name not in new:
             told.append(f"{name}: {'gone' if name in old else 'new'}")
         elif words := change(old[name], new[name]):
             told.append(f"{name}: {words}")
     return "; ".join(told)
+
+
+def concerns(name: str, struct: str, case: Case) -> bool:
+    """Whether a case may run a kernel: a generic one of its method and type, or a fast one of its window too."""
+    scalar = SCALARS.get(case.dtype)
+    forward = case.direction == "forward"
+    if name.endswith(f"<{struct},{scalar}>"):
+        return name.startswith("forward") or not forward
+    fast = re.match(rf"window_kernel<{struct},Tile<{scalar},(\d+),(\d+),\d+,\d+>,(\w+),", name)
+    window = {(str(k), str(s)) for k, s in zip(case.kernel, case.stride, strict=True)}
+    return fast is not None and window == {(fast[1], fast[2])} and (fast[3] == "value" or not forward)
 
 
 def change(old: Mapping[str, int], new: Mapping[str, int]) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from suites.machine import ROOT, cores, private
 
 SCALARS = ("double", "float", "Half", "BFloat16")
-ARCHITECTURES = (80, 90)
+ARCHITECTURES = (80, 90, 100)
 FLAGS = ("-std=c++20", "--expt-relaxed-constexpr", "-O3")
 SECONDS = 900
 
@@ -61,10 +61,12 @@ CLASSES = (  # the first pattern that fits an instruction's name counts it
     ("store16", r"STG.*\.128"), ("store8", r"STG.*\.64"), ("store4", r"STG"), ("shuffles", r"SHFL"),
     ("barriers", r"BAR"), ("fma", r"(FFMA|FMUL|FADD|HFMA2|HMUL2|HADD2)"), ("alu", r"."),
 )  # fmt: skip
+WANTS = ("value", "given", "exact", "detached")  # enum Want of csrc/cuda_fast.cuh
 _ENTRY = re.compile(r"Compiling entry function '(\w+)'")
 _FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 _USED = re.compile(r"Used (\d+) registers")
 _SHARED = re.compile(r"(\d+) bytes smem")
+_OWN_THREADS = re.compile(r"_kernel<.*\b(\d+)>$")  # the last parameter of kernels that choose for themselves
 _SECTION = re.compile(r"^\.text\.(\w+):")
 _INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\d+ )?\s*([A-Z][A-Z0-9_.]*)")
 
@@ -106,39 +108,42 @@ def kernels(
     rows: dict[str, dict[str, int]] = {}
     failed: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(cores()) as pool:
-        jobs = {s: pool.submit(_compiled, compiler, architecture, s, source, Path(scratch)) for s in scalars}
+        jobs = {s: pool.submit(compiled, compiler, architecture, s, source, Path(scratch)) for s in scalars}
         for scalar, job in jobs.items():
             report, cubin = job.result()
             if cubin is None:
                 told = [line for line in report.splitlines() if "error" in line] or report.splitlines()
                 failed[scalar] = f"does not compile for sm_{architecture}: {private(' '.join(told[:2]))[:300]}"
             else:
-                rows |= _rows(report, cubin, architecture, block)
+                rows |= rows_of(report, cubin, architecture, block)
     return rows, failed
 
 
-def _compiled(compiler: str, architecture: int, scalar: str, source: Path, scratch: Path) -> tuple[str, Path | None]:
+def compiled(compiler: str, architecture: int, scalar: str, source: Path, scratch: Path) -> tuple[str, Path | None]:
     """What the compiler says of the kernels of one scalar, and their binary; None where there is none."""
     out = scratch / f"{scalar}.cubin"
     words = [compiler, "-cubin", f"-arch=sm_{architecture}", *FLAGS, f"-DADAPOOL_SCALAR={scalar}"]
     words += ["-DADAPOOL_MASKS"] if scalar == "float" else []
+    words += ["-DADAPOOL_FAST"] if scalar != "double" else []
     words += ["-Xptxas", "-v", "-o", str(out), str(source / "cuda_instances.cu")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
     return done.stderr, None if done.returncode else out
 
 
-def _rows(report: str, cubin: Path, architecture: int, block: int) -> dict[str, dict[str, int]]:
+def rows_of(report: str, cubin: Path, architecture: int, block: int) -> dict[str, dict[str, int]]:
     used = resources(report)
     counted = classified(listing(cubin))
     names = demangled(list(used))
     for mangled, row in used.items():
-        row["occupancy"] = SM[architecture].occupancy(row["registers"], row["shared"], block)
+        own = _OWN_THREADS.search(names[mangled])
+        threads_of = int(own[1]) if own else block
+        row["occupancy"] = SM[architecture].occupancy(row["registers"], row["shared"], threads_of)
         row.update(counted.get(mangled, {}))
     return {names[mangled]: row for mangled, row in used.items()}
 
 
 def threads(source: Path) -> int:
-    """Threads of a block, as the kernels' launch bounds have it."""
+    """Threads of a block, as the launch bounds of the generic kernels have it."""
     for path in sorted(source.glob("*.cuh")) + sorted(source.glob("*.h")):
         found = re.search(r"\bkThreads\s*=\s*(\d+)", path.read_text())
         if found:
@@ -171,21 +176,31 @@ def listing(cubin: Path) -> str:
     return done.stdout
 
 
+def sections(text: str) -> dict[str, list[str]]:
+    """The lines of a listing by kernel."""
+    found: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in text.splitlines():
+        if section := _SECTION.match(line):
+            lines = found.setdefault(section[1], [])
+        else:
+            lines.append(line)
+    return found
+
+
 def classified(text: str) -> dict[str, dict[str, int]]:
     patterns = [(name, re.compile(pattern)) for name, pattern in CLASSES]
     found: dict[str, Counter[str]] = {}
-    kernel: Counter[str] = Counter()
     memo: dict[str, str] = {}
-    for line in text.splitlines():
-        if section := _SECTION.match(line):
-            kernel = found.setdefault(section[1], Counter())
-        elif instruction := _INSTRUCTION.search(line):
-            word = instruction[1]
+    for kernel, lines in sections(text).items():
+        counts = found[kernel] = Counter()
+        for line in lines:
+            word = instruction[1] if (instruction := _INSTRUCTION.search(line)) else "NOP"
             if word == "NOP":
                 continue
             if word not in memo:
                 memo[word] = next(name for name, pattern in patterns if pattern.match(word))
-            kernel[memo[word]] += 1
+            counts[memo[word]] += 1
     names = [name for name, _ in CLASSES]
     return {key: {"instructions": sum(c.values())} | {name: c[name] for name in names} for key, c in found.items()}
 
@@ -202,8 +217,8 @@ def demangled(names: Sequence[str]) -> dict[str, str]:
 def _short(name: str) -> str:
     """Without namespaces, return type, parameters and spaces."""
     name = re.sub(r"\b(?:adapool|portable)::|\bvoid ", "", name)
-    name = re.sub(r"\(.*\)$", "", name.replace("(anonymous namespace)::", ""))
-    return name.replace(" ", "")
+    name = re.sub(r"\(Want\)(\d)", lambda found: WANTS[int(found[1])], name.replace("(anonymous namespace)::", ""))
+    return re.sub(r"\(.*\)$", "", name).replace(" ", "")
 
 
 def main() -> None:

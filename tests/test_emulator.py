@@ -101,7 +101,7 @@ def test_planted_faults_are_found(tmp_path: Path, name: str) -> None:
     kept = [line for line in table.splitlines() if not line.startswith("  X(") or "SoftPool" in line]
     text = "\n".join(kept).replace("X(softpool, SoftPool)                \\", "X(softpool, SoftPool)")
     (copy / "methods.h").write_text(text + "\n")
-    driver = Driver(build(copy, ("float",)))
+    driver = Driver(build(copy, ("float",), ()))
     found: list[str] = []
     try:
         for seed in range(40):

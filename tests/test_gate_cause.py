@@ -27,8 +27,24 @@ def test_a_change_in_words() -> None:
     assert cause.change(old, old | {"instructions": 1004}) == ""
     assert cause.change(old, old | {"instructions": 1100}) == "instructions 1000 -> 1100"
     tables = ({"forward_kernel<Ada,float>": old}, {"gather_kernel<Ada,float>": old, "forward_kernel<Ada,float>": old})
-    assert cause.differences(*tables, "<Ada,float>", "forward") == ""
-    assert cause.differences(*tables, "<Ada,float>", "backward") == "gather_kernel<Ada,float>: new"
+    assert cause.differences(*tables, "Ada", case("forward")) == ""
+    assert cause.differences(*tables, "Ada", case("backward")) == "gather_kernel<Ada,float>: new"
+
+
+@pytest.mark.parametrize(
+    ("name", "forward", "backward"),
+    [
+        ("forward_kernel<SoftPool,float>", True, True),
+        ("window_kernel<SoftPool,Tile<float,2,2,4,1>,value,256>", True, True),
+        ("window_kernel<SoftPool,Tile<float,2,2,4,1>,exact,256>", False, True),
+        ("window_kernel<SoftPool,Tile<float,3,2,4,1>,value,256>", False, False),
+        ("window_kernel<SoftPool,Tile<Half,2,2,8,1>,value,256>", False, False),
+        ("window_kernel<Ada,Tile<float,2,2,4,1>,value,256>", False, False),
+    ],
+)
+def test_which_kernels_a_case_may_run(name: str, forward: bool, backward: bool) -> None:
+    for direction, may in (("forward", forward), ("backward", backward)):
+        assert cause.concerns(name, "SoftPool", case(direction)) == may
 
 
 @pytest.fixture

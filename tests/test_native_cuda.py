@@ -7,6 +7,7 @@ import torch
 
 from adapool.functional import pool
 from adapool.unpooling import unpool
+from tests.emulator.fast_cases import DTYPES, ROUNDING, SLOPES, VALUES, WINDOWS
 from tests.native_places import laid_out, need
 
 pytestmark = pytest.mark.cuda
@@ -30,6 +31,30 @@ def test_cpu_and_cuda_agree(method: str, last: bool) -> None:
     torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-5, atol=1e-5)
     slack = 1e-2 if method in ("idw", "edscw", "ada") else 1e-4  # near-cancelling means are ill-conditioned
     assert (found[1][1] - found[0][1]).abs().quantile(0.999) <= slack
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_fast_kernels_on_the_device(window: tuple[int, int], dtype: torch.dtype) -> None:
+    """Shapes that fill a device, of every kind of tile, against the row in float64; twice, for the same bits."""
+    k, s = window
+    for last, (c, h, w) in ((False, (12, 65, 64)), (False, (5, 40, 61)), (True, (64, 33, 40)), (True, (3, 64, 57))):
+        x = laid_out((torch.randn(6, c, h, w, device="cuda").abs() + 0.1).to(dtype), last)
+        oh, ow = (h - k) // s + 1, (w - k) // s + 1
+        for shape in ((oh, ow), (c, 1, 1), ()):
+            beta = torch.rand(shape, device="cuda")
+            found, grad = [], torch.randn(6, c, oh, ow, device="cuda").to(dtype)
+            for _ in range(2):
+                leaves = [x.detach().requires_grad_(), beta.detach().requires_grad_()]
+                y = pool(leaves[0], "ada", k, s, beta=leaves[1], implementation="native")
+                found.append([y, *torch.autograd.grad(y, leaves, grad)])
+            assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+            exact = [x.double().requires_grad_(), beta.double().requires_grad_()]
+            want = pool(exact[0], "ada", k, s, beta=exact[1], implementation="plain")
+            truth = [want, *torch.autograd.grad(want, exact, grad.double())]
+            for got, true, own in zip(found[0], truth, (VALUES, SLOPES, SLOPES), strict=True):
+                bound = (2 * ROUNDING[dtype] + 20 * own[dtype]) * max(1.0, float(true.abs().max()))
+                assert float((got.double() - true).abs().max()) <= bound, (window, dtype, last, shape)
 
 
 def test_other_stream() -> None:

@@ -15,26 +15,19 @@
 
 using namespace adapool;
 
-#ifdef ADAPOOL_WITHOUT_double
-template <> void run_engine<double>(const Request&, const Job&, const Reduction&, double*, const Any&) {}
-#else
-template <> void run_engine<double>(const Request&, const Job&, const Reduction&, double*, const Any&);
-#endif
-#ifdef ADAPOOL_WITHOUT_float
-template <> void run_engine<float>(const Request&, const Job&, const Reduction&, double*, const Any&) {}
-#else
-template <> void run_engine<float>(const Request&, const Job&, const Reduction&, double*, const Any&);
-#endif
-#ifdef ADAPOOL_WITHOUT_Half
-template <> void run_engine<Half>(const Request&, const Job&, const Reduction&, double*, const Any&) {}
-#else
-template <> void run_engine<Half>(const Request&, const Job&, const Reduction&, double*, const Any&);
-#endif
-#ifdef ADAPOOL_WITHOUT_BFloat16
-template <> void run_engine<BFloat16>(const Request&, const Job&, const Reduction&, double*, const Any&) {}
-#else
-template <> void run_engine<BFloat16>(const Request&, const Job&, const Reduction&, double*, const Any&);
-#endif
+// What a driver was built without.
+#define ADAPOOL_ABSENT(T)                                                                                             \
+  template <> __attribute__((weak)) void run_engine<T>(const Request&, const Job&, const Reduction&, double*, const Any&) { \
+    std::exit(5);                                                                                                     \
+  }                                                                                                                   \
+  template <> __attribute__((weak)) void run_fast_engine<T>(const Request&, const Job&, const Reduction*, const Any&) { \
+    std::exit(5);                                                                                                     \
+  }
+ADAPOOL_ABSENT(double)
+ADAPOOL_ABSENT(float)
+ADAPOOL_ABSENT(Half)
+ADAPOOL_ABSENT(BFloat16)
+__attribute__((weak)) void run_mask_engine(const Request&, const MaskJob&, MaskDirection) { std::exit(5); }
 
 namespace {
 
@@ -94,6 +87,15 @@ void run(const Request& q, Tensor* t) {
   reduction.entries = q.entries; reduction.terms = q.terms; reduction.chunks = q.chunks; reduction.which = int(q.which);
   std::vector<double> partial(size_t(q.chunks > 1 ? q.chunks * q.entries : 0));
   const Any result = t[slot_result].any();
+  if (q.engine == 2) {
+    const Reduction* wanted = result.given() ? &reduction : nullptr;
+    switch (Type(q.type)) {
+      case Type::float64: return run_fast_engine<double>(q, job, wanted, result);
+      case Type::float32: return run_fast_engine<float>(q, job, wanted, result);
+      case Type::float16: return run_fast_engine<Half>(q, job, wanted, result);
+      default: return run_fast_engine<BFloat16>(q, job, wanted, result);
+    }
+  }
   switch (Type(q.type)) {
     case Type::float64: return run_engine<double>(q, job, reduction, partial.data(), result);
     case Type::float32: return run_engine<float>(q, job, reduction, partial.data(), result);

@@ -19,6 +19,7 @@ from torch import Tensor
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
 STORAGE = {"double": "double", "float": "float", "Half": "adapool::Half", "BFloat16": "adapool::BFloat16"}
+FAST = ("float", "Half", "BFloat16")
 FLAGS = ["-std=c++20", "-O1", "-g0", "-Wno-psabi", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 TYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3, torch.int64: 4}
 SLOTS = ["x", "logits", "spread", "operand0", "operand1", "operand2", "coefficient", "y", "extra", "target", "result"]
@@ -29,11 +30,14 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "g++"))
 
 
-def build(csrc: Path = CSRC, storages: Sequence[str] = tuple(STORAGE)) -> Path:
-    """The driver for the headers in `csrc`, compiled unless the same sources were compiled before."""
+def build(csrc: Path = CSRC, storages: Sequence[str] = tuple(STORAGE), fast: Sequence[str] = FAST) -> Path:
+    """The driver for the headers in `csrc`, compiled unless the same sources were compiled before.
+
+    `storages` and `fast`: the types to compile the generic kernels and loops for, and the fast kernels.
+    """
     sources = [p for p in sorted(csrc.glob("*")) if p.suffix in (".h", ".cuh")]
     sources += [p for p in sorted(HERE.glob("*")) if p.suffix in (".h", ".cpp")]
-    key = hashlib.sha256(b"".join(p.read_bytes() for p in sources) + repr(storages).encode()).hexdigest()[:16]
+    key = hashlib.sha256(b"".join(p.read_bytes() for p in sources) + repr((storages, fast)).encode()).hexdigest()[:16]
     cache = Path(os.environ.get("ADAPOOL_EMULATOR_CACHE", Path(tempfile.gettempdir(), "adapool-emulator")))
     driver = cache / key / "driver"
     if driver.exists():
@@ -45,8 +49,12 @@ def build(csrc: Path = CSRC, storages: Sequence[str] = tuple(STORAGE)) -> Path:
          "-c", str(HERE / "engine.cpp"), "-o", str(driver.parent / f"{name}.o")]
         for name in storages
     ]  # fmt: skip
-    absent = [f"-DADAPOOL_WITHOUT_{name}" for name in STORAGE if name not in storages]
-    jobs.append([*base, *absent, "-c", str(HERE / "driver.cpp"), "-o", str(driver.parent / "driver.o")])
+    jobs += [
+        [*base, f"-DADAPOOL_STORAGE={STORAGE[name]}", "-c", str(HERE / "fast_engine.cpp"),
+         "-o", str(driver.parent / f"fast_{name}.o")]
+        for name in fast
+    ]  # fmt: skip
+    jobs.append([*base, "-c", str(HERE / "driver.cpp"), "-o", str(driver.parent / "driver.o")])
     running: list[subprocess.Popen[str]] = []
     for job in jobs:  # two at a time
         if len(running) == 2:
@@ -54,7 +62,7 @@ def build(csrc: Path = CSRC, storages: Sequence[str] = tuple(STORAGE)) -> Path:
         running.append(subprocess.Popen(job, stderr=subprocess.PIPE, text=True))
     for process in running:
         _finish(process)
-    objects = [str(driver.parent / f"{name}.o") for name in (*storages, "driver")]
+    objects = [str(driver.parent / f"{name}.o") for name in (*storages, *(f"fast_{name}" for name in fast), "driver")]
     partial = driver.with_suffix(".partial")
     subprocess.run([*base, *objects, "-o", str(partial)], check=True)
     partial.rename(driver)

@@ -16,12 +16,12 @@
 
 #define __global__
 #define __device__
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 #define __shared__ static  // one block runs at a time
 
 namespace emulator {
 
-struct Index { unsigned x = 0; };
+struct Index { unsigned x = 0, y = 0, z = 0; };
 inline Index thread, block, block_size, grid_size;
 
 constexpr size_t kStack = 256 << 10;
@@ -106,15 +106,17 @@ inline void run_block(unsigned threads) {
   }
 }
 
-inline void launch(unsigned blocks, unsigned threads, bool meets, const std::function<void()>& kernel) {
+inline void launch(Index grid, unsigned threads, bool meets, const std::function<void()>& kernel) {
   body = &kernel;
-  grid_size.x = blocks;
+  grid_size = grid;
   block_size.x = threads;
-  for (block.x = 0; block.x < blocks; ++block.x) {
-    if (meets) run_block(threads);
-    else
-      for (thread.x = 0; thread.x < threads; ++thread.x) kernel();
-  }
+  for (block.z = 0; block.z < grid.z; ++block.z)
+    for (block.y = 0; block.y < grid.y; ++block.y)
+      for (block.x = 0; block.x < grid.x; ++block.x) {
+        if (meets) run_block(threads);
+        else
+          for (thread.x = 0; thread.x < threads; ++thread.x) kernel();
+      }
 }
 
 inline void barrier() { leave(false); }

@@ -11,7 +11,7 @@ namespace {
 struct Go {
   template <class... Parameters, class... Arguments>
   void operator()(unsigned blocks, bool meets, void (*kernel)(Parameters...), const Arguments&... arguments) const {
-    emulator::launch(blocks, adapool::kThreads, meets, [&] { kernel(arguments...); });
+    emulator::launch({blocks, 1, 1}, adapool::kThreads, meets, [&] { kernel(arguments...); });
   }
 };
 

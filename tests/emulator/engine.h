@@ -6,4 +6,7 @@
 
 template <class T> void run_engine(const Request&, const adapool::Job&, const adapool::Reduction&, double* partial,
                                    const adapool::Any& result);
+// The fast CUDA kernels; with a reduction the gradient of its operand too.
+template <class T> void run_fast_engine(const Request&, const adapool::Job&, const adapool::Reduction*,
+                                        const adapool::Any& result);
 void run_mask_engine(const Request&, const adapool::MaskJob&, adapool::MaskDirection);

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 struct Request {
-  int64_t engine;  // 0: the CUDA kernels, emulated; 1: the CPU's loops
+  int64_t engine;  // 0: the CUDA kernels, emulated; 1: the CPU's loops; 2: the fast CUDA kernels, emulated
   int64_t method, type, direction;  // of Method, Type, Direction; 3 + MaskDirection for masks
   int64_t in[3], out[3], kernel[3], stride[3], padding[3];
   int64_t batch, channels, channels_last;

@@ -1,0 +1,77 @@
+// What a GPU does in one instruction, and several numbers of memory at once. Under g++ (the emulator) every intrinsic
+// has a twin of the same meaning. Knows no window.
+#pragma once
+#if defined(__CUDACC__)
+#include <cuda_bf16.h>
+#endif
+
+#include "scalar.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+// 1 / x to one unit in the last place. Denormal numbers count as zero.
+__device__ inline float reciprocal(float x) {
+#if defined(__CUDA_ARCH__)
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return 1 / (std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.f, x) : x);
+#endif
+}
+
+// 2^x to two units in the last place.
+__device__ inline float power_of_two(float x) {
+#if defined(__CUDA_ARCH__)
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return std::exp2(x);
+#endif
+}
+
+template <class T> __device__ float low(uint32_t pair) { return widen(T{uint16_t(pair)}); }
+template <class T> __device__ float high(uint32_t pair) { return widen(T{uint16_t(pair >> 16)}); }
+template <class T> __device__ uint32_t pair_of(float a, float b) {
+  return uint32_t(narrow<T>(a).bits) | uint32_t(narrow<T>(b).bits) << 16;
+}
+#if defined(__CUDA_ARCH__)
+template <> __device__ inline float high<BFloat16>(uint32_t pair) { return __uint_as_float(pair & 0xffff0000u); }
+template <> __device__ inline float low<Half>(uint32_t pair) { return __low2float(bit_cast<__half2>(pair)); }
+template <> __device__ inline float high<Half>(uint32_t pair) { return __high2float(bit_cast<__half2>(pair)); }
+template <> __device__ inline uint32_t pair_of<BFloat16>(float a, float b) {
+  return bit_cast<uint32_t>(__floats2bfloat162_rn(a, b));
+}
+template <> __device__ inline uint32_t pair_of<Half>(float a, float b) {
+  return bit_cast<uint32_t>(__floats2half2_rn(a, b));
+}
+#endif
+
+// `size` neighbours in memory, read and written at once; their address is a multiple of their bytes.
+template <class T, int size> struct alignas(sizeof(T) * size) Piece {
+  static_assert(size * sizeof(T) % 4 == 0 && size * sizeof(T) <= 16, "whole words, 16 bytes at most");
+  uint32_t word[size * sizeof(T) / 4];
+  __device__ float get(int i) const {
+    if constexpr (sizeof(T) == 4) return bit_cast<float>(word[i]);
+    else return i % 2 == 0 ? low<T>(word[i / 2]) : high<T>(word[i / 2]);
+  }
+  template <class F> __device__ void set(const F& f) {
+#pragma unroll
+    for (int i = 0; i < int(size * sizeof(T) / 4); ++i) {
+      if constexpr (sizeof(T) == 4) word[i] = bit_cast<uint32_t>(f(i));
+      else word[i] = pair_of<T>(f(2 * i), f(2 * i + 1));
+    }
+  }
+};
+template <class T> struct Piece<T, 1> {
+  T one;
+  __device__ float get(int) const { return widen(one); }
+  template <class F> __device__ void set(const F& f) { one = narrow<T>(f(0)); }
+};
+template <class P, class T> __device__ P read(const T* from) { return *reinterpret_cast<const P*>(from); }
+template <class P, class T> __device__ void write(T* to, const P& piece) { *reinterpret_cast<P*>(to) = piece; }
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool

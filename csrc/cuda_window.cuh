@@ -1,0 +1,192 @@
+// The arithmetic of one window whose taps are in registers: values and gradients of ada, edscw and softpool.
+// Formulas as in weights.h, without its scaling: right for every finite number, but means below 2^-123 count as zero.
+#pragma once
+#include "cuda_numbers.cuh"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+// The degree of the polynomial for e^D, D in [0, 1]: relative errors 3e-4 and 2e-5, a part of what rounding to the type
+// costs. 0: the special function unit, 3e-7. That unit is the scarce one for 16 bits, and on the newest devices always.
+template <class T> constexpr int degree_for() {
+  if (std::is_same_v<T, BFloat16>) return 3;
+  if (std::is_same_v<T, Half>) return 4;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+  return 6;
+#else
+  return 0;
+#endif
+}
+
+// e^(2q) for q in [0, 1/2], by relative minimax polynomials.
+template <int degree> __device__ float exp_twice(float q) {
+  if constexpr (degree == 3) return std::fma(std::fma(std::fma(2.17097033f, q, 1.73673089f), q, 2.02434809f), q, 0.999677719f);
+  float p = degree == 4 ? 1.08775186f : 0.145412148f;
+  if constexpr (degree == 4) {
+    p = std::fma(std::fma(p, q, 1.14439153f), q, 2.03247964f);
+    return std::fma(std::fma(p, q, 1.99813698f), q, 1.00001614f);
+  }
+  p = std::fma(std::fma(p, q, 0.226069584f), q, 0.680413989f);
+  p = std::fma(std::fma(p, q, 1.33100784f), q, 2.00018313f);
+  return std::fma(std::fma(p, q, 1.99999472f), q, 1.00000002f);
+}
+
+// With u = a / m: D = 2 |u| / (1 + u^2), F = dD/du = 2 sign(u) (1 - u^2) / (1 + u^2)^2, k = edscw / m = sum e^D u / sum e^D,
+//   d edscw / da = w (1 + (u - k) F) - (1/N) sum w (u - k) u F;  d softpool / da = w (1 + t - p), t = a - max, p = sum w t.
+// v = alpha u and s = lambda t are what is computed, so that exponents need no multiplication of their own, and nothing
+// overflows before the result does.
+template <class T, bool dice, bool soft, int N> struct Weigher {
+  static constexpr int degree = degree_for<T>();
+  static constexpr bool ranged = !std::is_same_v<T, Half>;  // whether differences of its numbers may overflow
+  static constexpr bool keeps = N <= 36;                    // what was computed of more taps is computed twice
+  static constexpr float alpha = degree == 0 ? 0.34657359f : 1.f;       // 1 / (2 log2 e)
+  static constexpr float log2e = 1.44269504f, lambda = ranged ? 0.25f : log2e;
+  float top, eighth, scale, shift;       // maximum, m / 8, alpha / m, lambda top
+  float k, p;                            // alpha k, lambda p
+  float e1[keeps ? N : 1], h[keeps ? N : 1], e2[keeps ? N : 1];
+  float scale1, steep, common, scale2, steep2, again;
+
+  template <class A> __device__ void begin(const A& a) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      if constexpr (dice) eighth = i == 0 ? a(i) * (1.f / (8 * N)) : std::fma(a(i), 1.f / (8 * N), eighth);
+      top = i == 0 ? a(i) : std::fmax(top, a(i));
+    }
+    if constexpr (dice) {  // a mean that nearly cancels, or is denormal, counts as zero
+      scale = reciprocal(eighth) * (alpha / 8);
+      scale = std::fabs(scale * top) < 0x1p57f ? scale : 0.f;
+    }
+    shift = top * lambda;
+  }
+  // e^t; 2^30 times it where what weighs nothing may be so far below that its t times the gradient overflows.
+  __device__ float exponential(float s) const { return power_of_two(ranged ? std::fma(s, 4 * log2e, 30.f) : s); }
+  __device__ float similarity(float v, float& r) const {  // e^D; r = 1 / (alpha^2 (1 + u^2))
+    r = reciprocal(std::fma(v, v, alpha * alpha));
+    const float q = std::fabs(v) * r;
+    if constexpr (degree == 0) return power_of_two(q);
+    else return exp_twice<degree>(q);
+  }
+  // Half of e^D F, in units of alpha. F is 0 at 0.
+  __device__ float slope(float v, float r, float e) const {
+    const float size = e * std::fma(r, 2 * alpha * alpha, -1.f) * r;
+    const float turned = bit_cast<float>(bit_cast<uint32_t>(size) ^ (bit_cast<uint32_t>(v) & 0x80000000u));
+    return v == 0 ? 0.f : turned;
+  }
+
+  // The value; or with `given` the mean of other numbers b by the same weights.
+  template <bool given, class A, class B> __device__ float value(const A& a, const B& b, float beta) {
+    begin(a);
+    // Differences of taps are only needed in exponents, where -inf does no harm; 2^-8 keeps the sums from overflowing.
+    // A product of a bfloat16 and 16 bits is exact, so that the difference of two is as good as that of the taps, and
+    // where they are huge any slope tells two apart; half's are too small to lose digits that count.
+    constexpr float exact16 = 94548.f / 65536;  // log2 e to 5e-6
+    const float steep = !ranged ? log2e : std::fabs(top) < 0x1p122f ? exact16 : exact16 * 0x1p-106f,
+                down = std::fma(top, steep, 8.f);
+    const auto exponent = [&](float tap) {
+      return std::is_same_v<T, float> ? std::fma(tap - top, log2e, -8.f) : std::fma(tap, steep, -down);
+    };
+    float z1 = 0, n1 = 0, z2 = 0, n2 = 0;
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      if constexpr (dice) {
+        float r;
+        const float v = a(i) * scale, e = similarity(v, r), of = given ? b(i) : v;
+        z1 = i == 0 ? e : z1 + e;
+        n1 = i == 0 ? e * of : std::fma(e, of, n1);
+      }
+      if constexpr (soft) {
+        const float e = power_of_two(exponent(a(i))), of = given ? b(i) : a(i);
+        z2 = i == 0 ? e : z2 + e;
+        n2 = i == 0 ? e * of : std::fma(e, of, n2);
+      }
+    }
+    if constexpr (!dice) return n2 * reciprocal(z2);
+    const float both = reciprocal(soft ? z1 * z2 : z1), ratio = n1 * (soft ? z2 * both : both);
+    const float of_dice = given ? ratio : ratio * (8 / alpha) * eighth;
+    if constexpr (!soft) return of_dice;
+    const float of_soft = n2 * (z1 * both);
+    return std::fma(beta, of_dice, std::fma(-beta, of_soft, of_soft));
+  }
+
+  // Before share(), which is g dy / da, or g times the weight alone, added to `sum` (unless it is the
+  // first), and before difference(), which is dy / dbeta.
+  // `one` is 1, which the compiler must not know, lest it keep what is to be computed again.
+  template <bool exact, class A> __device__ void differentiate(const A& a, float beta, float g, float one) {
+    begin(a);
+    again = one;
+    float z1 = 0, n1 = 0, z2 = 0, n2 = 0, by = 0, by_v = 0;
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      if constexpr (dice) {
+        float r;
+        const float v = a(i) * scale, e = similarity(v, r);
+        z1 = i == 0 ? e : z1 + e;
+        n1 = i == 0 ? e * v : std::fma(e, v, n1);
+        if constexpr (keeps) e1[i] = e;
+        if constexpr (exact) {
+          const float half = slope(v, r, e);
+          if constexpr (keeps) h[i] = half;
+          else by = std::fma(half, v, by), by_v = std::fma(half * v, v, by_v);
+        }
+      }
+      if constexpr (soft) {
+        const float s = std::fma(a(i), lambda, -shift), e = exponential(s);
+        z2 = i == 0 ? e : z2 + e;
+        n2 = i == 0 ? e * s : std::fma(e, s, n2);
+        if constexpr (keeps) e2[i] = e;
+      }
+    }
+    const float inverse1 = reciprocal(z1), inverse2 = reciprocal(z2);
+    k = n1 * inverse1;
+    p = n2 * inverse2;
+    if constexpr (dice) {
+      scale1 = (soft ? g * beta : g) * inverse1;
+      if constexpr (exact) {
+        if constexpr (keeps) {
+#pragma unroll
+          for (int i = 0; i < N; ++i) {
+            const float v = a(i) * scale;
+            h[i] *= v - k;
+            by_v = i == 0 ? h[i] * v : std::fma(h[i], v, by_v);
+          }
+        } else {
+          by_v = std::fma(-k, by, by_v);
+        }
+        steep = scale1 * (2 * alpha);
+        common = scale1 * by_v * (-2.f / N);
+      }
+    }
+    if constexpr (soft) {
+      scale2 = (dice ? std::fma(-g, beta, g) : g) * inverse2;
+      if constexpr (exact) {
+        steep2 = scale2 * (1 / lambda);
+        scale2 = std::fma(-steep2, p, scale2);
+      }
+    }
+  }
+  __device__ float difference() const { return std::fma(k * (8 / alpha), eighth, -std::fma(p, 1 / lambda, top)); }
+
+  template <bool exact, bool first, class A> __device__ float share(const A& a, int i, float sum) const {
+    const float tap = keeps ? a(i) : a(i) * again;
+    if constexpr (dice) {
+      float e = e1[keeps ? i : 0], x = h[keeps ? i : 0];
+      if constexpr (!keeps) {
+        float r;
+        const float v = tap * scale;
+        e = similarity(v, r);
+        if constexpr (exact) x = slope(v, r, e) * (v - k);
+      }
+      if constexpr (exact) sum = std::fma(steep, x, std::fma(scale1, e, first ? common : common + sum));
+      else sum = first ? scale1 * e : std::fma(scale1, e, sum);
+    }
+    if constexpr (soft) {
+      const float s = std::fma(tap, lambda, -shift), e = keeps ? e2[keeps ? i : 0] : exponential(s);
+      const float weight = exact ? std::fma(s, steep2, scale2) : scale2;
+      sum = !dice && first ? e * weight : std::fma(e, weight, sum);
+    }
+    return sum;
+  }
+};
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool
