@@ -29,7 +29,8 @@ inline bool at_multiple(const Any& tensor, int64_t bytes) {
 inline bool dense(const Job& job, const Strides& s, int64_t height, int64_t width) {
   const int64_t step = job.channels_last ? job.channels : 1;
   const auto fits = [](int64_t extent, int64_t stride, int64_t want) { return extent == 1 || stride == want; };
-  return fits(job.batch, s.n, job.channels * height * width) && fits(job.channels, s.c, job.channels_last ? 1 : height * width) &&
+  return fits(job.batch, s.n, job.channels * height * width) &&
+         fits(job.channels, s.c, job.channels_last ? 1 : height * width) &&
          fits(height, s.d[1], width * step) && fits(width, s.d[2], step);
 }
 
@@ -107,18 +108,20 @@ Launch launch_of(const Job& job, const Reduction* reduction, int64_t blocks) {
   s.beta = beta.tensor;
   s.number = float(beta.number);
   if (beta.tensor.given()) {
-    s.beta_channel = int32_t(beta.strides.c); s.beta_row = int32_t(beta.strides.d[1]); s.beta_column = int32_t(beta.strides.d[2]);
+    s.beta_channel = int32_t(beta.strides.c);
+    s.beta_row = int32_t(beta.strides.d[1]); s.beta_column = int32_t(beta.strides.d[2]);
   }
 
   const int64_t rows = backward ? up(w.in[1], Tile::S) : w.out[1];
   const int64_t groups = backward ? up(w.in[2], Tile::own) : up(w.out[2], Tile::O);
   const int64_t vectors = layout.channels / Tile::V;
-  int64_t lanes = least(vectors, adds ? 8 : 32);  // those to the left of a block are computed twice where windows overlap
+  // Where windows overlap those to the left of a block are computed twice: then it had better be wide.
+  int64_t lanes = least(vectors, adds ? 8 : 32);
   while (vectors % lanes != 0 && lanes > 4) --lanes;  // fewer idle threads
   const int64_t spots = kBlock<Tile, want> / lanes - reach, z = up(vectors, lanes);
   // Overlapping windows are walked downwards, as far as leaves enough blocks.
-  const int64_t blocks_of_a_row = up(groups, spots) * z * layout.images;
-  const int64_t wanted = least(up(rows, 8 * (1 + (Tile::K - 1) / Tile::S)), up(blocks, blocks_of_a_row));
+  const int64_t of_a_row = z * (groups < spots ? up(layout.images, spots / groups) : up(groups, spots) * layout.images);
+  const int64_t wanted = least(up(rows, 8 * (1 + (Tile::K - 1) / Tile::S)), up(blocks, of_a_row));
   const int64_t high = adds ? up(rows, wanted) : 1, strips = up(rows, high), places = groups * strips;
   s.lanes = int32_t(lanes); s.groups = int32_t(groups); s.strips = int32_t(strips); s.rows = int32_t(high);
 
@@ -128,7 +131,8 @@ Launch launch_of(const Job& job, const Reduction* reduction, int64_t blocks) {
   int64_t side = places < spots ? least(spots / places, layout.images) : 1;
   while (apart % side != 0 && apart > 1) --side;
   const int64_t x = up(side * places, spots), most = up(layout.images, side);
-  int64_t y = least(most, up(blocks, x * z));
+  // More blocks even out the end of a launch, but each part of the images has partial sums of its own.
+  int64_t y = least(most, up(adds || s.spatial ? blocks : 4 * blocks, x * z));
   if (apart > 1) y = least(most, up(y, apart / side) * (apart / side));
   s.side = int32_t(side);
   launch.grid = {unsigned(x), unsigned(least(y, 65535)), unsigned(z), unsigned(kBlock<Tile, want>)};
@@ -171,23 +175,35 @@ template <class T, int K, int S, Want want, class F> bool with_shape(Shape shape
 #define ADAPOOL_FAST_WINDOWS(X) \
   X(2, 2) X(3, 3) X(3, 2) X(2, 1) X(3, 1) X(4, 4) X(4, 2) X(5, 5) X(5, 3) X(5, 2) X(6, 6) X(6, 3) X(7, 7) X(7, 4) X(7, 2)
 
-template <class T, Want want, class F> bool with_tile(const Job& job, const F& f) {
+// For ada, edscw and softpool (`special`) all of them, for other methods the most usual.
+template <class T, Want want, bool special, class F> bool with_tile(const Job& job, const F& f) {
   const Window& w = job.window;
   const Shape shape = shape_of<T>(job, want);
-#define ADAPOOL_WINDOW(k, s) if (w.kernel[2] == k && w.stride[2] == s) return with_shape<T, k, s, want>(shape, f);
+#define ADAPOOL_WINDOW(k, s)                                                                                       \
+  if constexpr (special || (k <= 3 && s >= 2))                                                                     \
+    if (w.kernel[2] == k && w.stride[2] == s) return with_shape<T, k, s, want>(shape, f);
   ADAPOOL_FAST_WINDOWS(ADAPOOL_WINDOW)
 #undef ADAPOOL_WINDOW
   return false;
 }
 
-template <class F> bool with_want(Want want, const F& f) {
-  switch (want) {
-    case Want::value: return f(std::integral_constant<Want, Want::value>{});
-    case Want::given: return f(std::integral_constant<Want, Want::given>{});
-    case Want::exact: return f(std::integral_constant<Want, Want::exact>{});
-    default: return f(std::integral_constant<Want, Want::detached>{});
+template <bool special, class F> bool with_want(Want want, const F& f) {
+  if (want == Want::value) return f(std::integral_constant<Want, Want::value>{});
+  if (want == Want::exact) return f(std::integral_constant<Want, Want::exact>{});
+  if constexpr (special) {
+    if (want == Want::given) return f(std::integral_constant<Want, Want::given>{});
+    return f(std::integral_constant<Want, Want::detached>{});
   }
+  return false;
 }
+
+// Methods whose taps are all that they read, without powers (which would take the compiler minutes).
+template <template <class> class M> constexpr bool has_tiles = is_special<M>;
+template <> constexpr bool has_tiles<Max> = true;
+template <> constexpr bool has_tiles<Avg> = true;
+template <> constexpr bool has_tiles<Total> = true;
+template <> constexpr bool has_tiles<StochasticEval> = true;
+template <> constexpr bool has_tiles<Idw> = true;
 
 // Starts the kernels of a call; without `go` (null) it says how much room they need. False: there are none.
 template <class T, class Go> bool run_fast(FastCall& call, const Go* go) {
@@ -199,10 +215,12 @@ template <class T, class Go> bool run_fast(FastCall& call, const Go* go) {
   bool done = false;
   with_method(call.method, [&](auto choice) {
     using C = decltype(choice);
-    if constexpr (has_dice<C::template Struct> || has_soft<C::template Struct>) {
-      done = with_want(want, [&](auto which) {
+    if constexpr (has_tiles<C::template Struct>) {
+      constexpr bool special = is_special<C::template Struct>;
+      static_assert(special || C::template Struct<float>::operands == 0, "operands are beta alone");
+      done = with_want<special>(want, [&](auto which) {
         constexpr Want chosen = decltype(which)::value;
-        return with_tile<T, chosen>(job, [&](auto tile) {
+        return with_tile<T, chosen, special>(job, [&](auto tile) {
           using Chosen = decltype(tile);
           Launch launch = launch_of<Chosen, chosen>(job, reduction, call.blocks);
           call.floats = launch.floats;

@@ -18,24 +18,27 @@ template <class T> constexpr int degree_for() {
 #endif
 }
 
-// e^(2q) for q in [0, 1/2], by relative minimax polynomials.
-template <int degree> __device__ float exp_twice(float q) {
-  if constexpr (degree == 3) return std::fma(std::fma(std::fma(2.17097033f, q, 1.73673089f), q, 2.02434809f), q, 0.999677719f);
-  float p = degree == 4 ? 1.08775186f : 0.145412148f;
-  if constexpr (degree == 4) {
-    p = std::fma(std::fma(p, q, 1.14439153f), q, 2.03247964f);
-    return std::fma(std::fma(p, q, 1.99813698f), q, 1.00001614f);
-  }
-  p = std::fma(std::fma(p, q, 0.226069584f), q, 0.680413989f);
-  p = std::fma(std::fma(p, q, 1.33100784f), q, 2.00018313f);
-  return std::fma(std::fma(p, q, 1.99999472f), q, 1.00000002f);
+// e^(2q) for q in [0, 1/2], by relative minimax polynomials; of `unit` times q.
+template <int degree> __device__ float exp_twice(float scaled, float unit) {
+  constexpr float table[4][7] = {
+      {0.999677719f, 2.02434809f, 1.73673089f, 2.17097033f},
+      {1.00001614f, 1.99813698f, 2.03247964f, 1.14439153f, 1.08775186f},
+      {0.999999327f, 2.00010997f, 1.99720685f, 1.35844108f, 0.568026741f, 0.4357494f},
+      {1.00000002f, 1.99999472f, 2.00018313f, 1.33100784f, 0.680413989f, 0.226069584f, 0.145412148f}};
+  float by[degree + 1], part = 1;
+#pragma unroll
+  for (int i = 0; i <= degree; ++i, part /= unit) by[i] = table[degree - 3][i] * part;
+  float sum = by[degree];
+#pragma unroll
+  for (int i = degree - 1; i >= 0; --i) sum = std::fma(sum, scaled, by[i]);
+  return sum;
 }
 
 // With u = a / m: D = 2 |u| / (1 + u^2), F = dD/du = 2 sign(u) (1 - u^2) / (1 + u^2)^2, k = edscw / m = sum e^D u / sum e^D,
 //   d edscw / da = w (1 + (u - k) F) - (1/N) sum w (u - k) u F;  d softpool / da = w (1 + t - p), t = a - max, p = sum w t.
 // v = alpha u and s = lambda t are what is computed, so that exponents need no multiplication of their own, and nothing
 // overflows before the result does.
-template <class T, bool dice, bool soft, int N> struct Weigher {
+template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
   static constexpr int degree = degree_for<T>();
   static constexpr bool ranged = !std::is_same_v<T, Half>;  // whether differences of its numbers may overflow
   static constexpr bool keeps = N <= 36;                    // what was computed of more taps is computed twice
@@ -60,11 +63,12 @@ template <class T, bool dice, bool soft, int N> struct Weigher {
   }
   // e^t; 2^30 times it where what weighs nothing may be so far below that its t times the gradient overflows.
   __device__ float exponential(float s) const { return power_of_two(ranged ? std::fma(s, 4 * log2e, 30.f) : s); }
-  __device__ float similarity(float v, float& r) const {  // e^D; r = 1 / (alpha^2 (1 + u^2))
+  // e^D; r = 1 / (alpha^2 (1 + u^2)). `often`: by a polynomial even where the special function unit would do.
+  template <bool often = false> __device__ float similarity(float v, float& r) const {
     r = reciprocal(std::fma(v, v, alpha * alpha));
     const float q = std::fabs(v) * r;
-    if constexpr (degree == 0) return power_of_two(q);
-    else return exp_twice<degree>(q);
+    if constexpr (degree == 0 && !often) return power_of_two(q);
+    else return exp_twice<degree == 0 ? 5 : degree>(q, 1 / alpha);
   }
   // Half of e^D F, in units of alpha. F is 0 at 0.
   __device__ float slope(float v, float r, float e) const {
@@ -90,7 +94,9 @@ template <class T, bool dice, bool soft, int N> struct Weigher {
     for (int i = 0; i < N; ++i) {
       if constexpr (dice) {
         float r;
-        const float v = a(i) * scale, e = similarity(v, r), of = given ? b(i) : v;
+        const float v = a(i) * scale, of = given ? b(i) : v;
+        // Where windows overlap there are so many taps that the special function unit would be what binds.
+        const float e = overlaps && i % 2 == 0 ? similarity<true>(v, r) : similarity(v, r);
         z1 = i == 0 ? e : z1 + e;
         n1 = i == 0 ? e * of : std::fma(e, of, n1);
       }
@@ -108,9 +114,9 @@ template <class T, bool dice, bool soft, int N> struct Weigher {
     return std::fma(beta, of_dice, std::fma(-beta, of_soft, of_soft));
   }
 
-  // Before share(), which is g dy / da, or g times the weight alone, added to `sum` (unless it is the
-  // first), and before difference(), which is dy / dbeta.
-  // `one` is 1, which the compiler must not know, lest it keep what is to be computed again.
+  // Before share(), which is g dy / da, or g times the weight alone, added to `sum` (unless it is the first), and before
+  // difference(), which is dy / dbeta. `one` is 1, which the compiler must not know, lest it keep what is to be computed
+  // again.
   template <bool exact, class A> __device__ void differentiate(const A& a, float beta, float g, float one) {
     begin(a);
     again = one;

@@ -61,7 +61,7 @@ CLASSES = (  # the first pattern that fits an instruction's name counts it
     ("store16", r"STG.*\.128"), ("store8", r"STG.*\.64"), ("store4", r"STG"), ("shuffles", r"SHFL"),
     ("barriers", r"BAR"), ("fma", r"(FFMA|FMUL|FADD|HFMA2|HMUL2|HADD2)"), ("alu", r"."),
 )  # fmt: skip
-WANTS = ("value", "given", "exact", "detached")  # enum Want of csrc/cuda_fast.cuh
+WANTS = ("value", "given", "exact", "detached")  # enum Want of csrc/cuda_sheet.cuh
 _ENTRY = re.compile(r"Compiling entry function '(\w+)'")
 _FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 _USED = re.compile(r"Used (\d+) registers")

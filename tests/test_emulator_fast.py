@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.emulator.driver import CSRC, Driver, build, compiler
-from tests.emulator.fast_cases import DTYPES, METHODS, WINDOWS, FastProblem
+from tests.emulator.fast_cases import DTYPES, METHODS, ROW_WINDOWS, ROWS, WINDOWS, FastProblem, RowProblem
 
 EVERY = len(METHODS) * len(DTYPES) * len(WINDOWS) * 2  # neighbours that hold each combination once
 CASES = int(os.environ.get("ADAPOOL_EMULATOR_CASES", str(3 * EVERY)))
@@ -47,6 +47,19 @@ def test_random_problems(driver: Driver, part: int) -> None:
             found += check.faults(driver.run(check.request))
     assert not found, "\n".join(found[:20])
     assert count == 5 * len(range(part, CASES, PARTS))
+
+
+@pytest.mark.parametrize("method", ROWS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_other_methods(driver: Driver, method: str, dtype: torch.dtype) -> None:
+    found, seed = [], 0
+    for window in ROW_WINDOWS:
+        for last in (False, True):
+            for _ in range(3):
+                seed += 1
+                for check in RowProblem(seed, method, dtype, last, window).checks():
+                    found += check.faults(driver.run(check.request))
+    assert not found, "\n".join(found[:20])
 
 
 def test_the_windows_are_those_that_are_compiled() -> None:

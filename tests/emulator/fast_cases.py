@@ -16,6 +16,8 @@ from tests.emulator.layout import five, memory_of
 
 ENGINE = 2
 METHODS = ("ada", "edscw", "softpool")
+ROWS = ("max", "avg", "sum", "stochastic_eval", "idw")  # in the same tiles, with the arithmetic of methods.h
+ROW_WINDOWS = [(2, 2), (3, 3), (3, 2)]
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 WINDOWS = [
     (2, 2), (3, 3), (3, 2), (2, 1), (3, 1), (4, 4), (4, 2), (5, 5), (5, 3), (5, 2), (6, 6), (6, 3), (7, 7), (7, 4),
@@ -139,3 +141,22 @@ class FastProblem(Problem):
 
     def _coefficient(self, dtype: torch.dtype) -> tuple[Tensor, dict[str, Any]]:
         return self._incoming()
+
+
+class RowProblem(FastProblem):
+    """A method without weights of its own kind: forward and exact gradient, by the bounds of the generic kernels."""
+
+    def checks(self) -> Iterator[Check]:
+        draws = [self.x, *(self._values(self.shape) for _ in range(30 if self.method == "idw" else 0))]
+        self.x = min(draws, key=self._condition) if self.method == "idw" else self.x
+        self.slack = 1 + 0.1 * self._condition(self.x) if self.method == "idw" else 1.0
+        x, operands = self._leaves()
+        y = pool(x, self.method, *self._options(), implementation="plain", **operands)
+        ys, want = self._cell_layout(y.detach())
+        request = self._request(0, ys=ys, outputs={"y": (self.dtype, y.numel())})
+        yield Check(f"{self.names} forward", request, {"y": want}, self._tolerance())
+        grad, where = self._incoming()
+        (dx,) = torch.autograd.grad(y, x, grad)
+        request = self._request(GATHER, outputs={"target": (self.dtype, x.numel())}, **where)
+        expected = {"target": memory_of(dx, self.channels_last)[1]}
+        yield Check(f"{self.names} exact", request, expected, self._tolerance())
