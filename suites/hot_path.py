@@ -1,7 +1,7 @@
 """What the inner loop of a CUDA kernel executes, read from its disassembly: instructions by class, for each input.
 
-Rule: of the kernel's longest loop, the path from its head round to it that does the most arithmetic and stores the most
-bytes, and of those the shortest. So edges of images, operands that are read again, and other rare turns do not count.
+Rule: of all ways once round a loop of the kernel, the one that does the most arithmetic and stores the most bytes, and
+of those the shortest. So edges of images, operands that are read again, and other rare turns do not count.
 Knows SASS, no CUDA runtime, no clock.
 """
 
@@ -63,19 +63,19 @@ class Code:
         return follows if ends else [*follows, at + 1]
 
 
-def longest_loop(code: Code) -> tuple[int, int] | None:
-    """First and last instruction of the longest stretch that ends in a branch back to its beginning."""
-    found = [(target, at) for at in range(len(code.words)) if (target := code.target(at)) is not None and target <= at]
-    return max(found, key=lambda loop: loop[1] - loop[0], default=None)
-
-
 def path(lines: Sequence[str]) -> list[str]:
     """The names of the instructions on the hot path of a kernel; nothing where it has no loop."""
     code = Code.read(lines)
-    loop = longest_loop(code)
-    if loop is None:
-        return []
-    first, last = loop
+    ways = []
+    for last in range(len(code.words)):
+        first = code.target(last)
+        if first is not None and first <= last:
+            ways.append(_once_round(code, first, last))
+    return max(ways, default=(0.0, 0, []))[2]
+
+
+def _once_round(code: Code, first: int, last: int) -> tuple[float, int, list[str]]:
+    """Work, minus length and names of the best way from a loop's head to the branch back to it."""
     best: dict[int, tuple[float, int, int | None]] = {last: (0.0, -1, None)}  # work, minus length, what follows
     for at in range(last - 1, first - 1, -1):
         ahead = [(best[n][0], best[n][1], n) for n in code.next(at) if n in best]
@@ -87,7 +87,8 @@ def path(lines: Sequence[str]) -> list[str]:
     while here is not None:
         names.append(code.name(here))
         here = best[here][2]
-    return [name for name in names if name != "NOP"]
+    work, length = best[first][:2] if first in best else (0.0, 0)
+    return work, length, [name for name in names if name != "NOP"]
 
 
 def _work(name: str) -> float:

@@ -29,6 +29,8 @@ DEARER = {  # than that, each for a reason
     ("SoftPool", "float", 2, "line", "value"): (8.0, 1.25),
     # right up to the largest finite numbers, which costs half an instruction an input
     ("Ada", "float", 2, "line", "exact"): (37.3, 3.75), ("Ada", "float", 3, "line", "exact"): (91.6, 7.5),
+    # half of the exponentials by polynomials, so that memory binds and not the special function unit
+    ("Ada", "float", 3, "line", "value"): (42.5, 6.0), ("Ada", "float", 3, "channels", "value"): (42.3, 6.0),
     # exponentials are not shared between windows, which would need a slow path for what overflows
     ("Ada", "BFloat16", 3, "line", "value"): (40.7, 5.0),
 }  # fmt: skip
@@ -81,7 +83,7 @@ def fast_rows(architecture: int) -> dict[str, dict[str, int]]:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_fast_kernels_stay_in_registers(architecture: int) -> None:
     rows = fast_rows(architecture)
-    assert len(rows) == 900
+    assert len(rows) == 3 * (300 + 90)
     none = ("spill_stores", "spill_loads", "stack", "local", "atomics", "fp64")
     assert not {name: row for name, row in rows.items() if any(row[column] for column in none)}
 
