@@ -28,7 +28,7 @@ DEARER = {  # than that, each for a reason
     # differences are taken before the exponential, so that nothing overflows: one instruction a tap
     ("SoftPool", "float", 2, "line", "value"): (8.0, 1.25),
     # right up to the largest finite numbers, which costs half an instruction an input
-    ("Ada", "float", 2, "line", "exact"): (37.3, 3.75), ("Ada", "float", 3, "line", "exact"): (91.6, 7.5),
+    ("Ada", "float", 2, "line", "exact"): (37.3, 3.75),
     # half of the exponentials by polynomials, so that memory binds and not the special function unit
     ("Ada", "float", 3, "line", "value"): (42.5, 6.0), ("Ada", "float", 3, "channels", "value"): (42.3, 6.0),
     # exponentials are not shared between windows, which would need a slow path for what overflows
