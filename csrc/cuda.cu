@@ -1,4 +1,4 @@
-// The operators on CUDA devices: torch's current stream and device around the kernels of kernels.cuh.
+// The operators on CUDA devices: torch's current stream and device around the kernels of kernels.cuh and cuda_fast.cuh.
 #include <cuda_runtime.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
