@@ -59,22 +59,19 @@ template <class Order, int K, int S> __attribute__((noinline, cold)) void redo_l
   }
 }
 
-constexpr int group_of(int K) { return K == 2 ? 4 : K; }  // taps that are taken at a time: the kernel's rows
 template <int K> struct InRegisters {
   V a[K * K];
-  ADAPOOL_INLINE void get(int n, V* to) const {
-    for (int g = 0; g < group_of(K); ++g) to[g] = a[n * group_of(K) + g];
+  ADAPOOL_INLINE void row(int i, V* to) const {
+    for (int k = 0; k < K; ++k) to[k] = a[i * K + k];
   }
 };
 template <int K> struct InMemory {
   const float* const* rows;
   int64_t at, next;  // of the first tap in its row; from one to the next
-  ADAPOOL_INLINE void get(int n, V* to) const {
-    for (int i = 0; i < group_of(K) / K; ++i)
-      for (int k = 0; k < K; ++k) to[i * K + k] = load(rows[n + i] + at + k * next);
+  ADAPOOL_INLINE void row(int i, V* to) const {
+    for (int k = 0; k < K; ++k) to[k] = load(rows[i] + at + k * next);
   }
 };
-template <bool dice, bool soft, int K, class Taps> using WindowsOf = Windows<dice, soft, K * K, group_of(K), Taps>;
 
 // Elements, of rows that follow each other in memory: as they are read side by side, the processor does not see it.
 constexpr int64_t kAhead = 1024;
@@ -93,7 +90,7 @@ template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row&
         __builtin_prefetch(r.rows[i] + from + k * kLanes + kAhead);
         if (K == S && r.to[0]) __builtin_prefetch(r.to[i] + from + k * kLanes + kAhead);
       }
-    WindowsOf<dice, soft, K, InRegisters<K>> w;
+    Windows<dice, soft, K, InRegisters<K>> w;
     for (int i = 0; i < K; ++i)
       at(r.rows[i], [&](const auto& p) __attribute__((always_inline)) { Order::template take<K>(p, w.taps.a + i * K); });
     const int bad = w.open();
@@ -110,7 +107,7 @@ template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row&
         if (r.by_beta) store(r.by_beta + j, Order::natural(grad * w.apart()));
       each_of<K>([&](int i) __attribute__((always_inline)) {
         V share[K];
-        for (int k = 0; k < K; ++k) share[k] = w.template share<exact>(i * K + k);
+        w.template share<exact>(i, share);
         if (K == S && r.to[0])
           return at(r.to[i], [&](const auto& p) __attribute__((always_inline)) { Order::put_lanes(p, share); });
         for (int k = 0; k < K; ++k) store(r.out + (i * K + k) * r.pitch + j, Order::natural(share[k]));
@@ -181,7 +178,7 @@ template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(c
   for (int64_t j = 0; j < r.cells; ++j) {
     for (int64_t c = 0;; c = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes) {
       const int64_t at = j * r.step + c;
-      WindowsOf<dice, soft, K, InMemory<K>> w;
+      Windows<dice, soft, K, InMemory<K>> w;
       w.taps = {r.rows, at, r.channels};
       if (!adds && r.channels > kLanes)  // in memory, where the processor does not see that rows follow each other
         for (int i = 0; i < K; ++i)
@@ -205,7 +202,7 @@ template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(c
         const auto fresh = [&](V v) { return again ? joined(V{}, v, kLanes - r.channels % kLanes) : v; };
         if (__builtin_expect(bad != 0 || again, 0)) {
           V share[K * K];
-          for (int k = 0; k < K * K; ++k) share[k] = w.template share<exact>(k);
+          for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
           if (bad) redo_channels<K * K>(r, bad, j, c, share, r.by_beta ? &by : nullptr);
           by = fresh(by);
           for (int k = 0; k < K * K; ++k)
@@ -213,7 +210,9 @@ template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(c
         } else {
           each_of<K>([&](int i) __attribute__((always_inline)) {
             float* to = r.to[i] + at;
-            for (int k = 0; k < K; ++k) put<adds>(to + k * r.channels, w.template share<exact>(i * K + k));
+            V share[K];
+            w.template share<exact>(i, share);
+            for (int k = 0; k < K; ++k) put<adds>(to + k * r.channels, share[k]);
           });
         }
         if (r.by_beta) put<true>(r.by_beta + c, by);
@@ -235,14 +234,14 @@ template <bool dice, bool soft, int K, int S, Want want> void run_aside(const Ch
       store(to, i < r.begun ? load(to) + v : v);
     };
     for (int64_t j = 0; j < r.cells; ++j) {
-      WindowsOf<dice, soft, K, InMemory<K>> w;
+      Windows<dice, soft, K, InMemory<K>> w;
       w.taps = {r.rows, j * r.step, kLanes};
       const int bad = w.open();
       const V grad = load(r.grad + j * kLanes) * same(r.gain);
       w.template differentiate<exact>(r.beta.at(j, 0), grad);
       V by{}, share[K * K];
       if constexpr (dice && soft) by = grad * w.apart();
-      for (int k = 0; k < K * K; ++k) share[k] = w.template share<exact>(k);
+      for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
       if (__builtin_expect(bad, 0)) redo_channels<K * K>(r, bad, j, 0, share, r.by_beta ? &by : nullptr);
       terms = terms + by;
       for (int i = 0; i < K; ++i)

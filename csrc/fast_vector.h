@@ -23,6 +23,15 @@ template <class T> ADAPOOL_INLINE V load(const T* p);
 template <class T> ADAPOOL_INLINE void store(T* p, V v);
 
 #if ADAPOOL_VECTOR == 64
+// 2^(n / 16) for the last four bits n, less n of the fourth place of the exponent and on.
+ADAPOOL_INLINE V sixteenth(V n) {
+  constexpr float power[16] = {1.f,         1.04427378f, 1.09050773f, 1.13878863f, 1.18920712f, 1.24185781f,
+                               1.29683955f, 1.35425555f, 1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f,
+                               1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f};
+  Bits table;
+  for (int i = 0; i < 16; ++i) table[i] = __builtin_bit_cast(int32_t, power[i]) - (i << 19);
+  return _mm512_permutexvar_ps(__m512i(n), V(table));
+}
 ADAPOOL_INLINE V larger(V a, V b) { return _mm512_max_ps(a, b); }  // b where either is NaN
 ADAPOOL_INLINE int not_within(V a, float limit) { return _mm512_cmp_ps_mask(a, same(limit), _CMP_NLE_UQ); }
 template <> ADAPOOL_INLINE V load(const float* p) { return _mm512_loadu_ps(p); }
@@ -34,6 +43,7 @@ template <> ADAPOOL_INLINE void store(Half* p, V v) {
 ADAPOOL_INLINE Bits load16(const void* p) { return Bits(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p))); }
 ADAPOOL_INLINE void store16(void* p, Bits v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16((__m512i)v)); }
 #else
+V sixteenth(V n);  // none: eight lanes are too few
 ADAPOOL_INLINE V larger(V a, V b) { return _mm256_max_ps(a, b); }
 ADAPOOL_INLINE int not_within(V a, float limit) {
   return _mm256_movemask_ps(_mm256_cmp_ps(a, same(limit), _CMP_NLE_UQ));
@@ -70,15 +80,22 @@ template <int G> ADAPOOL_INLINE void exp_twice(const V* q, V* e) {
   polynomial<G>(q, e, {0.4357494f, 0.568026741f, 1.35844108f, 1.99720685f, 2.00010997f, 0.999999327f});
 }
 
-// e^a for a <= 0: relative error 2e-7 + 2e-8 |a|; e^-86.6 in place of anything smaller. Not for NaN.
+// e^a for a <= 0: relative error 5e-7 + 8e-8 |a|; 2^-125 in place of anything smaller. Not for NaN.
 template <int G> ADAPOOL_INLINE void exp_below(const V* a, V* e) {
-  const V log2_e = same(1.44269504f), magic = same(12582912.f);  // 1.5 * 2^23
-  V in_range[G], shifted[G], f[G];
-  for (int g = 0; g < G; ++g) in_range[g] = larger(a[g], same(-86.6f));
-  for (int g = 0; g < G; ++g) shifted[g] = fma(in_range[g], log2_e, magic);  // the whole part is now in the last bits
-  for (int g = 0; g < G; ++g) f[g] = fma(in_range[g], log2_e, magic - shifted[g]);
-  polynomial<G>(f, e, {0.0013276472f, 0.00967554133f, 0.0555071327f, 0.240221197f, 0.693146967f, 1.00000007f});
-  for (int g = 0; g < G; ++g) e[g] = V(Bits(e[g]) + (Bits(shifted[g]) << 23));
+  constexpr int steps = kLanes == 16 ? 16 : 1;  // of an octave: as many powers of 2 as a register has lanes, or none
+  constexpr int bits = steps == 16 ? 19 : 23;
+  const V magic = same(12582912.f / steps);  // 1.5 * 2^bits: the whole steps come into the last bits
+  V power[G], shifted[G], f[G];
+  for (int g = 0; g < G; ++g) power[g] = larger(a[g] * same(1.44269504f), same(-125.f));
+  for (int g = 0; g < G; ++g) shifted[g] = power[g] + magic;
+  for (int g = 0; g < G; ++g) f[g] = power[g] - (shifted[g] - magic);
+  if constexpr (steps == 1) {
+    polynomial<G>(f, e, {0.0013276472f, 0.00967554133f, 0.0555071327f, 0.240221197f, 0.693146967f, 1.00000007f});
+    for (int g = 0; g < G; ++g) e[g] = V(Bits(e[g]) + (Bits(shifted[g]) << bits));
+  } else {
+    polynomial<G>(f, e, {0.240219463f, 0.693187831f, 1.00000001f});
+    for (int g = 0; g < G; ++g) e[g] = e[g] * V(Bits(sixteenth(shifted[g])) + (Bits(shifted[g]) << bits));
+  }
 }
 
 template <int G> ADAPOOL_INLINE V sum_of(const V* v) {  // pairwise

@@ -25,22 +25,23 @@ template <int count, class F> ADAPOOL_INLINE void each_of(const F& f) {
 // constant window back exactly:  edscw = m + p1, p1 = sum e^D r / sum e^D;  softpool = max + p2, p2 = sum e^t t / sum e^t.
 // Gradients need no more than sums over u: with F = dD/du and k = edscw / m = sum e^D u / sum e^D,
 //   d edscw / da = w (1 + u F - k F) + (1/N) sum w (k - u) u F;  d softpool / da = w (1 + t - p2).
-// Taps are taken G at a time, where N is a multiple of G: taps.get(n, a) gives those from n G on.
-template <bool dice, bool soft, int N, int G, class Taps> struct Windows {
+// Taps are taken a row at a time: taps.row(i, a) gives the K of row i.
+template <bool dice, bool soft, int K, class Taps> struct Windows {
+  static constexpr int N = K * K;
   Taps taps;
   V top, mean, inverse;               // maximum, m, 1 / m (0 where m is 0)
   V p1, p2, ratio, inverse1, inverse2;  // ratio: k
-  V by_dice[N], by_slope[N], by_soft[N], by_depth[N];  // e^D (1 + u F), e^D F / 2, e^t, e^t t
+  V by_dice[N], by_slope[N], by_soft[N];  // e^D (1 + u F), e^D F / 2, e^t
   V scale_dice, scale_slope, scale_soft, scale_depth, common;
 
   // Bits of the windows that the formulas do not hold for: NaN, inf, huge values, means that nearly cancel.
   ADAPOOL_INLINE int open() {
     V sum{};
-    each_of<N / G>([&](int n) __attribute__((always_inline)) {
-      V a[G];
-      taps.get(n, a);
-      sum = sum + sum_of<G>(a);
-      top = n == 0 ? largest_of<G>(a) : larger(top, largest_of<G>(a));
+    each_of<K>([&](int i) __attribute__((always_inline)) {
+      V a[K];
+      taps.row(i, a);
+      sum = sum + sum_of<K>(a);
+      top = i == 0 ? largest_of<K>(a) : larger(top, largest_of<K>(a));
     });
     V size = fma(same(N), magnitude(top), magnitude(sum));  // no tap is larger
     if constexpr (dice) {
@@ -56,23 +57,21 @@ template <bool dice, bool soft, int N, int G, class Taps> struct Windows {
   // p1 and p2.
   ADAPOOL_INLINE void weigh() {
     V n1{}, n2{}, z1{}, z2{};
-    each_of<N / G>([&](int n) __attribute__((always_inline)) {
-      V a[G], part[G], e[G];
-      taps.get(n, a);
+    each_of<K>([&](int i) __attribute__((always_inline)) {
+      V a[K], part[K], e[K];
+      taps.row(i, a);
       if constexpr (dice) {
-        for (int g = 0; g < G; ++g) part[g] = a[g] * inverse;
-        for (int g = 0; g < G; ++g) part[g] = magnitude(part[g]) / fma(part[g], part[g], same(1));
-        exp_twice<G>(part, e);
-        for (int g = 0; g < G; ++g) part[g] = e[g] * (a[g] - mean);
-        z1 = z1 + sum_of<G>(e);
-        n1 = n1 + sum_of<G>(part);
+        for (int k = 0; k < K; ++k) part[k] = a[k] * inverse;
+        for (int k = 0; k < K; ++k) part[k] = magnitude(part[k]) / fma(part[k], part[k], same(1));
+        exp_twice<K>(part, e);
+        for (int k = 0; k < K; ++k) n1 = fma(e[k], a[k] - mean, n1);
+        z1 = z1 + sum_of<K>(e);
       }
       if constexpr (soft) {
-        for (int g = 0; g < G; ++g) part[g] = a[g] - top;
-        exp_below<G>(part, e);
-        for (int g = 0; g < G; ++g) part[g] = part[g] * e[g];
-        z2 = z2 + sum_of<G>(e);
-        n2 = n2 + sum_of<G>(part);
+        for (int k = 0; k < K; ++k) part[k] = a[k] - top;
+        exp_below<K>(part, e);
+        for (int k = 0; k < K; ++k) n2 = fma(e[k], part[k], n2);
+        z2 = z2 + sum_of<K>(e);
       }
     });
     if constexpr (dice) p1 = n1 / z1;
@@ -94,38 +93,35 @@ template <bool dice, bool soft, int N, int G, class Taps> struct Windows {
   // Before share(k), which is g dy / da_k, or g times the weight alone; and before apart(), which is dy / dbeta.
   template <bool exact> ADAPOOL_INLINE void differentiate(V beta, V g) {
     V sum_u{}, by{}, by_u{}, n2{}, z1{}, z2{};
-    each_of<N / G>([&](int n) __attribute__((always_inline)) {
-      V a[G], part[G], e[G];
-      taps.get(n, a);
+    each_of<K>([&](int i) __attribute__((always_inline)) {
+      V a[K], part[K], e[K];
+      taps.row(i, a);
       if constexpr (dice) {
-        V u[G], over[G], half[G];
-        for (int g = 0; g < G; ++g) u[g] = a[g] * inverse;
-        for (int g = 0; g < G; ++g) over[g] = same(1) / fma(u[g], u[g], same(1));
-        for (int g = 0; g < G; ++g) half[g] = magnitude(u[g]) * over[g];
-        exp_twice<G>(half, e);
-        z1 = z1 + sum_of<G>(e);
-        for (int g = 0; g < G; ++g) part[g] = e[g] * u[g];
-        sum_u = sum_u + sum_of<G>(part);
+        V u[K], over[K], half[K];
+        for (int k = 0; k < K; ++k) u[k] = a[k] * inverse;
+        for (int k = 0; k < K; ++k) over[k] = same(1) / fma(u[k], u[k], same(1));
+        for (int k = 0; k < K; ++k) half[k] = magnitude(u[k]) * over[k];
+        exp_twice<K>(half, e);
+        z1 = z1 + sum_of<K>(e);
+        for (int k = 0; k < K; ++k) sum_u = fma(e[k], u[k], sum_u);
         if constexpr (exact) {  // F / 2 = sign(u) (2 / (1 + u^2) - 1) / (1 + u^2); sums, because multipliers are busier
-          for (int g = 0; g < G; ++g) part[g] = e[g] * (over[g] + over[g] - same(1));
-          for (int g = 0; g < G; ++g) over[g] = with_sign_of(u[g], part[g] * over[g]);
-          for (int g = 0; g < G; ++g) by_slope[n * G + g] = u[g] != 0 ? over[g] : V{};
-          for (int g = 0; g < G; ++g) part[g] = part[g] * half[g];
-          by = by + sum_of<G>(part);
-          for (int g = 0; g < G; ++g) by_dice[n * G + g] = e[g] + (part[g] + part[g]);
-          for (int g = 0; g < G; ++g) part[g] = part[g] * u[g];
-          by_u = by_u + sum_of<G>(part);
+          for (int k = 0; k < K; ++k) part[k] = e[k] * (over[k] + over[k] - same(1));
+          for (int k = 0; k < K; ++k) over[k] = with_sign_of(u[k], part[k] * over[k]);
+          for (int k = 0; k < K; ++k) by_slope[i * K + k] = u[k] != 0 ? over[k] : V{};
+          for (int k = 0; k < K; ++k) part[k] = part[k] * half[k];
+          by = by + sum_of<K>(part);
+          for (int k = 0; k < K; ++k) by_u = fma(part[k], u[k], by_u);
+          for (int k = 0; k < K; ++k) by_dice[i * K + k] = e[k] + (part[k] + part[k]);
         } else {
-          for (int g = 0; g < G; ++g) by_dice[n * G + g] = e[g];
+          for (int k = 0; k < K; ++k) by_dice[i * K + k] = e[k];
         }
       }
       if constexpr (soft) {
-        for (int g = 0; g < G; ++g) part[g] = a[g] - top;
-        exp_below<G>(part, e);
-        for (int g = 0; g < G; ++g) part[g] = part[g] * e[g];
-        z2 = z2 + sum_of<G>(e);
-        n2 = n2 + sum_of<G>(part);
-        for (int g = 0; g < G; ++g) by_soft[n * G + g] = e[g], by_depth[n * G + g] = part[g];
+        for (int k = 0; k < K; ++k) part[k] = a[k] - top;
+        exp_below<K>(part, e);
+        for (int k = 0; k < K; ++k) n2 = fma(e[k], part[k], n2);
+        z2 = z2 + sum_of<K>(e);
+        for (int k = 0; k < K; ++k) by_soft[i * K + k] = e[k];
       }
     });
     if constexpr (dice && soft) {  // one division for both
@@ -151,16 +147,21 @@ template <bool dice, bool soft, int N, int G, class Taps> struct Windows {
     }
   }
   ADAPOOL_INLINE V apart() const { return fma(mean, ratio, -top) - p2; }
-  template <bool exact> ADAPOOL_INLINE V share(int k) const {
-    V sum{};
-    if constexpr (dice && exact) sum = fma(scale_slope, by_slope[k], fma(scale_dice, by_dice[k], common));
-    else if constexpr (dice) sum = scale_dice * by_dice[k];
-    if constexpr (soft) {
-      if constexpr (dice) sum = fma(scale_soft, by_soft[k], sum);
-      else sum = scale_soft * by_soft[k];
-      if constexpr (exact) sum = fma(scale_depth, by_depth[k], sum);
+  // Of the K taps of a row.
+  template <bool exact> ADAPOOL_INLINE void share(int i, V* to) const {
+    V a[K];
+    if constexpr (soft && exact) taps.row(i, a);
+    for (int k = 0; k < K; ++k) {
+      const int n = i * K + k;
+      V sum{};
+      if constexpr (dice && exact) sum = fma(scale_slope, by_slope[n], fma(scale_dice, by_dice[n], common));
+      else if constexpr (dice) sum = scale_dice * by_dice[n];
+      if constexpr (soft) {
+        const V part = exact ? fma(scale_depth, a[k] - top, scale_soft) : scale_soft;
+        sum = dice ? fma(by_soft[n], part, sum) : by_soft[n] * part;
+      }
+      to[k] = sum;
     }
-    return sum;
   }
 };
 
