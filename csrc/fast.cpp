@@ -63,28 +63,26 @@ bool lanes_are_channels(const Job& job) {
   return Groups(job).each_image * cells * 10 <= vectors * job.channels * 11;
 }
 
-constexpr int64_t kParts = 64;  // of the work, or so: a constant, so that sums do not depend on the threads
-
 template <class Walk>
 void run_walk(const Job& job, const Kernel& kernel, const Redo& redo, const Reduction* reduction, const Any* result,
               Threads threads) {
-  const int64_t together = job.channels_last ? job.channels : Walk::together(job), all = job.window.out[1];
-  const int64_t groups = job.batch * ((job.channels + together - 1) / together);
-  // A part is some rows of cells of a group.
-  const int64_t rows = std::max<int64_t>(1, all / std::max<int64_t>(1, kParts / groups)), parts = (all + rows - 1) / rows;
-  Terms terms(job, together, reduction ? parts : 0, rows, together);
-  const int64_t taps = job.window.taps() * job.window.out[2] * together * rows;
-  in_parallel(threads, groups * parts, kWorthAThread / taps, [&](int64_t begin, int64_t end) {
+  const bool by_cell = reduction && BetaSums::for_cells(job, *reduction);
+  const Cut cut(job, job.channels_last ? job.channels : Walk::together(job), by_cell);
+  BetaSums sums(job, cut, reduction, by_cell);
+  const int64_t taps = job.window.taps() * job.window.out[2] * cut.together * cut.rows * cut.span;
+  in_parallel(threads, cut.chunks * cut.parts, kWorthAThread / taps, [&](int64_t begin, int64_t end) {
     Walk walk(job, kernel, redo);
-    for (int64_t part = begin; part < end;) {
-      const int64_t group = part / parts, first = part % parts, count = std::min(parts - first, end - part);
-      const int64_t last = std::min(all, (first + count) * rows);
-      if (redo.direction == Direction::forward) walk.forward(group, first * rows, last);
-      else walk.backward(group, first * rows, last, reduction ? &terms : nullptr);
-      part += count;
+    for (int64_t unit = begin; unit < end;) {
+      const int64_t chunk = unit / cut.parts, part = unit % cut.parts, count = std::min(cut.parts - part, end - unit);
+      const int64_t first = part * cut.rows, last = std::min(job.window.out[1], (part + count) * cut.rows);
+      for (int64_t group = cut.begin(chunk); group < cut.end(chunk); ++group) {
+        if (redo.direction == Direction::forward) walk.forward(group, first, last);
+        else walk.backward(group, first, last, reduction ? &sums : nullptr);
+      }
+      unit += count;
     }
   });
-  if (reduction) terms.write(job, *reduction, *result);
+  if (reduction) sums.write(*reduction, *result);
 }
 
 template <bool dice, bool soft, template <class> class M, class T>
@@ -92,7 +90,8 @@ bool run_typed(Direction direction, const Job& job, const Reduction* reduction, 
   const Kernel* kernel = find_kernel<dice, soft>(job.window);
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
   if (reduction && kernel->difference == nullptr) return false;
-  if (reduction && direction == Direction::gather && !Terms::serve(job, *reduction)) return false;
+  if (reduction && direction == Direction::gather && !Terms::serve(job, *reduction) && !BetaSums::for_cells(job, *reduction))
+    return false;
   const Redo redo{&job, direction, redo_cell<M, T>};
   const bool by_channel = lanes_are_channels(job);
   if (direction == Direction::operand) {

@@ -17,7 +17,7 @@ template <class T> class ChannelWalk {
         y_(job, groups_, job.y, job.ys, w_.out, redo.direction == Direction::forward ? rows_ : 0),
         grad_(job, groups_, job.coefficient, job.cs, w_.out, redo.direction == Direction::forward ? 0 : rows_),
         target_(job, groups_, job.target, job.xs, w_.in, redo.direction == Direction::gather ? rows_ * kernel.s + kernel.k : 0),
-        beta_(padded(w_.out[2] * groups_.size)), by_beta_(padded(groups_.size)),
+        beta_(padded(w_.out[2] * groups_.size)), by_beta_(redo.direction == Direction::gather ? padded(w_.out[2] * groups_.size) : 0),
         nowhere_(redo.direction == Direction::gather ? w_.in[2] * groups_.size : 0) {
     row_.cells = w_.out[2];
     row_.channels = groups_.size;
@@ -53,12 +53,13 @@ template <class T> class ChannelWalk {
     }
   }
 
-  // `terms`, where given, takes the sum of g dy / dbeta of every row of cells of every channel.
+  // `sums`, where given, take g dy / dbeta of every cell.
   // A part begins with the rows of cells before it whose regions reach into its own rows of the target.
-  void backward(int64_t group, int64_t first, int64_t last, Terms* terms) {
+  void backward(int64_t group, int64_t first, int64_t last, BetaSums* sums) {
     const int64_t k = kernel_.k, s = kernel_.s, size = groups_.size, width = w_.in[2] * size;
     const int64_t covered = (s * (w_.out[2] - 1) + k) * size;
-    row_.by_beta = terms ? by_beta_.at(0) : nullptr;
+    row_.by_beta = sums ? by_beta_.at(0) : nullptr;
+    row_.by_cell = sums && sums->by_cell() ? size : 0;
     const auto kernel = job_.channels_last ? (job_.use_through ? kernel_.channels_exact : kernel_.channels_detached)
                                            : (job_.use_through ? kernel_.aside_exact : kernel_.aside_detached);
     open(group);
@@ -83,9 +84,9 @@ template <class T> class ChannelWalk {
         target_.expect(r * s, (r + 1) * s);
         row_.grad = grad_.at(r);
         row_.begun = r == start ? 0 : k - s;
-        if (terms) std::fill_n(row_.by_beta, size, 0.f);
+        if (sums && row_.by_cell == 0) std::fill_n(row_.by_beta, size, 0.f);
         run(kernel, r, nullptr);
-        if (terms && r >= first) add_to(terms->at(group, r), row_.by_beta, size);
+        if (sums && r >= first) sums->add_channels(group, r, row_.by_beta, size, row_.live);
       }
       target_.write(std::max(i * s, own), done);
     }

@@ -30,16 +30,16 @@ class FlatWalk {
     for (int64_t i = first; i < last; i += rows_) run(kernel_.value, plane, i, std::min(i + rows_, last), y + i * w_.out[2]);
   }
 
-  // `terms`, where given, takes the sum of g dy / dbeta of every line.
-  void backward(int64_t plane, int64_t first, int64_t last, Terms* terms) {
+  // `sums`, where given, take g dy / dbeta of every cell.
+  void backward(int64_t plane, int64_t first, int64_t last, BetaSums* sums) {
     const int64_t k = kernel_.k, covered = k * w_.out[2];
-    row_.by_beta = terms ? by_beta_.at(0) : nullptr;
+    row_.by_beta = sums ? by_beta_.at(0) : nullptr;
     float* target = static_cast<float*>(job_.target.data) + plane * w_.in[1] * w_.in[2];
     for (int64_t i = first; i < last;) {
-      const int64_t next = std::min({i + rows_, last, terms ? (i / terms->rows + 1) * terms->rows : last});
+      const int64_t next = std::min({i + rows_, last, sums ? (i / sums->rows() + 1) * sums->rows() : last});
       for (int64_t r = 0; r < k; ++r) row_.to[r] = target + (i * k + r) * w_.in[2];
       run(job_.use_through ? kernel_.exact : kernel_.detached, plane, i, next, nullptr);
-      if (terms) *terms->at(plane, i) += sum_in_order(row_.by_beta, row_.cells);
+      if (sums) sums->add_cells(plane, i, 0, row_.by_beta, row_.cells);
       for (int64_t r = i * k; covered < w_.in[2] && r < next * k; ++r)
         std::fill(target + r * w_.in[2] + covered, target + (r + 1) * w_.in[2], 0.f);
       i = next;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "fast_rows.h"
-#include "terms.h"
+#include "fast_beta.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -51,20 +51,6 @@ inline Line line_of(const Any& t, int64_t at, int64_t cell, int64_t lane, int64_
       for (int64_t i = 0; i < lanes; ++i) to[i] = t.load<float>(from + i * lane);
   }
   return {copy, cell == 0 ? 0 : room, lane == 0 ? 0 : 1};
-}
-
-inline double sum_in_order(const float* v, int64_t n) {
-  double part[8] = {}, sum = 0;
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (int k = 0; k < 8; ++k) part[k] += v[i + k];
-  for (; i < n; ++i) sum += v[i];
-  for (int k = 0; k < 8; ++k) sum += part[k];
-  return sum;
-}
-
-inline void add_to(double* sums, const float* v, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) sums[i] += v[i];
 }
 
 // Asks for memory that is used soon. An instruction of its own: a call that does nothing else would be dropped.

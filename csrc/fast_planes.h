@@ -57,21 +57,21 @@ template <class T> class PlaneWalk {
     }
   }
 
-  // `terms`, where given, takes the sum of g dy / dbeta of every row of cells of every plane.
-  void backward(int64_t group, int64_t first, int64_t last, Terms* terms) {
-    row_.by_beta = terms ? by_beta_.at(0) : nullptr;
-    if (kernel_.k > kernel_.s || w_.out[2] < kLanes) overlapping(group, first, last, terms);
-    else disjoint(group, first, last, terms);
+  // `sums`, where given, take g dy / dbeta of every cell.
+  void backward(int64_t group, int64_t first, int64_t last, BetaSums* sums) {
+    row_.by_beta = sums ? by_beta_.at(0) : nullptr;
+    if (kernel_.k > kernel_.s || w_.out[2] < kLanes) overlapping(group, first, last, sums);
+    else disjoint(group, first, last, sums);
   }
 
  private:
-  void gradients(int64_t group, int64_t plane, int64_t i, float* out, int64_t pitch, Terms* terms) {
+  void gradients(int64_t group, int64_t plane, int64_t i, float* out, int64_t pitch, BetaSums* sums) {
     run(job_.use_through ? kernel_.exact : kernel_.detached, group, plane, i, out, pitch);
-    if (terms) terms->at(group, i)[plane] += sum_in_order(row_.by_beta, w_.out[2]);
+    if (sums) sums->add_cells(group, i, plane, row_.by_beta, w_.out[2]);
   }
 
   // Shares are written where they belong.
-  void disjoint(int64_t group, int64_t first, int64_t last, Terms* terms) {
+  void disjoint(int64_t group, int64_t first, int64_t last, BetaSums* sums) {
     const int64_t k = kernel_.k;
     Rows<T> target(job_.target.data, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, k, 0);
     for (int64_t i = first; i < last; ++i) {
@@ -81,7 +81,7 @@ template <class T> class PlaneWalk {
           row_.to[r] = target.at(row + r, c);
           std::fill(row_.to[r] + k * w_.out[2], row_.to[r] + w_.in[2], 0.f);
         }
-        gradients(group, c, i, nullptr, 0, terms);
+        gradients(group, c, i, nullptr, 0, sums);
       }
       for (int64_t r = 0; r < rows; ++r) {
         for (int64_t c = 0; r >= k && c < planes_; ++c) std::fill_n(target.at(row + r, c), w_.in[2], 0.f);
@@ -92,26 +92,26 @@ template <class T> class PlaneWalk {
   }
 
   // The cells' shares, first apart for each tap and then summed into the rows of the target.
-  void overlapping(int64_t group, int64_t first, int64_t last, Terms* terms) {
+  void overlapping(int64_t group, int64_t first, int64_t last, BetaSums* sums) {
     const int64_t k = kernel_.k, s = kernel_.s, columns = (w_.in[2] + s - 1) / s;
     const int64_t pitch = padded(std::max(columns, w_.out[2])) + kLanes;
-    Buffer apart(k * k * pitch + kLanes), sums(planes_ * k * s * pitch), none(s * pitch);
+    Buffer apart(k * k * pitch + kLanes), places(planes_ * k * s * pitch), none(s * pitch);
     Rows<T> target(job_.target.data, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, 1, 0);
     float* shares = apart.at(kLanes);
     for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; ++i) {
       for (int64_t c = 0; c < planes_; ++c) {
-        gradients(group, c, i, shares, pitch, i >= first ? terms : nullptr);
+        gradients(group, c, i, shares, pitch, i >= first ? sums : nullptr);
         for (int64_t j = w_.out[2]; j < kLanes; ++j)
           for (int64_t t = 0; t < k * k; ++t) shares[t * pitch + j] = 0;
         for (int64_t r = 0; r < k; ++r)
-          kernel_.gather(sums.at((c * k + (i * s + r) % k) * s * pitch), shares + r * k * pitch, pitch, columns,
+          kernel_.gather(places.at((c * k + (i * s + r) % k) * s * pitch), shares + r * k * pitch, pitch, columns,
                          i == 0 || r >= k - s);
       }
       if (i < first) continue;
       for (int64_t r = i * s; r < (i + 1 < w_.out[1] ? (i + 1) * s : w_.in[1]); ++r) {
         const int64_t to = group * w_.in[1] + r;
         for (int64_t c = 0; c < planes_; ++c)
-          kernel_.interleave(target.at(to, c), r >= i * s + k ? none.at(0) : sums.at((c * k + r % k) * s * pitch), pitch,
+          kernel_.interleave(target.at(to, c), r >= i * s + k ? none.at(0) : places.at((c * k + r % k) * s * pitch), pitch,
                              w_.in[2]);
         target.write(to);
       }

@@ -146,7 +146,8 @@ struct Channels {  // a row of cells whose lanes are channels, of which there ar
   float* out;     // one number per cell and channel
   float* to[7];   // or the rows that shares go to, laid out as `rows`
   int64_t begun;  // of them, that hold sums; for run_aside
-  float* by_beta; // beside gradients, the sum of g dy / dbeta over the cells for each channel; or null
+  float* by_beta; // beside gradients, g dy / dbeta of each channel, summed over the cells; or null
+  int64_t by_cell;  // or, where not 0, of each cell, and its pitch
   Redo redo;
   Point first;
 };
@@ -204,7 +205,7 @@ template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(c
           V share[K * K];
           for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
           if (bad) redo_channels<K * K>(r, bad, j, c, share, r.by_beta ? &by : nullptr);
-          by = fresh(by);
+          if (!r.by_cell) by = fresh(by);
           for (int k = 0; k < K * K; ++k)
             put<adds>(r.to[k / K] + at + k % K * r.channels, adds ? fresh(share[k]) : share[k]);
         } else {
@@ -215,7 +216,8 @@ template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(c
             for (int k = 0; k < K; ++k) put<adds>(to + k * r.channels, share[k]);
           });
         }
-        if (r.by_beta) put<true>(r.by_beta + c, by);
+        if (r.by_beta && r.by_cell) store(r.by_beta + j * r.by_cell + c, by);
+        else if (r.by_beta) put<true>(r.by_beta + c, by);
       }
       if (c + kLanes >= r.channels) break;
     }
@@ -244,6 +246,7 @@ template <bool dice, bool soft, int K, int S, Want want> void run_aside(const Ch
       for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
       if (__builtin_expect(bad, 0)) redo_channels<K * K>(r, bad, j, 0, share, r.by_beta ? &by : nullptr);
       terms = terms + by;
+      if (r.by_beta && r.by_cell) store(r.by_beta + j * kLanes, by);
       for (int i = 0; i < K; ++i)
         for (int k = 0; k < K; ++k) {
           const V v = k < K - S ? kept[i][k] + share[i * K + k] : share[i * K + k];
@@ -253,7 +256,7 @@ template <bool dice, bool soft, int K, int S, Want want> void run_aside(const Ch
     }
     for (int i = 0; i < K; ++i)
       for (int k = 0; k < K - S; ++k) put(i, r.cells * S + k, kept[i][k]);
-    if (r.by_beta) store(r.by_beta, terms);
+    if (r.by_beta && !r.by_cell) store(r.by_beta, terms);
   }
 }
 

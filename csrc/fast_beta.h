@@ -1,0 +1,103 @@
+// The gradient of beta that is summed beside the gradient of x, and how the work is cut so that its sums do not depend on
+// the threads. Host only.
+#pragma once
+#include <algorithm>
+#include <vector>
+
+#include "terms.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+inline double sum_in_order(const float* v, int64_t n) {
+  double part[8] = {}, sum = 0;
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int k = 0; k < 8; ++k) part[k] += v[i + k];
+  for (; i < n; ++i) sum += v[i];
+  for (int k = 0; k < 8; ++k) sum += part[k];
+  return sum;
+}
+
+// Groups of channels of all images, `together` channels each, in `chunks` of some that follow each other, never of two
+// images; rows of cells in `parts` of `rows`.
+struct Cut {
+  int64_t together, each_image, span, chunks, rows, parts;
+
+  static constexpr int64_t kUnits = 64;  // of work, or so: a constant
+  static constexpr int64_t kHalo = 8;    // rows of cells are not cut into fewer, where sums want few chunks
+
+  Cut(const Job& job, int64_t channels, bool by_cell) : together(channels), each_image((job.channels + channels - 1) / channels) {
+    const int64_t all = job.window.out[1], groups = job.batch * each_image;
+    const int64_t wanted = by_cell ? std::min(kUnits, all / kHalo) : kUnits / groups;
+    rows = std::max<int64_t>(1, all / std::max<int64_t>(1, wanted));
+    parts = (all + rows - 1) / rows;
+    const int64_t each = std::max<int64_t>(1, kUnits / (parts * job.batch));
+    span = by_cell ? (each_image + each - 1) / each : 1;
+    chunks = job.batch * chunks_each();
+  }
+  int64_t chunks_each() const { return (each_image + span - 1) / span; }  // image
+  int64_t begin(int64_t chunk) const { return chunk / chunks_each() * each_image + chunk % chunks_each() * span; }
+  int64_t end(int64_t chunk) const { return std::min(begin(chunk) + span, (chunk / chunks_each() + 1) * each_image); }
+  int64_t chunk(int64_t group) const { return group / each_image * chunks_each() + group % each_image / span; }
+};
+
+// Either one number for each channel of a part, or one for each cell of a chunk.
+class BetaSums {
+ public:
+  static bool for_cells(const Job& job, const Reduction& r) {
+    const Window& w = job.window;
+    return r.kept[1] == 1 && r.summed[1] == job.channels && r.summed[3] * r.summed[4] == 1 && r.summed[2] == w.out[0];
+  }
+
+  BetaSums(const Job& job, const Cut& cut, const Reduction* r, bool by_cell)
+      : job_(job), cut_(cut), by_cell_(by_cell),
+        planes_(job, cut.together, r && !by_cell ? cut.parts : 0, cut.rows, cut.together),
+        cells_(by_cell ? cut.chunks * job.window.cells() : 0) {}
+
+  bool by_cell() const { return by_cell_; }
+  int64_t rows() const { return cut_.rows; }
+  // g dy / dbeta of `cells` cells of one channel, from the first of a row on.
+  void add_cells(int64_t group, int64_t row, int64_t channel, const float* v, int64_t cells) {
+    if (!by_cell_) {
+      planes_.at(group, row)[channel] += sum_in_order(v, cells);
+      return;
+    }
+    double* to = at(group, row);
+    for (int64_t j = 0; j < cells; ++j) to[j] += v[j];
+  }
+  // Of all channels of a row of cells, `channels` side by side and `live` of them in use: of each cell, or their sums.
+  void add_channels(int64_t group, int64_t row, const float* v, int64_t channels, int64_t live) {
+    if (!by_cell_) {
+      double* to = planes_.at(group, row);
+      for (int64_t c = 0; c < channels; ++c) to[c] += v[c];
+      return;
+    }
+    double* to = at(group, row);
+    for (int64_t j = 0; j < job_.window.out[2]; ++j) to[j] += sum_in_order(v + j * channels, live);
+  }
+  void write(const Reduction& r, const Any& result) const {
+    if (!by_cell_) return planes_.write(job_, r, result);
+    const int64_t cells = job_.window.cells(), images = r.kept[0], chunks = cut_.chunks / images;
+    for (int64_t n = 0; n < images; ++n)
+      for (int64_t i = 0; i < cells; ++i) {
+        double sum = 0;
+        for (int64_t chunk = n * chunks; chunk < (n + 1) * chunks; ++chunk) sum += cells_[chunk * cells + i];
+        result.store(n * cells + i, sum);
+      }
+  }
+
+ private:
+  double* at(int64_t group, int64_t row) {
+    return cells_.data() + cut_.chunk(group) * job_.window.cells() + row * job_.window.out[2];
+  }
+
+  const Job& job_;
+  const Cut& cut_;
+  const bool by_cell_;
+  Terms planes_;
+  std::vector<double> cells_;
+};
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool
