@@ -9,17 +9,16 @@ inline namespace ADAPOOL_ISA {
 namespace {
 
 template <bool dice, bool soft, int K, int S> constexpr Kernel kernel_for() {
-  constexpr bool adds = K > S;
-  Kernel kernel{K, S,
+  Kernel kernel{K, S, soft && K > S,
                 run_row<dice, soft, K, S, Want::value>, nullptr,
                 run_row<dice, soft, K, S, Want::exact>, run_row<dice, soft, K, S, Want::detached>,
-                run_channels<dice, soft, K, false, Want::value>, nullptr,
-                run_channels<dice, soft, K, adds, Want::exact>, run_channels<dice, soft, K, adds, Want::detached>,
+                run_channels<dice, soft, K, S, Want::value>, nullptr,
+                run_channels<dice, soft, K, S, Want::exact>, run_channels<dice, soft, K, S, Want::detached>,
                 run_aside<dice, soft, K, S, Want::exact>, run_aside<dice, soft, K, S, Want::detached>,
                 gather_row<K, S>, interleave<S>};
   if constexpr (dice && soft) {
     kernel.difference = run_row<dice, soft, K, S, Want::difference>;
-    kernel.channels_difference = run_channels<dice, soft, K, false, Want::difference>;
+    kernel.channels_difference = run_channels<dice, soft, K, S, Want::difference>;
   }
   return kernel;
 }

@@ -107,5 +107,42 @@ template <class T> class Band {
   Point point_{};
 };
 
+// e^a of rows of x, of which the last few are kept.
+class SoftRows {
+ public:
+  SoftRows(int64_t rows, int64_t width)
+      : width_(width), pitch_(padded(width)), buffer_(rows * pitch_), held_(rows, -1), near_(rows) {}
+
+  void open() { std::fill(held_.begin(), held_.end(), -1); }
+  // e^a of a row that lies at x; null where it has numbers beyond kNear.
+  const float* of(int64_t row, const float* x) {
+    const int64_t slot = row % int64_t(held_.size());
+    float* to = buffer_.at(slot * pitch_);
+    if (held_[slot] != row) {
+      held_[slot] = row;
+      near_[slot] = weigh(to, x);
+    }
+    return near_[slot] ? to : nullptr;
+  }
+
+ private:
+  bool weigh(float* to, const float* x) const {
+    Bits most{};  // as bits, where NaN is more than any number
+    for (int64_t i = 0;; i = i + 2 * kLanes <= width_ ? i + kLanes : width_ - kLanes) {
+      const V a = load(x + i);
+      const Bits size = Bits(magnitude(a));
+      most = size > most ? size : most;
+      store(to + i, exp_near(a));
+      if (i + kLanes >= width_) break;
+    }
+    return not_within(V(most), kNear) == 0;
+  }
+
+  int64_t width_, pitch_;
+  Buffer buffer_;
+  std::vector<int64_t> held_;
+  std::vector<char> near_;
+};
+
 }  // namespace ADAPOOL_ISA
 }  // namespace adapool

@@ -17,7 +17,7 @@ template <class T> class ChannelWalk {
         y_(job, groups_, job.y, job.ys, w_.out, redo.direction == Direction::forward ? rows_ : 0),
         grad_(job, groups_, job.coefficient, job.cs, w_.out, redo.direction == Direction::forward ? 0 : rows_),
         target_(job, groups_, job.target, job.xs, w_.in, redo.direction == Direction::gather ? rows_ * kernel.s + kernel.k : 0),
-        beta_(padded(w_.out[2] * groups_.size)), by_beta_(redo.direction == Direction::gather ? padded(w_.out[2] * groups_.size) : 0),
+        soft_(kernel.weighed ? kernel.k : 0, w_.in[2] * groups_.size), beta_(padded(w_.out[2] * groups_.size)), by_beta_(redo.direction == Direction::gather ? padded(w_.out[2] * groups_.size) : 0),
         nowhere_(redo.direction == Direction::gather ? w_.in[2] * groups_.size : 0) {
     row_.cells = w_.out[2];
     row_.channels = groups_.size;
@@ -95,6 +95,7 @@ template <class T> class ChannelWalk {
  private:
   void open(int64_t group) {
     in_.open(group);
+    soft_.open();
     row_.live = in_.live();
     row_.first = groups_.first(group);
   }
@@ -106,6 +107,10 @@ template <class T> class ChannelWalk {
   }
   void run(void (*kernel)(const Channels&), int64_t i, float* out) {
     for (int64_t r = 0; r < kernel_.k; ++r) row_.rows[r] = in_.at(i * kernel_.s + r);
+    bool near = kernel_.weighed;
+    for (int64_t r = 0; near && r < kernel_.k; ++r)
+      near = (row_.soft[r] = soft_.of(i * kernel_.s + r, row_.rows[r])) != nullptr;
+    if (!near) row_.soft[0] = nullptr;
     row_.first.at[1] = i;
     row_.beta = operand_line(job_, row_.first, w_.out[2], row_.live, groups_.size, beta_.at(0));
     row_.out = out;
@@ -118,6 +123,7 @@ template <class T> class ChannelWalk {
   const Groups groups_;
   const int64_t rows_;  // of cells that are walked at once
   Band<T> in_, y_, grad_, target_;
+  SoftRows soft_;
   Buffer beta_, by_beta_, nowhere_;
   Channels row_{};
 };

@@ -114,6 +114,7 @@ template <class T> class Rows {
 
 struct Kernel {  // for one window and method
   int64_t k, s;
+  bool weighed;  // whether its regions share e^a of a tap
   void (*value)(const Row&), (*difference)(const Row&), (*exact)(const Row&), (*detached)(const Row&);
   void (*channels_value)(const Channels&), (*channels_difference)(const Channels&);
   void (*channels_exact)(const Channels&), (*channels_detached)(const Channels&);

@@ -60,16 +60,21 @@ template <class Order, int K, int S> __attribute__((noinline, cold)) void redo_l
 }
 
 template <int K> struct InRegisters {
+  static constexpr bool weighed = false;
   V a[K * K];
   ADAPOOL_INLINE void row(int i, V* to) const {
     for (int k = 0; k < K; ++k) to[k] = a[i * K + k];
   }
 };
-template <int K> struct InMemory {
-  const float* const* rows;
+template <int K, bool with_weights = false> struct InMemory {
+  static constexpr bool weighed = with_weights;
+  const float *const *rows, *const *soft;
   int64_t at, next;  // of the first tap in its row; from one to the next
   ADAPOOL_INLINE void row(int i, V* to) const {
     for (int k = 0; k < K; ++k) to[k] = load(rows[i] + at + k * next);
+  }
+  ADAPOOL_INLINE void weights(int i, V* to) const {
+    for (int k = 0; k < K; ++k) to[k] = load(soft[i] + at + k * next);
   }
 };
 
@@ -139,6 +144,7 @@ template <int K, int S> void gather_row(float* sums, const float* shares, int64_
 
 struct Channels {  // a row of cells whose lanes are channels, of which there are as many as lanes at least
   const float* rows[7];
+  const float* soft[7];  // e^a of the taps, if all are within kNear, where regions overlap; or null
   int64_t cells, channels, live, step;  // live: those that exist; step: elements between the first taps of neighbours
   Line beta;
   const float* grad;  // laid out as `out`
@@ -175,12 +181,13 @@ __attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, i
 template <bool adds> ADAPOOL_INLINE void put(float* to, V v) { store(to, adds ? load(to) + v : v); }
 
 // Shares are added to what is there, or written where windows do not overlap. The last channels' vector overlaps.
-template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(const Channels& r) {
+template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_cells(const Channels& r) {
+  constexpr bool adds = K > S && (want == Want::exact || want == Want::detached);
   for (int64_t j = 0; j < r.cells; ++j) {
     for (int64_t c = 0;; c = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes) {
       const int64_t at = j * r.step + c;
-      Windows<dice, soft, K, InMemory<K>> w;
-      w.taps = {r.rows, at, r.channels};
+      Windows<dice, soft, K, InMemory<K, weighed>> w;
+      w.taps = {r.rows, r.soft, at, r.channels};
       if (!adds && r.channels > kLanes)  // in memory, where the processor does not see that rows follow each other
         for (int i = 0; i < K; ++i)
           for (int k = 0; k < K; ++k) {
@@ -224,40 +231,48 @@ template <bool dice, bool soft, int K, bool adds, Want want> void run_channels(c
   }
 }
 
+template <bool dice, bool soft, int K, int S, Want want> void run_channels(const Channels& r) {
+  if constexpr (soft && K > S)
+    if (r.soft[0]) return run_cells<dice, soft, K, S, want, true>(r);
+  run_cells<dice, soft, K, S, want, false>(r);
+}
+
 // Shares of a vector of channels: what the next cell adds to is kept in registers.
-template <bool dice, bool soft, int K, int S, Want want> void run_aside(const Channels& r) {
-  if constexpr (K == S) {
-    run_channels<dice, soft, K, false, want>(r);
-  } else {
-    constexpr bool exact = want == Want::exact;
-    V kept[K][K - S] = {}, terms{};
-    const auto put = [&](int i, int64_t column, V v) __attribute__((always_inline)) {
-      float* to = r.to[i] + column * kLanes;
-      store(to, i < r.begun ? load(to) + v : v);
-    };
-    for (int64_t j = 0; j < r.cells; ++j) {
-      Windows<dice, soft, K, InMemory<K>> w;
-      w.taps = {r.rows, j * r.step, kLanes};
-      const int bad = w.open();
-      const V grad = load(r.grad + j * kLanes) * same(r.gain);
-      w.template differentiate<exact>(r.beta.at(j, 0), grad);
-      V by{}, share[K * K];
-      if constexpr (dice && soft) by = grad * w.apart();
-      for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
-      if (__builtin_expect(bad, 0)) redo_channels<K * K>(r, bad, j, 0, share, r.by_beta ? &by : nullptr);
-      terms = terms + by;
-      if (r.by_beta && r.by_cell) store(r.by_beta + j * kLanes, by);
-      for (int i = 0; i < K; ++i)
-        for (int k = 0; k < K; ++k) {
-          const V v = k < K - S ? kept[i][k] + share[i * K + k] : share[i * K + k];
-          if (k < S) put(i, j * S + k, v);
-          else kept[i][k - S] = v;
-        }
-    }
+template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_vector(const Channels& r) {
+  constexpr bool exact = want == Want::exact;
+  V kept[K][K - S] = {}, terms{};
+  const auto put = [&](int i, int64_t column, V v) __attribute__((always_inline)) {
+    float* to = r.to[i] + column * kLanes;
+    store(to, i < r.begun ? load(to) + v : v);
+  };
+  for (int64_t j = 0; j < r.cells; ++j) {
+    Windows<dice, soft, K, InMemory<K, weighed>> w;
+    w.taps = {r.rows, r.soft, j * r.step, kLanes};
+    const int bad = w.open();
+    const V grad = load(r.grad + j * kLanes) * same(r.gain);
+    w.template differentiate<exact>(r.beta.at(j, 0), grad);
+    V by{}, share[K * K];
+    if constexpr (dice && soft) by = grad * w.apart();
+    for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
+    if (__builtin_expect(bad, 0)) redo_channels<K * K>(r, bad, j, 0, share, r.by_beta ? &by : nullptr);
+    terms = terms + by;
+    if (r.by_beta && r.by_cell) store(r.by_beta + j * kLanes, by);
     for (int i = 0; i < K; ++i)
-      for (int k = 0; k < K - S; ++k) put(i, r.cells * S + k, kept[i][k]);
-    if (r.by_beta && !r.by_cell) store(r.by_beta, terms);
+      for (int k = 0; k < K; ++k) {
+        const V v = k < K - S ? kept[i][k] + share[i * K + k] : share[i * K + k];
+        if (k < S) put(i, j * S + k, v);
+        else kept[i][k - S] = v;
+      }
   }
+  for (int i = 0; i < K; ++i)
+    for (int k = 0; k < K - S; ++k) put(i, r.cells * S + k, kept[i][k]);
+  if (r.by_beta && !r.by_cell) store(r.by_beta, terms);
+}
+
+template <bool dice, bool soft, int K, int S, Want want> void run_aside(const Channels& r) {
+  if constexpr (K == S) return run_channels<dice, soft, K, S, want>(r);
+  else if (soft && r.soft[0]) run_vector<dice, soft, K, S, want, soft>(r);
+  else run_vector<dice, soft, K, S, want, false>(r);
 }
 
 }  // namespace ADAPOOL_ISA

@@ -10,6 +10,7 @@ inline namespace ADAPOOL_ISA {
 
 typedef float V __attribute__((vector_size(ADAPOOL_VECTOR)));
 typedef int32_t Bits __attribute__((vector_size(ADAPOOL_VECTOR)));
+typedef uint32_t Wrapping __attribute__((vector_size(ADAPOOL_VECTOR)));
 constexpr int kLanes = ADAPOOL_VECTOR / 4;
 
 #define ADAPOOL_INLINE inline __attribute__((always_inline))
@@ -21,6 +22,8 @@ ADAPOOL_INLINE V with_sign_of(V sign, V a) { return V(Bits(a) ^ (Bits(sign) & in
 
 template <class T> ADAPOOL_INLINE V load(const T* p);
 template <class T> ADAPOOL_INLINE void store(T* p, V v);
+
+constexpr int kSteps = kLanes == 16 ? 16 : 1;  // of an octave: as many powers of 2 as a register holds, where they are enough
 
 #if ADAPOOL_VECTOR == 64
 // 2^(n / 16) for the last four bits n, less n of the fourth place of the exponent and on.
@@ -80,22 +83,34 @@ template <int G> ADAPOOL_INLINE void exp_twice(const V* q, V* e) {
   polynomial<G>(q, e, {0.4357494f, 0.568026741f, 1.35844108f, 1.99720685f, 2.00010997f, 0.999999327f});
 }
 
-// e^a for a <= 0: relative error 5e-7 + 8e-8 |a|; 2^-125 in place of anything smaller. Not for NaN.
-template <int G> ADAPOOL_INLINE void exp_below(const V* a, V* e) {
-  constexpr int steps = kLanes == 16 ? 16 : 1;  // of an octave: as many powers of 2 as a register has lanes, or none
-  constexpr int bits = steps == 16 ? 19 : 23;
-  const V magic = same(12582912.f / steps);  // 1.5 * 2^bits: the whole steps come into the last bits
-  V power[G], shifted[G], f[G];
-  for (int g = 0; g < G; ++g) power[g] = larger(a[g] * same(1.44269504f), same(-125.f));
-  for (int g = 0; g < G; ++g) shifted[g] = power[g] + magic;
-  for (int g = 0; g < G; ++g) f[g] = power[g] - (shifted[g] - magic);
-  if constexpr (steps == 1) {
+// e^a, f being what 1.4427 a is above the whole steps that `shifted` has in its last bits.
+template <int G> ADAPOOL_INLINE void exp_of(const V* f, const V* shifted, V* e) {
+  if constexpr (kSteps == 1) {
     polynomial<G>(f, e, {0.0013276472f, 0.00967554133f, 0.0555071327f, 0.240221197f, 0.693146967f, 1.00000007f});
-    for (int g = 0; g < G; ++g) e[g] = V(Bits(e[g]) + (Bits(shifted[g]) << bits));
+    for (int g = 0; g < G; ++g) e[g] = V(Wrapping(e[g]) + (Wrapping(shifted[g]) << 23));
   } else {
     polynomial<G>(f, e, {0.240219463f, 0.693187831f, 1.00000001f});
-    for (int g = 0; g < G; ++g) e[g] = e[g] * V(Bits(sixteenth(shifted[g])) + (Bits(shifted[g]) << bits));
+    for (int g = 0; g < G; ++g) e[g] = e[g] * V(Wrapping(sixteenth(shifted[g])) + (Wrapping(shifted[g]) << 19));
   }
+}
+constexpr float kLog2e = 1.44269504f, kMagic = 12582912.f / kSteps;  // 1.5 * 2^23
+
+// e^a for a <= 0: relative error 5e-7 + 8e-8 |a|; 2^-125 in place of anything smaller. Not for NaN.
+template <int G> ADAPOOL_INLINE void exp_below(const V* a, V* e) {
+  V power[G], shifted[G], f[G];
+  for (int g = 0; g < G; ++g) power[g] = larger(a[g] * same(kLog2e), same(-125.f));
+  for (int g = 0; g < G; ++g) shifted[g] = power[g] + same(kMagic);
+  for (int g = 0; g < G; ++g) f[g] = power[g] - (shifted[g] - same(kMagic));
+  exp_of<G>(f, shifted, e);
+}
+
+// e^a for |a| <= 32: relative error 5e-7 + 2e-8 |a|.
+constexpr float kNear = 32;
+ADAPOOL_INLINE V exp_near(V a) {
+  const V shifted = fma(a, same(kLog2e), same(kMagic)), f = fma(a, same(kLog2e), same(kMagic) - shifted);
+  V e;
+  exp_of<1>(&f, &shifted, &e);
+  return e;
 }
 
 template <int G> ADAPOOL_INLINE V sum_of(const V* v) {  // pairwise

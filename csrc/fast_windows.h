@@ -25,11 +25,12 @@ template <int count, class F> ADAPOOL_INLINE void each_of(const F& f) {
 // constant window back exactly:  edscw = m + p1, p1 = sum e^D r / sum e^D;  softpool = max + p2, p2 = sum e^t t / sum e^t.
 // Gradients need no more than sums over u: with F = dD/du and k = edscw / m = sum e^D u / sum e^D,
 //   d edscw / da = w (1 + u F - k F) + (1/N) sum w (k - u) u F;  d softpool / da = w (1 + t - p2).
-// Taps are taken a row at a time: taps.row(i, a) gives the K of row i.
+// Taps are taken a row at a time: taps.row(i, a) gives the K of row i. Those that are Taps::weighed are within kNear and
+// come with e^a, which regions share: t = a - m then.
 template <bool dice, bool soft, int K, class Taps> struct Windows {
   static constexpr int N = K * K;
   Taps taps;
-  V top, mean, inverse;               // maximum, m, 1 / m (0 where m is 0)
+  V top, mean, inverse;               // what t is counted from, m, 1 / m (0 where m is 0)
   V p1, p2, ratio, inverse1, inverse2;  // ratio: k
   V by_dice[N], by_slope[N], by_soft[N];  // e^D (1 + u F), e^D F / 2, e^t
   V scale_dice, scale_slope, scale_soft, scale_depth, common;
@@ -41,17 +42,19 @@ template <bool dice, bool soft, int K, class Taps> struct Windows {
       V a[K];
       taps.row(i, a);
       sum = sum + sum_of<K>(a);
-      top = i == 0 ? largest_of<K>(a) : larger(top, largest_of<K>(a));
+      if constexpr (!Taps::weighed) top = i == 0 ? largest_of<K>(a) : larger(top, largest_of<K>(a));
     });
-    V size = fma(same(N), magnitude(top), magnitude(sum));  // no tap is larger
-    if constexpr (dice) {
-      mean = sum * same(1.f / N);
-      inverse = sum != 0 ? same(N) / sum : V{};
-      const V steepness = magnitude(size * inverse);
-      size = larger(size * same(kSteepest / kLargest), steepness);  // a NaN is in the second
-      return not_within(size, kSteepest);
+    if constexpr (dice || Taps::weighed) mean = sum * same(1.f / N);
+    if constexpr (dice) inverse = sum != 0 ? same(N) / sum : V{};
+    if constexpr (Taps::weighed) {
+      top = mean;
+      return dice ? not_within(magnitude(inverse), kSteepest / kNear) : 0;
     }
-    return not_within(size, kLargest);
+    V size = fma(same(N), magnitude(top), magnitude(sum));  // no tap is larger
+    if constexpr (!dice) return not_within(size, kLargest);
+    const V steepness = magnitude(size * inverse);
+    size = larger(size * same(kSteepest / kLargest), steepness);  // a NaN is in the second
+    return not_within(size, kSteepest);
   }
 
   // p1 and p2.
@@ -69,7 +72,8 @@ template <bool dice, bool soft, int K, class Taps> struct Windows {
       }
       if constexpr (soft) {
         for (int k = 0; k < K; ++k) part[k] = a[k] - top;
-        exp_below<K>(part, e);
+        if constexpr (Taps::weighed) taps.weights(i, e);
+        else exp_below<K>(part, e);
         for (int k = 0; k < K; ++k) n2 = fma(e[k], part[k], n2);
         z2 = z2 + sum_of<K>(e);
       }
@@ -118,7 +122,8 @@ template <bool dice, bool soft, int K, class Taps> struct Windows {
       }
       if constexpr (soft) {
         for (int k = 0; k < K; ++k) part[k] = a[k] - top;
-        exp_below<K>(part, e);
+        if constexpr (Taps::weighed) taps.weights(i, e);
+        else exp_below<K>(part, e);
         for (int k = 0; k < K; ++k) n2 = fma(e[k], part[k], n2);
         z2 = z2 + sum_of<K>(e);
         for (int k = 0; k < K; ++k) by_soft[i * K + k] = e[k];
