@@ -15,6 +15,8 @@ template <bool dice, bool soft, int K, int S> constexpr Kernel kernel_for() {
                 run_channels<dice, soft, K, S, Want::value>, nullptr,
                 run_channels<dice, soft, K, S, Want::exact>, run_channels<dice, soft, K, S, Want::detached>,
                 run_aside<dice, soft, K, S, Want::exact>, run_aside<dice, soft, K, S, Want::detached>,
+                run_edges<dice, soft, K, S, Want::value>, run_edges<dice, soft, K, S, Want::exact>,
+                run_edges<dice, soft, K, S, Want::detached>,
                 gather_row<K, S>, interleave<S>};
   if constexpr (dice && soft) {
     kernel.difference = run_row<dice, soft, K, S, Want::difference>;
@@ -50,9 +52,8 @@ void redo_cell(const Job& job, Direction direction, const Point& p, float* out, 
 
 bool plain(const Job& job) {
   const Window& w = job.window;
-  bool whole = job.batch * job.channels > 0 && w.in[0] == 1 && w.kernel[0] == 1;
-  for (int d = 0; d < 3; ++d) whole = whole && w.padding[d] == 0 && (w.out[d] - 1) * w.stride[d] + w.kernel[d] <= w.in[d];
-  return whole && job.extra == nullptr && !job.spread.given() && !job.to_logits;
+  return job.batch * job.channels > 0 && w.in[0] == 1 && w.kernel[0] == 1 && w.padding[0] == 0 && job.extra == nullptr &&
+         !job.spread.given() && !job.to_logits;
 }
 
 // Whether that leaves fewer lanes idle than rows of cells would; laying planes side by side costs a tenth.
@@ -93,7 +94,10 @@ bool run_typed(Direction direction, const Job& job, const Reduction* reduction, 
     return false;
   const Redo redo{&job, direction, redo_cell<M, T>};
   const bool by_channel = lanes_are_channels(job);
-  if (direction == Direction::operand) {
+  if (Rim(job.window).there()) {
+    if (direction == Direction::operand || (job.channels_last && !by_channel)) return false;
+    run_walk<ChannelWalk<T>>(job, *kernel, redo, reduction, result, threads);
+  } else if (direction == Direction::operand) {
     if (job.channels_last && by_channel) sum_operand<ChannelWalk<T>>(job, *kernel, redo, *reduction, *result, threads);
     else sum_operand<PlaneWalk<T>>(job, *kernel, redo, *reduction, *result, threads);
   } else if (std::is_same_v<T, float> && FlatWalk::serves(job, *kernel)) {

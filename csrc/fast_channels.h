@@ -6,12 +6,27 @@
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
+// The cells whose regions are whole: rows and columns `first` to `end`.
+struct Rim {
+  int64_t first[2], end[2], out[2];
+
+  explicit Rim(const Window& w) {
+    for (int d = 0; d < 2; ++d) {
+      const int64_t s = w.stride[d + 1], p = w.padding[d + 1], room = w.in[d + 1] + p - w.kernel[d + 1];
+      out[d] = w.out[d + 1];
+      first[d] = std::min((p + s - 1) / s, out[d]);
+      end[d] = std::max(std::min(room < 0 ? 0 : room / s + 1, out[d]), first[d]);
+    }
+  }
+  bool there() const { return first[0] > 0 || first[1] > 0 || end[0] < out[0] || end[1] < out[1]; }
+};
+
 constexpr int64_t kBand = 4096;  // numbers of x that are laid side by side at once
 
 template <class T> class ChannelWalk {
  public:
   ChannelWalk(const Job& job, const Kernel& kernel, const Redo& redo)
-      : job_(job), w_(job.window), kernel_(kernel), groups_(job),
+      : job_(job), w_(job.window), kernel_(kernel), groups_(job), rim_(job.window), rim_there_(rim_.there()),
         rows_(job.channels_last ? 1 : std::clamp<int64_t>(kBand / (kernel.s * w_.in[2] * groups_.size), 1, w_.out[1])),
         in_(job, groups_, job.x, job.xs, w_.in, (rows_ - 1) * kernel.s + kernel.k),
         y_(job, groups_, job.y, job.ys, w_.out, redo.direction == Direction::forward ? rows_ : 0),
@@ -19,8 +34,8 @@ template <class T> class ChannelWalk {
         target_(job, groups_, job.target, job.xs, w_.in, redo.direction == Direction::gather ? rows_ * kernel.s + kernel.k : 0),
         soft_(kernel.weighed ? kernel.k : 0, w_.in[2] * groups_.size), beta_(padded(w_.out[2] * groups_.size)), by_beta_(redo.direction == Direction::gather ? padded(w_.out[2] * groups_.size) : 0),
         nowhere_(redo.direction == Direction::gather ? w_.in[2] * groups_.size : 0) {
-    row_.cells = w_.out[2];
     row_.channels = groups_.size;
+    row_.width = w_.in[2];
     row_.step = kernel.s * groups_.size;
     row_.gain = job.unpool && job.normalize ? float(kernel.k * kernel.k) : 1;
     row_.redo = redo;
@@ -34,7 +49,7 @@ template <class T> class ChannelWalk {
     in_.read(i * kernel_.s, i * kernel_.s + kernel_.k);
     grad_.read(i, i + 1);
     row_.grad = grad_.at(i);
-    run(kernel_.channels_difference, i, out);
+    run(kernel_.channels_difference, nullptr, i, out);
   }
 
   void forward(int64_t group, int64_t first, int64_t last) {
@@ -42,12 +57,12 @@ template <class T> class ChannelWalk {
     y_.open(group);
     for (int64_t i = first; i < last; i += rows_) {
       const int64_t next = std::min(i + rows_, last);
-      in_.read(i * kernel_.s, (next - 1) * kernel_.s + kernel_.k);
+      in_.read(top(i), bottom(next - 1));
       y_.slide(i, next);
       for (int64_t r = i; r < next; ++r) {
         expect_x(r, next - i, last);
         y_.expect(r, r + 1);
-        run(kernel_.channels_value, r, y_.at(r));
+        run(kernel_.channels_value, kernel_.edges_value, r, y_.at(r));
       }
       y_.write(i, next);
     }
@@ -57,38 +72,39 @@ template <class T> class ChannelWalk {
   // A part begins with the rows of cells before it whose regions reach into its own rows of the target.
   void backward(int64_t group, int64_t first, int64_t last, BetaSums* sums) {
     const int64_t k = kernel_.k, s = kernel_.s, size = groups_.size, width = w_.in[2] * size;
-    const int64_t covered = (s * (w_.out[2] - 1) + k) * size;
+    const bool adds = k > s && (job_.channels_last || rim_there_);
+    const int64_t covered = adds ? 0 : std::min(s * (w_.out[2] - 1) + k - w_.padding[2], w_.in[2]) * size;
     row_.by_beta = sums ? by_beta_.at(0) : nullptr;
     row_.by_cell = sums && sums->by_cell() ? size : 0;
     const auto kernel = job_.channels_last ? (job_.use_through ? kernel_.channels_exact : kernel_.channels_detached)
                                            : (job_.use_through ? kernel_.aside_exact : kernel_.aside_detached);
+    const auto edges = job_.use_through ? kernel_.edges_exact : kernel_.edges_detached;
     open(group);
     grad_.open(group);
     target_.open(group);
-    const int64_t own = first * s, own_end = last < w_.out[1] ? last * s : w_.in[1];
+    const int64_t own = top(first), own_end = last < w_.out[1] ? top(last) : w_.in[1];
     const int64_t start = std::max<int64_t>(0, first - (k - 1) / s);
     for (int64_t i = start; i < last; i += rows_) {
-      const int64_t next = std::min(i + rows_, last), done = next < last ? next * s : own_end;
-      const int64_t reached = std::max((next - 1) * s + k, done);
-      in_.read(i * s, (next - 1) * s + k);
+      const int64_t next = std::min(i + rows_, last), done = next < last ? top(next) : own_end;
+      const int64_t reached = std::max(bottom(next - 1), done);
+      in_.read(top(i), bottom(next - 1));
       grad_.read(i, next);
-      for (int64_t r = std::max(target_.slide(i * s, reached), own); r < std::min(own_end, reached); ++r)
-        std::fill(target_.at(r) + ((k > s && job_.channels_last) || r >= (next - 1) * s + k ? 0 : covered),
-                  target_.at(r) + width, 0.f);
+      for (int64_t r = std::max(target_.slide(top(i), reached), own); r < std::min(own_end, reached); ++r)
+        std::fill(target_.at(r) + (r >= bottom(next - 1) ? 0 : covered), target_.at(r) + width, 0.f);
       for (int64_t r = i; r < next; ++r) {
         for (int64_t t = 0; t < k; ++t) {
-          const int64_t row = r * s + t;
+          const int64_t row = r * s - w_.padding[1] + t;
           row_.to[t] = row >= own && row < own_end ? target_.at(row) : nowhere_.at(0);
         }
         expect_x(r, next - i, last);
-        target_.expect(r * s, (r + 1) * s);
+        target_.expect(top(r), top(r + 1));
         row_.grad = grad_.at(r);
-        row_.begun = r == start ? 0 : k - s;
+        row_.begun = adds ? k : r == start ? 0 : k - s;
         if (sums && row_.by_cell == 0) std::fill_n(row_.by_beta, size, 0.f);
-        run(kernel, r, nullptr);
+        run(kernel, edges, r, nullptr);
         if (sums && r >= first) sums->add_channels(group, r, row_.by_beta, size, row_.live);
       }
-      target_.write(std::max(i * s, own), done);
+      target_.write(std::max(top(i), own), done);
     }
   }
 
@@ -105,22 +121,51 @@ template <class T> class ChannelWalk {
     if (row < last) in_.expect(row * s + fresh, row * s + fresh + s);
     else in_.expect(w_.in[1] + (row - last) * s, w_.in[1] + (row - last + 1) * s);
   }
-  void run(void (*kernel)(const Channels&), int64_t i, float* out) {
-    for (int64_t r = 0; r < kernel_.k; ++r) row_.rows[r] = in_.at(i * kernel_.s + r);
-    bool near = kernel_.weighed;
-    for (int64_t r = 0; near && r < kernel_.k; ++r)
-      near = (row_.soft[r] = soft_.of(i * kernel_.s + r, row_.rows[r])) != nullptr;
-    if (!near) row_.soft[0] = nullptr;
+  // The rows of x that the regions of row i of the cells reach from and to.
+  int64_t top(int64_t i) const { return std::max<int64_t>(0, i * kernel_.s - w_.padding[1]); }
+  int64_t bottom(int64_t i) const { return std::min(i * kernel_.s - w_.padding[1] + kernel_.k, w_.in[1]); }
+
+  using Run = void (*)(const Channels&);
+  void run(Run kernel, Run edges, int64_t i, float* out) {
+    const int64_t first = i * kernel_.s - w_.padding[1], k = kernel_.k;
+    for (int64_t r = 0; r < k; ++r)
+      row_.rows[r] = first + r >= 0 && first + r < w_.in[1] ? in_.at(first + r) : nullptr;
     row_.first.at[1] = i;
     row_.beta = operand_line(job_, row_.first, w_.out[2], row_.live, groups_.size, beta_.at(0));
     row_.out = out;
-    kernel(row_);
+    const bool whole = i >= rim_.first[0] && i < rim_.end[0];
+    const int64_t from = whole ? rim_.first[1] : 0, to = whole ? rim_.end[1] : 0;
+    bool near = kernel_.weighed && to > from;
+    for (int64_t r = 0; near && r < k; ++r) near = (row_.soft[r] = soft_.of(first + r, row_.rows[r])) != nullptr;
+    if (!near) row_.soft[0] = nullptr;
+    if (from > 0) run_from(edges, 0, from, 0);
+    if (to > from) run_from(kernel, from, to, (from * kernel_.s - w_.padding[2]) * groups_.size);
+    if (to < w_.out[2]) run_from(edges, to, w_.out[2], 0);
+  }
+  // Cells j to end of the row; rows of taps are handed on from element `skip` on.
+  void run_from(Run kernel, int64_t j, int64_t end, int64_t skip) const {
+    Channels part = row_;
+    for (int64_t r = 0; r < kernel_.k; ++r) {
+      part.rows[r] += skip;
+      part.to[r] += skip;
+      if (part.soft[0]) part.soft[r] += skip;
+    }
+    part.cells = end - j;
+    part.column = j * kernel_.s - w_.padding[2];
+    part.first.at[2] = j;
+    part.beta.p += j * part.beta.cell;
+    part.grad += j * groups_.size;
+    if (part.out) part.out += j * groups_.size;
+    if (part.by_beta) part.by_beta += j * part.by_cell;
+    kernel(part);
   }
 
   const Job& job_;
   const Window& w_;
   const Kernel& kernel_;
   const Groups groups_;
+  const Rim rim_;
+  const bool rim_there_;
   const int64_t rows_;  // of cells that are walked at once
   Band<T> in_, y_, grad_, target_;
   SoftRows soft_;

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "fast_rows.h"
+#include "fast_edges.h"
 #include "fast_beta.h"
 
 namespace adapool {
@@ -119,6 +119,7 @@ struct Kernel {  // for one window and method
   void (*channels_value)(const Channels&), (*channels_difference)(const Channels&);
   void (*channels_exact)(const Channels&), (*channels_detached)(const Channels&);
   void (*aside_exact)(const Channels&), (*aside_detached)(const Channels&);
+  void (*edges_value)(const Channels&), (*edges_exact)(const Channels&), (*edges_detached)(const Channels&);
   void (*gather)(float* sums, const float* shares, int64_t pitch, int64_t columns, bool begin);
   void (*interleave)(float* to, const float* from, int64_t pitch, int64_t n);
 };

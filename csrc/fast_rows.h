@@ -60,14 +60,16 @@ template <class Order, int K, int S> __attribute__((noinline, cold)) void redo_l
 }
 
 template <int K> struct InRegisters {
-  static constexpr bool weighed = false;
+  static constexpr bool weighed = false, partial = false;
+  static constexpr float count() { return K * K; }
   V a[K * K];
   ADAPOOL_INLINE void row(int i, V* to) const {
     for (int k = 0; k < K; ++k) to[k] = a[i * K + k];
   }
 };
 template <int K, bool with_weights = false> struct InMemory {
-  static constexpr bool weighed = with_weights;
+  static constexpr bool weighed = with_weights, partial = false;
+  static constexpr float count() { return K * K; }
   const float *const *rows, *const *soft;
   int64_t at, next;  // of the first tap in its row; from one to the next
   ADAPOOL_INLINE void row(int i, V* to) const {
@@ -154,6 +156,7 @@ struct Channels {  // a row of cells whose lanes are channels, of which there ar
   int64_t begun;  // of them, that hold sums; for run_aside
   float* by_beta; // beside gradients, g dy / dbeta of each channel, summed over the cells; or null
   int64_t by_cell;  // or, where not 0, of each cell, and its pitch
+  int64_t column, width;  // where regions are cut off: of the first cell's first tap; of the rows, which are given whole
   Redo redo;
   Point first;
 };

@@ -23,18 +23,7 @@ ADAPOOL_INLINE V with_sign_of(V sign, V a) { return V(Bits(a) ^ (Bits(sign) & in
 template <class T> ADAPOOL_INLINE V load(const T* p);
 template <class T> ADAPOOL_INLINE void store(T* p, V v);
 
-constexpr int kSteps = kLanes == 16 ? 16 : 1;  // of an octave: as many powers of 2 as a register holds, where they are enough
-
 #if ADAPOOL_VECTOR == 64
-// 2^(n / 16) for the last four bits n, less n of the fourth place of the exponent and on.
-ADAPOOL_INLINE V sixteenth(V n) {
-  constexpr float power[16] = {1.f,         1.04427378f, 1.09050773f, 1.13878863f, 1.18920712f, 1.24185781f,
-                               1.29683955f, 1.35425555f, 1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f,
-                               1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f};
-  Bits table;
-  for (int i = 0; i < 16; ++i) table[i] = __builtin_bit_cast(int32_t, power[i]) - (i << 19);
-  return _mm512_permutexvar_ps(__m512i(n), V(table));
-}
 ADAPOOL_INLINE V larger(V a, V b) { return _mm512_max_ps(a, b); }  // b where either is NaN
 ADAPOOL_INLINE int not_within(V a, float limit) { return _mm512_cmp_ps_mask(a, same(limit), _CMP_NLE_UQ); }
 template <> ADAPOOL_INLINE V load(const float* p) { return _mm512_loadu_ps(p); }
@@ -46,7 +35,6 @@ template <> ADAPOOL_INLINE void store(Half* p, V v) {
 ADAPOOL_INLINE Bits load16(const void* p) { return Bits(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p))); }
 ADAPOOL_INLINE void store16(void* p, Bits v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16((__m512i)v)); }
 #else
-V sixteenth(V n);  // none: eight lanes are too few
 ADAPOOL_INLINE V larger(V a, V b) { return _mm256_max_ps(a, b); }
 ADAPOOL_INLINE int not_within(V a, float limit) {
   return _mm256_movemask_ps(_mm256_cmp_ps(a, same(limit), _CMP_NLE_UQ));
@@ -69,50 +57,7 @@ template <> ADAPOOL_INLINE void store(BFloat16* p, V v) {  // to nearest even; N
   store16(p, v != v ? upper | 0x40 : up);
 }
 
-// The functions below work on G independent vectors step by step: one vector's steps wait for each other, and the
-// processor looks ahead too little to find the next vector's by itself.
-template <int G, size_t count> ADAPOOL_INLINE void polynomial(const V* x, V* p, const float (&coefficient)[count]) {
-  for (int g = 0; g < G; ++g) p[g] = fma(x[g], same(coefficient[0]), same(coefficient[1]));
-#pragma GCC unroll 8
-  for (size_t n = 2; n < count; ++n)
-    for (int g = 0; g < G; ++g) p[g] = fma(p[g], x[g], same(coefficient[n]));
-}
-
-// e^(2q) for q in [0, 1/2]: minimax, relative error 6.7e-7; no range reduction.
-template <int G> ADAPOOL_INLINE void exp_twice(const V* q, V* e) {
-  polynomial<G>(q, e, {0.4357494f, 0.568026741f, 1.35844108f, 1.99720685f, 2.00010997f, 0.999999327f});
-}
-
-// e^a, f being what 1.4427 a is above the whole steps that `shifted` has in its last bits.
-template <int G> ADAPOOL_INLINE void exp_of(const V* f, const V* shifted, V* e) {
-  if constexpr (kSteps == 1) {
-    polynomial<G>(f, e, {0.0013276472f, 0.00967554133f, 0.0555071327f, 0.240221197f, 0.693146967f, 1.00000007f});
-    for (int g = 0; g < G; ++g) e[g] = V(Wrapping(e[g]) + (Wrapping(shifted[g]) << 23));
-  } else {
-    polynomial<G>(f, e, {0.240219463f, 0.693187831f, 1.00000001f});
-    for (int g = 0; g < G; ++g) e[g] = e[g] * V(Wrapping(sixteenth(shifted[g])) + (Wrapping(shifted[g]) << 19));
-  }
-}
-constexpr float kLog2e = 1.44269504f, kMagic = 12582912.f / kSteps;  // 1.5 * 2^23
-
-// e^a for a <= 0: relative error 5e-7 + 8e-8 |a|; 2^-125 in place of anything smaller. Not for NaN.
-template <int G> ADAPOOL_INLINE void exp_below(const V* a, V* e) {
-  V power[G], shifted[G], f[G];
-  for (int g = 0; g < G; ++g) power[g] = larger(a[g] * same(kLog2e), same(-125.f));
-  for (int g = 0; g < G; ++g) shifted[g] = power[g] + same(kMagic);
-  for (int g = 0; g < G; ++g) f[g] = power[g] - (shifted[g] - same(kMagic));
-  exp_of<G>(f, shifted, e);
-}
-
-// e^a for |a| <= 32: relative error 5e-7 + 2e-8 |a|.
-constexpr float kNear = 32;
-ADAPOOL_INLINE V exp_near(V a) {
-  const V shifted = fma(a, same(kLog2e), same(kMagic)), f = fma(a, same(kLog2e), same(kMagic) - shifted);
-  V e;
-  exp_of<1>(&f, &shifted, &e);
-  return e;
-}
-
+// The functions below work on G independent vectors step by step.
 template <int G> ADAPOOL_INLINE V sum_of(const V* v) {  // pairwise
   if constexpr (G == 1) return v[0];
   else return sum_of<G / 2>(v) + sum_of<G - G / 2>(v + G / 2);

@@ -1,7 +1,7 @@
 // The arithmetic of as many windows side by side as a vector has lanes: values and gradients of ada, edscw and softpool.
 // Formulas as in weights.h, without its scaling: windows that need it are told apart and left to the caller.
 #pragma once
-#include "fast_vector.h"
+#include "fast_exp.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -26,7 +26,8 @@ template <int count, class F> ADAPOOL_INLINE void each_of(const F& f) {
 // Gradients need no more than sums over u: with F = dD/du and k = edscw / m = sum e^D u / sum e^D,
 //   d edscw / da = w (1 + u F - k F) + (1/N) sum w (k - u) u F;  d softpool / da = w (1 + t - p2).
 // Taps are taken a row at a time: taps.row(i, a) gives the K of row i. Those that are Taps::weighed are within kNear and
-// come with e^a, which regions share: t = a - m then.
+// come with e^a, which regions share: t = a - m then. Taps::partial are those of a region that the padding cuts off: taps
+// of the kernel that are not there read 0 and have no weight.
 template <bool dice, bool soft, int K, class Taps> struct Windows {
   static constexpr int N = K * K;
   Taps taps;
@@ -38,14 +39,16 @@ template <bool dice, bool soft, int K, class Taps> struct Windows {
   // Bits of the windows that the formulas do not hold for: NaN, inf, huge values, means that nearly cancel.
   ADAPOOL_INLINE int open() {
     V sum{};
+    const float count = taps.count();
     each_of<K>([&](int i) __attribute__((always_inline)) {
       V a[K];
       taps.row(i, a);
       sum = sum + sum_of<K>(a);
+      if constexpr (Taps::partial) taps.keep(i, a, same(-kLargest));
       if constexpr (!Taps::weighed) top = i == 0 ? largest_of<K>(a) : larger(top, largest_of<K>(a));
     });
-    if constexpr (dice || Taps::weighed) mean = sum * same(1.f / N);
-    if constexpr (dice) inverse = sum != 0 ? same(N) / sum : V{};
+    if constexpr (dice || Taps::weighed) mean = sum * same(1.f / count);
+    if constexpr (dice) inverse = sum != 0 ? same(count) / sum : V{};
     if constexpr (Taps::weighed) {
       top = mean;
       return dice ? not_within(magnitude(inverse), kSteepest / kNear) : 0;
@@ -67,6 +70,7 @@ template <bool dice, bool soft, int K, class Taps> struct Windows {
         for (int k = 0; k < K; ++k) part[k] = a[k] * inverse;
         for (int k = 0; k < K; ++k) part[k] = magnitude(part[k]) / fma(part[k], part[k], same(1));
         exp_twice<K>(part, e);
+        if constexpr (Taps::partial) taps.keep(i, e, V{});
         for (int k = 0; k < K; ++k) n1 = fma(e[k], a[k] - mean, n1);
         z1 = z1 + sum_of<K>(e);
       }
@@ -74,6 +78,7 @@ template <bool dice, bool soft, int K, class Taps> struct Windows {
         for (int k = 0; k < K; ++k) part[k] = a[k] - top;
         if constexpr (Taps::weighed) taps.weights(i, e);
         else exp_below<K>(part, e);
+        if constexpr (Taps::partial) taps.keep(i, e, V{});
         for (int k = 0; k < K; ++k) n2 = fma(e[k], part[k], n2);
         z2 = z2 + sum_of<K>(e);
       }
@@ -106,6 +111,7 @@ template <bool dice, bool soft, int K, class Taps> struct Windows {
         for (int k = 0; k < K; ++k) over[k] = same(1) / fma(u[k], u[k], same(1));
         for (int k = 0; k < K; ++k) half[k] = magnitude(u[k]) * over[k];
         exp_twice<K>(half, e);
+        if constexpr (Taps::partial) taps.keep(i, e, V{});
         z1 = z1 + sum_of<K>(e);
         for (int k = 0; k < K; ++k) sum_u = fma(e[k], u[k], sum_u);
         if constexpr (exact) {  // F / 2 = sign(u) (2 / (1 + u^2) - 1) / (1 + u^2); sums, because multipliers are busier
@@ -124,6 +130,7 @@ template <bool dice, bool soft, int K, class Taps> struct Windows {
         for (int k = 0; k < K; ++k) part[k] = a[k] - top;
         if constexpr (Taps::weighed) taps.weights(i, e);
         else exp_below<K>(part, e);
+        if constexpr (Taps::partial) taps.keep(i, e, V{});
         for (int k = 0; k < K; ++k) n2 = fma(e[k], part[k], n2);
         z2 = z2 + sum_of<K>(e);
         for (int k = 0; k < K; ++k) by_soft[i * K + k] = e[k];
@@ -142,7 +149,7 @@ template <bool dice, bool soft, int K, class Taps> struct Windows {
       scale_dice = (soft ? g * beta : g) * inverse1;
       if constexpr (exact) {
         scale_slope = scale_dice * ratio * same(-2);
-        common = scale_dice * fma(ratio, by, -by_u) * same(2.f / N);
+        common = scale_dice * fma(ratio, by, -by_u) * same(2 / taps.count());
       }
     }
     if constexpr (soft) {

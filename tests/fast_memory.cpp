@@ -50,7 +50,14 @@ Strides strides(bool last, int64_t c, int64_t h, int64_t w) {
 int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* holes) {
   const int64_t n = 1 + draw(3), c = 1 + draw(40), h = k + draw(17), w = k + draw(draw(2) ? 90 : 16);
   Job job{};
-  job.window = {{1, h, w}, {1, (h - k) / s + 1, (w - k) / s + 1}, {1, k, k}, {1, s, s}, {0, 0, 0}};
+  const uint32_t cut = !last || c >= 16 ? 2 : 1;  // regions that the padding cuts off
+  const int64_t pad[2] = {draw(cut) * draw(k / 2 + 1), draw(cut) * draw(k / 2 + 1)};
+  const int64_t over[2] = {draw(cut) * (s - 1), draw(cut) * (s - 1)};
+  const auto cells = [&](int d, int64_t size) {  // as many as ceil_mode allows, where `over`
+    int64_t out = (size + 2 * pad[d] - k + over[d]) / s + 1;
+    return (out - 1) * s < size + pad[d] ? out : out - 1;
+  };
+  job.window = {{1, h, w}, {1, cells(0, h), cells(1, w)}, {1, k, k}, {1, s, s}, {0, pad[0], pad[1]}};
   job.batch = n;
   job.channels = c;
   job.channels_last = last;

@@ -58,11 +58,13 @@ def leaf(x: Tensor) -> Tensor:
     return x.detach().requires_grad_()
 
 
-def gradients(x: Tensor, method: str, window: tuple[int, int], beta: Any, how: str, seed: int) -> list[Tensor]:
+def gradients(
+    x: Tensor, method: str, window: tuple[int, int], beta: Any, how: str, seed: int, **frame: Any
+) -> list[Tensor]:
     """y, dx and, where beta is a tensor, dbeta of the compiled operator."""
     x = leaf(x)
     operands = {} if method != "ada" else {"beta": leaf(beta) if isinstance(beta, Tensor) else beta}
-    y = pool(x, method, *window, implementation="native", gradient=how, **operands)
+    y = pool(x, method, *window, implementation="native", gradient=how, **frame, **operands)
     leaves = [x, *(v for v in operands.values() if isinstance(v, Tensor))]
     return [y.detach(), *torch.autograd.grad(y, leaves, incoming(y.shape, x.dtype, seed))]
 
@@ -90,13 +92,20 @@ def test_against_the_row(
     torch.manual_seed(seed)
     x = place(torch.randn(n, c, h, w).to(dtype), channels_last, offset)
     beta: Any = torch.rand(beta_shapes(c, (h - k) // s + 1, (w - k) // s + 1, n)[shape])
-    got = gradients(x, method, window, beta, how, seed)
-    x64, beta64 = x.double(), beta.double()
+    hold_to_the_row(x, method, window, beta, how, seed)
+
+
+def hold_to_the_row(
+    x: Tensor, method: str, window: tuple[int, int], beta: Tensor, how: str, seed: int, **frame: Any
+) -> None:
+    got = gradients(x, method, window, beta, how, seed, **frame)
+    x64, beta64, dtype = x.double(), beta.double(), x.dtype
     leaves = [leaf(x64), leaf(beta64)]
     operands = {"beta": leaves[1]} if method == "ada" else {}
-    y = pool(leaves[0], method, *window, implementation="plain", gradient=how, **operands)
+    y = pool(leaves[0], method, *window, implementation="plain", gradient=how, **frame, **operands)
     want = [y.detach(), *torch.autograd.grad(y, leaves[: len(got) - 1], incoming(y.shape, dtype, seed).double())]
-    top, mean = float(x64.abs().max()), float(torch.nn.functional.avg_pool2d(x64, k, s).abs().min())
+    means = torch.nn.functional.avg_pool2d(x64, *window, **frame, count_include_pad=False)
+    top, mean = float(x64.abs().max()), float(means.abs().min())
     own = PLACE[dtype] if dtype != torch.float32 else 0.0
     steep = float(want[1].abs().max())
     bounds = [own * top + 2e-6 * top, own * steep + 4e-6 * max(1.0, steep) * (1 + top / (mean + 1e-9))]
@@ -105,6 +114,28 @@ def test_against_the_row(
         assert a.shape == b.shape
         worst = float((a.double() - b).abs().max())
         assert worst <= bound, f"d{name}: off by {worst:.3g}, allowed {bound:.3g}"
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(METHODS), st.sampled_from(WINDOWS), st.sampled_from(DTYPES), st.booleans(), st.booleans(),
+    st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 30), st.integers(1, 40)),
+    st.tuples(st.integers(0, 3), st.integers(0, 3)), st.integers(0, 10), st.sampled_from(["exact", "detached"]),
+    st.sampled_from([1e-3, 1.0, 30.0]), st.integers(0, 10**6),
+)  # fmt: skip
+def test_regions_cut_off(
+    method: str, window: tuple[int, int], dtype: torch.dtype, channels_last: bool, ceil_mode: bool,
+    size: tuple[int, int, int, int], padding: tuple[int, int], shape: int, how: str, scale: float, seed: int,
+) -> None:  # fmt: skip
+    k = window[0]
+    pads = tuple(min(p, k // 2) for p in padding)
+    n, c, h, w = size[0], size[1], max(size[2], k - 2 * pads[0]), max(size[3], k - 2 * pads[1])
+    torch.manual_seed(seed)
+    x = place(torch.randn(n, c, h, w).mul(scale).to(dtype), channels_last)
+    frame = {"padding": pads, "ceil_mode": ceil_mode}
+    out = torch.nn.functional.avg_pool2d(x.float(), *window, **frame).shape
+    beta = torch.rand(beta_shapes(c, out[2], out[3], n)[shape])
+    hold_to_the_row(x, method, window, beta, how, seed, **frame)
 
 
 def hard_plane(window: tuple[int, int], dtype: torch.dtype) -> Tensor:
@@ -207,8 +238,8 @@ def test_constant_regions_come_back_exactly(value: float) -> None:
 def test_bits_do_not_depend_on_threads_or_batch(channels: int, channels_last: bool) -> None:
     before = torch.get_num_threads()
     try:
-        for window in WINDOWS:
-            out = (60 - window[0]) // window[1] + 1
+        for window, padding in [*((w, 0) for w in WINDOWS), ((3, 2), 1), ((3, 3), 1)]:
+            out = (60 + 2 * padding - window[0]) // window[1] + 1
             for dtype in (torch.float32, torch.float16):
                 torch.manual_seed(0)
                 x = place(torch.randn(3, channels, 60, 60).to(dtype), channels_last)
@@ -217,10 +248,11 @@ def test_bits_do_not_depend_on_threads_or_batch(channels: int, channels_last: bo
                     found = []
                     for threads in (1, 2, 5):
                         torch.set_num_threads(threads)
-                        found.append(gradients(x, "ada", window, beta, "exact", 1))
+                        found.append(gradients(x, "ada", window, beta, "exact", 1, padding=padding))
                     assert all(a.equal(b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
                     alone = leaf(x[1:2])
-                    y = pool(alone, "ada", *window, implementation="native", beta=beta[1:2] if beta.dim() == 4 else beta)
+                    own = beta[1:2] if beta.dim() == 4 else beta
+                    y = pool(alone, "ada", *window, padding, implementation="native", beta=own)
                     assert y.equal(found[0][0][1:2])
                     grad = incoming(found[0][0].shape, dtype, 1)
                     assert torch.autograd.grad(y, alone, grad[1:2])[0].equal(found[0][1][1:2])

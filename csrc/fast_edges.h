@@ -1,0 +1,60 @@
+// Cells whose regions the padding cuts off, or the end of the plane where the last region begins before it. Lanes are channels.
+#pragma once
+#include "fast_rows.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+template <int K> struct AtEdge {
+  static constexpr bool weighed = false, partial = true;
+  const float* const* rows;  // null where there is none
+  int64_t from, next, column, width;
+
+  ADAPOOL_INLINE bool holds(int i, int k) const { return rows[i] && column + k >= 0 && column + k < width; }
+  ADAPOOL_INLINE void row(int i, V* to) const {
+    for (int k = 0; k < K; ++k) to[k] = holds(i, k) ? load(rows[i] + from + (column + k) * next) : V{};
+  }
+  ADAPOOL_INLINE void keep(int i, V* v, V other) const {
+    for (int k = 0; k < K; ++k) v[k] = holds(i, k) ? v[k] : other;
+  }
+  float count() const {
+    const auto rows_there = K - std::count(rows, rows + K, nullptr);
+    return rows_there * (std::min<int64_t>(column + K, width) - std::max<int64_t>(column, 0));
+  }
+};
+
+template <bool dice, bool soft, int K, int S, Want want> void run_edges(const Channels& r) {
+  for (int64_t j = 0; j < r.cells; ++j) {
+    for (int64_t c = 0;; c = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes) {
+      Windows<dice, soft, K, AtEdge<K>> w;
+      w.taps = {r.rows, c, r.channels, r.column + j * S, r.width};
+      const int bad = w.open();
+      const V beta = r.beta.at(j, c);
+      if constexpr (want == Want::value) {
+        V y = w.pooled(beta);
+        if (bad) redo_channels<1>(r, bad, j, c, &y, nullptr);
+        store(r.out + j * r.channels + c, y);
+      } else {
+        constexpr bool exact = want == Want::exact;
+        const V grad = load(r.grad + j * r.channels + c) * same(r.gain == 1 ? 1 : w.taps.count());
+        w.template differentiate<exact>(beta, grad);
+        V by{}, share[K * K];
+        if constexpr (dice && soft) by = grad * w.apart();
+        for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
+        if (bad) redo_channels<K * K>(r, bad, j, c, share, r.by_beta ? &by : nullptr);
+        const int64_t done = c % kLanes ? kLanes - r.channels % kLanes : 0;  // lanes of the vector before this one
+        for (int n = 0; n < K * K; ++n)
+          if (w.taps.holds(n / K, n % K)) {
+            float* to = r.to[n / K] + (w.taps.column + n % K) * r.channels + c;
+            store(to, K > S ? load(to) + joined(V{}, share[n], done) : share[n]);
+          }
+        if (r.by_beta && r.by_cell) store(r.by_beta + j * r.by_cell + c, by);
+        else if (r.by_beta) put<true>(r.by_beta + c, joined(V{}, by, done));
+      }
+      if (c + kLanes >= r.channels) break;
+    }
+  }
+}
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool

@@ -1,0 +1,69 @@
+// Exponentials of vectors, with their errors.
+#pragma once
+#include "fast_vector.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+constexpr int kSteps = kLanes == 16 ? 16 : 1;  // of an octave: as many powers of 2 as a register holds, where they are enough
+
+#if ADAPOOL_VECTOR == 64
+// 2^(n / 16) for the last four bits n, less n of the fourth place of the exponent and on.
+ADAPOOL_INLINE V sixteenth(V n) {
+  constexpr float power[16] = {1.f,         1.04427378f, 1.09050773f, 1.13878863f, 1.18920712f, 1.24185781f,
+                               1.29683955f, 1.35425555f, 1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f,
+                               1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f};
+  Bits table;
+  for (int i = 0; i < 16; ++i) table[i] = __builtin_bit_cast(int32_t, power[i]) - (i << 19);
+  return _mm512_permutexvar_ps(__m512i(n), V(table));
+}
+#else
+V sixteenth(V n);  // none: eight lanes are too few
+#endif
+
+// The functions below work on G independent vectors step by step: one vector's steps wait for each other, and the
+// processor looks ahead too little to find the next vector's by itself.
+template <int G, size_t count> ADAPOOL_INLINE void polynomial(const V* x, V* p, const float (&coefficient)[count]) {
+  for (int g = 0; g < G; ++g) p[g] = fma(x[g], same(coefficient[0]), same(coefficient[1]));
+#pragma GCC unroll 8
+  for (size_t n = 2; n < count; ++n)
+    for (int g = 0; g < G; ++g) p[g] = fma(p[g], x[g], same(coefficient[n]));
+}
+
+// e^(2q) for q in [0, 1/2]: minimax, relative error 6.7e-7; no range reduction.
+template <int G> ADAPOOL_INLINE void exp_twice(const V* q, V* e) {
+  polynomial<G>(q, e, {0.4357494f, 0.568026741f, 1.35844108f, 1.99720685f, 2.00010997f, 0.999999327f});
+}
+
+// e^a, f being what 1.4427 a is above the whole steps that `shifted` has in its last bits.
+template <int G> ADAPOOL_INLINE void exp_of(const V* f, const V* shifted, V* e) {
+  if constexpr (kSteps == 1) {
+    polynomial<G>(f, e, {0.0013276472f, 0.00967554133f, 0.0555071327f, 0.240221197f, 0.693146967f, 1.00000007f});
+    for (int g = 0; g < G; ++g) e[g] = V(Wrapping(e[g]) + (Wrapping(shifted[g]) << 23));
+  } else {
+    polynomial<G>(f, e, {0.240219463f, 0.693187831f, 1.00000001f});
+    for (int g = 0; g < G; ++g) e[g] = e[g] * V(Wrapping(sixteenth(shifted[g])) + (Wrapping(shifted[g]) << 19));
+  }
+}
+constexpr float kLog2e = 1.44269504f, kMagic = 12582912.f / kSteps;  // 1.5 * 2^23
+
+// e^a for a <= 0: relative error 5e-7 + 8e-8 |a|; 2^-125 in place of anything smaller. Not for NaN.
+template <int G> ADAPOOL_INLINE void exp_below(const V* a, V* e) {
+  V power[G], shifted[G], f[G];
+  for (int g = 0; g < G; ++g) power[g] = larger(a[g] * same(kLog2e), same(-125.f));
+  for (int g = 0; g < G; ++g) shifted[g] = power[g] + same(kMagic);
+  for (int g = 0; g < G; ++g) f[g] = power[g] - (shifted[g] - same(kMagic));
+  exp_of<G>(f, shifted, e);
+}
+
+// e^a for |a| <= 32: relative error 5e-7 + 2e-8 |a|.
+constexpr float kNear = 32;
+ADAPOOL_INLINE V exp_near(V a) {
+  const V shifted = fma(a, same(kLog2e), same(kMagic)), f = fma(a, same(kLog2e), same(kMagic) - shifted);
+  V e;
+  exp_of<1>(&f, &shifted, &e);
+  return e;
+}
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool
