@@ -269,7 +269,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
   }
   for (int i = 0; i < K; ++i)
     for (int k = 0; k < K - S; ++k) put(i, r.cells * S + k, kept[i][k]);
-  if (r.by_beta && !r.by_cell) store(r.by_beta, terms);
+  if (r.by_beta && !r.by_cell) store(r.by_beta, load(r.by_beta) + terms);
 }
 
 template <bool dice, bool soft, int K, int S, Want want> void run_aside(const Channels& r) {

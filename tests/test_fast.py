@@ -138,6 +138,17 @@ def test_regions_cut_off(
     hold_to_the_row(x, method, window, beta, how, seed, **frame)
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_every_beta_where_regions_are_cut_off(window: tuple[int, int], channels_last: bool) -> None:
+    k, s = window
+    torch.manual_seed(3)
+    x = place(torch.randn(2, 20, 21, 22), channels_last)
+    out = [(side + 2 * (k // 2) - k) // s + 1 for side in x.shape[2:]]
+    for shape in beta_shapes(20, *out, 2):
+        hold_to_the_row(x, "ada", window, torch.rand(shape), "exact", 4, padding=k // 2)
+
+
 def hard_plane(window: tuple[int, int], dtype: torch.dtype) -> Tensor:
     """Each hard set of values as a window of its own, repeated over its taps, between windows of ordinary ones."""
     k, s = window
