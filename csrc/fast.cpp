@@ -67,7 +67,8 @@ template <class Walk>
 void run_walk(const Job& job, const Kernel& kernel, const Redo& redo, const Reduction* reduction, const Any* result,
               Threads threads) {
   const bool by_cell = reduction && BetaSums::for_cells(job, *reduction);
-  const Cut cut(job, job.channels_last ? job.channels : Walk::together(job), by_cell);
+  const bool by_image = by_cell && reduction->kept[0] > 1;
+  const Cut cut(job, job.channels_last ? job.channels : Walk::together(job), by_cell, by_image);
   BetaSums sums(job, cut, reduction, by_cell);
   const int64_t taps = job.window.taps() * job.window.out[2] * cut.together * cut.rows * cut.span;
   in_parallel(threads, cut.chunks * cut.parts, kWorthAThread / taps, [&](int64_t begin, int64_t end) {

@@ -19,27 +19,28 @@ inline double sum_in_order(const float* v, int64_t n) {
   return sum;
 }
 
-// Groups of channels of all images, `together` channels each, in `chunks` of some that follow each other, never of two
-// images; rows of cells in `parts` of `rows`.
+// Groups of channels of all images, `together` channels each, in `chunks` of some that follow each other, none of two
+// blocks (images whose sums are kept apart, or all); rows of cells in `parts` of `rows`.
 struct Cut {
-  int64_t together, each_image, span, chunks, rows, parts;
+  int64_t together, block, span, chunks, rows, parts;
 
   static constexpr int64_t kUnits = 64;  // of work, or so: a constant
   static constexpr int64_t kHalo = 8;    // rows of cells are not cut into fewer, where sums want few chunks
 
-  Cut(const Job& job, int64_t channels, bool by_cell) : together(channels), each_image((job.channels + channels - 1) / channels) {
-    const int64_t all = job.window.out[1], groups = job.batch * each_image;
+  Cut(const Job& job, int64_t channels, bool by_cell, bool by_image) : together(channels) {
+    const int64_t all = job.window.out[1], each_image = (job.channels + channels - 1) / channels, groups = job.batch * each_image;
     const int64_t wanted = by_cell ? std::min(kUnits, all / kHalo) : kUnits / groups;
     rows = std::max<int64_t>(1, all / std::max<int64_t>(1, wanted));
     parts = (all + rows - 1) / rows;
-    const int64_t each = std::max<int64_t>(1, kUnits / (parts * job.batch));
-    span = by_cell ? (each_image + each - 1) / each : 1;
-    chunks = job.batch * chunks_each();
+    block = by_image ? each_image : groups;
+    const int64_t blocks = groups / block, each = std::max<int64_t>(1, kUnits / (parts * blocks));
+    span = by_cell ? (block + each - 1) / each : 1;
+    chunks = blocks * chunks_each();
   }
-  int64_t chunks_each() const { return (each_image + span - 1) / span; }  // image
-  int64_t begin(int64_t chunk) const { return chunk / chunks_each() * each_image + chunk % chunks_each() * span; }
-  int64_t end(int64_t chunk) const { return std::min(begin(chunk) + span, (chunk / chunks_each() + 1) * each_image); }
-  int64_t chunk(int64_t group) const { return group / each_image * chunks_each() + group % each_image / span; }
+  int64_t chunks_each() const { return (block + span - 1) / span; }
+  int64_t begin(int64_t chunk) const { return chunk / chunks_each() * block + chunk % chunks_each() * span; }
+  int64_t end(int64_t chunk) const { return std::min(begin(chunk) + span, (chunk / chunks_each() + 1) * block); }
+  int64_t chunk(int64_t group) const { return group / block * chunks_each() + group % block / span; }
 };
 
 // Either one number for each channel of a part, or one for each cell of a chunk.
