@@ -38,6 +38,12 @@ template <class Tile, class Added> __device__ void clear_from(Added& added, int 
       for (int i = 0; i < Tile::K * Tile::V; ++i) added[i / Tile::V][c][i % Tile::V] = 0;
 }
 
+template <class T> __device__ T* onward(T* p, int64_t bytes) { return (T*)((const char*)p + bytes); }
+// The place in `to` that `p` is in `from`: cheaper than registers for one more pointer.
+template <class T> __device__ T* at_same(const T* p, const void* from, void* to) {
+  return (T*)onward(p, static_cast<char*>(to) - static_cast<const char*>(from));
+}
+
 template <template <class> class M, class Tile, Want want, int threads = kBlock<Tile, want>>
 __global__ void __launch_bounds__(threads, kRoom<Tile, want>) window_kernel(Sheet s) {
   using T = typename Tile::T;
@@ -45,6 +51,7 @@ __global__ void __launch_bounds__(threads, kRoom<Tile, want>) window_kernel(Shee
   constexpr int K = Tile::K, S = Tile::S, V = Tile::V, W = Tile::windows, own = Tile::own, extra = Tile::extra;
   constexpr bool backward = is_backward(want), adds = backward && extra > 0;
   constexpr bool mixes = has_dice<M> && has_soft<M>;
+  constexpr bool holds = !backward && is_special<M>;
   constexpr bool averages = extra > 0 && (want == Want::given || want == Want::detached);
   constexpr int reach = adds ? (extra + own - 1) / own : 0;  // groups to the left whose windows hold these places
   constexpr int above = adds ? (K - 1) / S : 0;              // and rows of windows above
@@ -60,7 +67,7 @@ __global__ void __launch_bounds__(threads, kRoom<Tile, want>) window_kernel(Shee
   const bool writes = inside && spot >= reach;
   const int first = g * Tile::O, left = s.width - g * own;
   const int here = !inside ? 0 : s.out_width - first < Tile::O ? s.out_width - first : Tile::O;
-  const int part = int(blockIdx.y) * s.side + beside, parts = int(gridDim.y) * s.side;  // of the images
+  const int part = int(blockIdx.y) * s.side + beside, parts = held<holds>(int(gridDim.y) * s.side);  // of the images
   const int top = adds ? strip * s.rows - above : strip, steps = adds ? s.rows + above : 1;
 
   const bool varies =
@@ -72,19 +79,25 @@ __global__ void __launch_bounds__(threads, kRoom<Tile, want>) window_kernel(Shee
   for (int w = 0; w < W; ++w) beta[w] = s.number;
 
   const bool windows = inside && here > 0 && (adds || top < s.out_height);
-  int64_t image_at = int64_t(part) * s.image + top * S * s.row + g * own * s.column + channel;
-  int64_t image_cell = int64_t(part) * s.cells + top * s.out_row + first * s.out_column + channel;
-  const int64_t next_at = int64_t(parts) * s.image, next_cell = int64_t(parts) * s.cells;
+  const int64_t at = int64_t(part) * s.image + top * S * s.row + g * own * s.column + channel;
+  const int64_t cell = int64_t(part) * s.cells + top * s.out_row + first * s.out_column + channel;
+  const int64_t next_at = held<holds>(int64_t(parts) * s.image * int(sizeof(T)));
+  const int64_t next_cell = held<holds>(int64_t(parts) * s.cells * int(sizeof(T)));
+  const T *image_x = static_cast<const T*>(s.x) + at, *image_other = static_cast<const T*>(s.other) + (backward ? cell : at);
+  T* image_out = static_cast<T*>(s.out) + cell;
+  const bool together = held<holds>(int(s.together && here == Tile::O));
   // Where threads meet, those without a place of their own walk along.
-  for (int image = adds || inside ? part : s.images; (adds ? image - beside : image) < s.images;
-       image += parts, image_at += next_at, image_cell += next_cell) {
+  for (int image = adds || (backward ? inside : windows) ? part : s.images; (adds ? image - beside : image) < s.images;
+       image += parts, image_x = onward(image_x, next_at), image_other = onward(image_other, backward ? next_cell : next_at),
+           image_out = onward(image_out, next_cell)) {
     const bool real = !adds || (inside && image < s.images);
-    int64_t at = image_at, cell = image_cell;
+    const T *x = image_x, *other = image_other;
+    T* out = backward ? at_same<T>(image_x, s.x, s.out) : image_out;
     float added[K][Tile::columns][V];
     if constexpr (adds) clear_from<Tile>(added, 0);
-    for (int r = 0; r < steps; ++r, at += int64_t(S) * s.row, cell += s.out_row) {
+    for (int r = 0; r < steps; ++r, x += S * s.row, other += s.out_row, out += S * s.row) {
       const int oh = top + r;
-      const bool cells = windows && (!adds || (real && unsigned(oh) < unsigned(s.out_height)));
+      const bool cells = !backward || (windows && (!adds || (real && unsigned(oh) < unsigned(s.out_height))));
       if (cells) {
         if (unread) {
           const int c = s.image_channels > 1 ? image % s.image_channels : channel;
@@ -92,10 +105,18 @@ __global__ void __launch_bounds__(threads, kRoom<Tile, want>) window_kernel(Shee
           unread = varies;
         }
         Tile tile;
-        tile.load(static_cast<const T*>(s.x) + at, s.row, left, s.column);
+        tile.load(x, s.row, left, s.column);
         if constexpr (!backward) {
           Tile others;
-          if constexpr (want == Want::given) others.load(static_cast<const T*>(s.other) + at, s.row, left, s.column);
+          if constexpr (want == Want::given) others.load(other, s.row, left, s.column);
+          float down[averages ? K : 1] = {}, across[averages ? Tile::columns : 1] = {};
+          if constexpr (averages) {
+#pragma unroll
+            for (int i = 0; i < K; ++i) down[i] = s.averages ? share_of<K, S>(oh * S + i, s.out_height) : 1.f;
+#pragma unroll
+            for (int c = 0; c < Tile::columns; ++c)
+              across[c] = s.factor * (s.averages ? share_of<K, S>(first * S + c, s.out_width) : 1.f);
+          }
           float values[W];
 #pragma unroll
           for (int w = 0; w < W; ++w) {
@@ -103,17 +124,16 @@ __global__ void __launch_bounds__(threads, kRoom<Tile, want>) window_kernel(Shee
             values[w] = weigher.template value<want == Want::given>(
                 [&](int i) { return tile.get(w, i); },
                 [&](int i) {
-                  const float b = want == Want::given ? others.get(w, i) * s.factor : 0.f;
-                  if (!averages || !s.averages) return b;
-                  return b * share_of<K, S>(oh * S + i / K, s.out_height) *
-                         share_of<K, S>((first + w / V) * S + i % K, s.out_width);
+                  if constexpr (want != Want::given) return 0.f;
+                  if constexpr (!averages) return others.get(w, i) * s.factor;
+                  else return others.get(w, i) * (down[i / K] * across[w / V * S + i % K]);
                 },
                 beta[w]);
           }
-          Tile::store_cells(static_cast<T*>(s.out) + cell, here, s.together, [&](int w) { return values[w]; });
+          Tile::store_cells(out, here, together, [&](int w) { return values[w]; });
         } else {
           float grad[W];
-          Tile::load_cells(static_cast<const T*>(s.other) + cell, here, s.together, grad);
+          Tile::load_cells(other, here, together, grad);
 #pragma unroll
           for (int w = 0; w < W; ++w) {
             if (adds && w / V >= here) continue;
@@ -139,12 +159,11 @@ __global__ void __launch_bounds__(threads, kRoom<Tile, want>) window_kernel(Shee
         if constexpr (adds) hand_over<Tile>(handed[turn ^= 1], added, g, spot, s.lanes);
         else if (!cells || here < Tile::O) clear_from<Tile>(added, cells ? here : 0);
         if (!adds || (real && writes && r >= above)) {
-          T* to = static_cast<T*>(s.out) + at;
 #pragma unroll
           for (int i = 0; i < S; ++i) {
             if (oh * S + i >= s.height) break;
             const float across = averages && s.averages ? share_of<K, S>(oh * S + i, s.out_height) : 1.f;
-            Tile::store(to + i * s.row, left, s.column, [&](int c, int v) {
+            Tile::store(out + i * s.row, left, s.column, [&](int c, int v) {
               if (!averages || !s.averages) return added[i][c][v];
               return added[i][c][v] * across * share_of<K, S>(g * own + c, s.out_width);
             });

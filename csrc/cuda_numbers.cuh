@@ -32,6 +32,29 @@ __device__ inline float power_of_two(float x) {
 #endif
 }
 
+// sum += x where v is not 0: one instruction under a predicate.
+__device__ inline void add_unless_zero(float& sum, float x, float v) {
+#if defined(__CUDA_ARCH__)
+  asm("{ .reg .pred p; setp.neu.f32 p, %2, 0f00000000; @p add.f32 %0, %0, %1; }" : "+f"(sum) : "f"(x), "f"(v));
+#else
+  if (v != 0) sum += x;
+#endif
+}
+
+// The number itself, which the compiler keeps in registers instead of computing it again.
+template <bool yes> __device__ int64_t held(int64_t n) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (yes) asm("" : "+l"(n));
+#endif
+  return n;
+}
+template <bool yes> __device__ int held(int n) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (yes) asm("" : "+r"(n));
+#endif
+  return n;
+}
+
 template <class T> __device__ float low(uint32_t pair) { return widen(T{uint16_t(pair)}); }
 template <class T> __device__ float high(uint32_t pair) { return widen(T{uint16_t(pair >> 16)}); }
 template <class T> __device__ uint32_t pair_of(float a, float b) {
@@ -71,6 +94,19 @@ template <class T> struct Piece<T, 1> {
   template <class F> __device__ void set(const F& f) { one = narrow<T>(f(0)); }
 };
 template <class P, class T> __device__ P read(const T* from) { return *reinterpret_cast<const P*>(from); }
+// The same where `there`; else any numbers. A load under a predicate, where the compiler would branch.
+template <class P, class T> __device__ P read_if(bool there, const T* from) {
+#if defined(__CUDA_ARCH__)
+  static_assert(sizeof(P) == 16, "four words");
+  P p;
+  asm("{ .reg .pred p; setp.ne.s32 p, %5, 0; @p ld.global.v4.u32 {%0, %1, %2, %3}, [%4]; }"
+      : "=r"(p.word[0]), "=r"(p.word[1]), "=r"(p.word[2]), "=r"(p.word[3])
+      : "l"(__cvta_generic_to_global(from)), "r"(int(there)));
+  return p;
+#else
+  return there ? read<P>(from) : P{};
+#endif
+}
 template <class P, class T> __device__ void write(T* to, const P& piece) { *reinterpret_cast<P*>(to) = piece; }
 
 }  // namespace ADAPOOL_ISA

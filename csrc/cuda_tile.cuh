@@ -25,18 +25,12 @@ template <class T_, int K_, int S_, int O_, int V_> struct Tile {
   // From the first tap at `from`, the next row `row` and the next column `step` numbers away; `left` columns are before
   // the end of the row.
   __device__ void load(const T* from, int row, int left, int step) {
-    if (!line || left >= own) {
 #pragma unroll
-      for (int i = 0; i < K; ++i)
+    for (int i = 0; i < K; ++i)
 #pragma unroll
-        for (int c = 0; c < pieces; ++c) held[i][c] = read<Piece<T, piece>>(from + i * row + c * (line ? piece : step));
-    } else {
-#pragma unroll
-      for (int i = 0; i < K; ++i)
-#pragma unroll
-        for (int c = 0; c < pieces; ++c)
-          held[i][c] = line && c * piece < left ? read<Piece<T, piece>>(from + i * row + c * piece) : Piece<T, piece>{};
-    }
+      for (int c = 0; c < pieces; ++c)
+        if constexpr (!line) held[i][c] = read<Piece<T, piece>>(from + i * row + c * step);
+        else held[i][c] = read_if<Piece<T, piece>>(c == 0 || c * piece < left, from + i * row + c * piece);
 #pragma unroll
     for (int i = 0; i < K; ++i)
 #pragma unroll
@@ -62,9 +56,9 @@ template <class T_, int K_, int S_, int O_, int V_> struct Tile {
     }
   }
 
-  // One number for each window, the first `count` of O in a row; `together`: their address suits a piece.
+  // One number for each window, the first `count` of O in a row; `together`: all of them, at an address that suits a piece.
   template <class F> __device__ static void store_cells(T* to, int count, bool together, const F& f) {
-    if (!line || (together && count == O)) {
+    if (!line || __builtin_expect(together, true)) {
       Piece<T, windows> out;
       out.set(f);
       write(to, out);
@@ -75,7 +69,7 @@ template <class T_, int K_, int S_, int O_, int V_> struct Tile {
     }
   }
   __device__ static void load_cells(const T* from, int count, bool together, float* values) {
-    if (!line || (together && count == O)) {
+    if (!line || __builtin_expect(together, true)) {
       const auto in = read<Piece<T, windows>>(from);
 #pragma unroll
       for (int w = 0; w < windows; ++w) values[w] = in.get(w);

@@ -46,8 +46,8 @@ template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
   static constexpr float log2e = 1.44269504f, lambda = ranged ? 0.25f : log2e;
   float top, eighth, scale, shift;       // maximum, m / 8, alpha / m, lambda top
   float k, p;                            // alpha k, lambda p
-  float e1[keeps ? N : 1], h[keeps ? N : 1], e2[keeps ? N : 1];
-  float scale1, steep, common, scale2, steep2, again;
+  float e1[keeps ? N : 1], h[keeps ? N : 1], e2[keeps ? N : 1];  // e^D, then e^D (1 + (u - k) F); its slope; e^t
+  float scale1, common, scale2, steep2, again;
 
   template <class A> __device__ void begin(const A& a) {
 #pragma unroll
@@ -61,6 +61,17 @@ template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
     }
     shift = top * lambda;
   }
+  // log2 e, or less where taps are so large that any slope tells two apart and rounding would not cancel.
+  __device__ float steepness() const {
+    if constexpr (std::is_same_v<T, float>) {  // 2^24 / |top| to 12 %, if that is less
+      const uint32_t bits = 0x8b000000u - (bit_cast<uint32_t>(top) & 0x7fffffffu), most = bit_cast<uint32_t>(log2e);
+      return bit_cast<float>(bits < most ? bits : most);
+    }
+    // A product of a bfloat16 and 16 bits is exact, so that the difference of two is as good as that of the taps; half's
+    // are too small to lose digits that count.
+    constexpr float exact16 = 94548.f / 65536;  // log2 e to 5e-6
+    return !ranged ? log2e : std::fabs(top) < 0x1p122f ? exact16 : exact16 * 0x1p-106f;
+  }
   // e^t; 2^30 times it where what weighs nothing may be so far below that its t times the gradient overflows.
   __device__ float exponential(float s) const { return power_of_two(ranged ? std::fma(s, 4 * log2e, 30.f) : s); }
   // e^D; r = 1 / (alpha^2 (1 + u^2)). `often`: by a polynomial even where the special function unit would do.
@@ -70,25 +81,19 @@ template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
     if constexpr (degree == 0 && !often) return power_of_two(q);
     else return exp_twice<degree == 0 ? 5 : degree>(q, 1 / alpha);
   }
-  // Half of e^D F, in units of alpha. F is 0 at 0.
+  // 2 alpha^2 times half of e^D F, but for the sign of 0, where F is 0.
   __device__ float slope(float v, float r, float e) const {
-    const float size = e * std::fma(r, 2 * alpha * alpha, -1.f) * r;
-    const float turned = bit_cast<float>(bit_cast<uint32_t>(size) ^ (bit_cast<uint32_t>(v) & 0x80000000u));
-    return v == 0 ? 0.f : turned;
+    const float size = e * std::fma(r, 4 * alpha * alpha * alpha, -2 * alpha) * r;
+    return bit_cast<float>(bit_cast<uint32_t>(size) ^ (bit_cast<uint32_t>(v) & 0x80000000u));
   }
 
   // The value; or with `given` the mean of other numbers b by the same weights.
   template <bool given, class A, class B> __device__ float value(const A& a, const B& b, float beta) {
     begin(a);
-    // Differences of taps are only needed in exponents, where -inf does no harm; 2^-8 keeps the sums from overflowing.
-    // A product of a bfloat16 and 16 bits is exact, so that the difference of two is as good as that of the taps, and
-    // where they are huge any slope tells two apart; half's are too small to lose digits that count.
-    constexpr float exact16 = 94548.f / 65536;  // log2 e to 5e-6
-    const float steep = !ranged ? log2e : std::fabs(top) < 0x1p122f ? exact16 : exact16 * 0x1p-106f,
-                down = std::fma(top, steep, 8.f);
-    const auto exponent = [&](float tap) {
-      return std::is_same_v<T, float> ? std::fma(tap - top, log2e, -8.f) : std::fma(tap, steep, -down);
-    };
+    // Differences of taps are only needed in exponents: what rounding of `down` does to all of them cancels in the weights,
+    // -inf does no harm, and 2^-8 keeps the sums from overflowing.
+    const float steep = steepness(), down = std::fma(top, steep, 8.f);
+    const auto exponent = [&](float tap) { return std::fma(tap, steep, -down); };
     float z1 = 0, n1 = 0, z2 = 0, n2 = 0;
 #pragma unroll
     for (int i = 0; i < N; ++i) {
@@ -151,15 +156,14 @@ template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
         if constexpr (keeps) {
 #pragma unroll
           for (int i = 0; i < N; ++i) {
-            const float v = a(i) * scale;
-            h[i] *= v - k;
-            by_v = i == 0 ? h[i] * v : std::fma(h[i], v, by_v);
+            const float v = a(i) * scale, x = h[i] * (v - k);
+            by_v = i == 0 ? x * v : std::fma(x, v, by_v);
+            add_unless_zero(e1[i], x, v);
           }
         } else {
           by_v = std::fma(-k, by, by_v);
         }
-        steep = scale1 * (2 * alpha);
-        common = scale1 * by_v * (-2.f / N);
+        common = scale1 * by_v * (-1 / (alpha * N));
       }
     }
     if constexpr (soft) {
@@ -175,14 +179,14 @@ template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
   template <bool exact, bool first, class A> __device__ float share(const A& a, int i, float sum) const {
     const float tap = keeps ? a(i) : a(i) * again;
     if constexpr (dice) {
-      float e = e1[keeps ? i : 0], x = h[keeps ? i : 0];
+      float e = e1[keeps ? i : 0];
       if constexpr (!keeps) {
         float r;
         const float v = tap * scale;
         e = similarity(v, r);
-        if constexpr (exact) x = slope(v, r, e) * (v - k);
+        if constexpr (exact) add_unless_zero(e, slope(v, r, e) * (v - k), v);
       }
-      if constexpr (exact) sum = std::fma(steep, x, std::fma(scale1, e, first ? common : common + sum));
+      if constexpr (exact) sum = std::fma(scale1, e, first ? common : common + sum);
       else sum = first ? scale1 * e : std::fma(scale1, e, sum);
     }
     if constexpr (soft) {

@@ -83,6 +83,11 @@ class Kernel:
         """Numbers of x that one turn of the inner loop is done with."""
         return self.s * self.s * self.line * self.channels
 
+    def turns(self, stored: float) -> int:
+        """How many turns the compiler made one of, by the bytes that this one stores."""
+        numbers = self.line * self.channels if self.want in ("value", "given") else self.inputs
+        return max(1, round(stored / (numbers * BYTES[self.scalar])))
+
     @property
     def accepted(self) -> bool:
         """Whether acceptance looks at it."""
@@ -108,8 +113,9 @@ def counts(architecture: int, scalars: Sequence[str] = FAST) -> dict[str, dict[s
             names = static.demangled(list(bodies))
             for mangled, lines in bodies.items():
                 if kernel := Kernel.named(names[mangled]):
-                    hot = hot_path.classes(hot_path.path(lines))
-                    row = {key: hot[key] / kernel.inputs for key in ("slots", *(key for key, _ in hot_path.CLASSES))}
+                    way = hot_path.path(lines)
+                    hot, inputs = hot_path.classes(way), kernel.inputs * kernel.turns(hot_path.stored(way))
+                    row = {key: hot[key] / inputs for key in ("slots", *(key for key, _ in hot_path.CLASSES))}
                     kept = ("registers", "spill_stores", "stack", "shared", "occupancy")
                     found[names[mangled]] = {key: used[names[mangled]][key] for key in kept} | {
                         ("shared_access" if key == "shared" else key): n for key, n in row.items()

@@ -1,7 +1,8 @@
 """What the inner loop of a CUDA kernel executes, read from its disassembly: instructions by class, for each input.
 
-Rule: of all ways once round a loop of the kernel, the one that does the most arithmetic and stores the most bytes, and
-of those the shortest. So edges of images, operands that are read again, and other rare turns do not count.
+Rule: of all ways once round a loop of the kernel, the one that does the most arithmetic and stores the most bytes by
+the widest stores that the loop has, and of those the shortest. So edges of images, operands that are read again, and
+other rare turns do not count.
 Knows SASS, no CUDA runtime, no clock.
 """
 
@@ -18,7 +19,7 @@ _BRANCH = re.compile(r"BRA.*`\((\.L_x_\d+)\)")
 _PREDICATE = re.compile(r"^@!?U?P\w+\s+")
 _CONDITION = re.compile(r"\bBRA\b[^`]*\b!?U?P\d")
 _ARITHMETIC = re.compile(r"FFMA|FMUL|FADD")
-_STORED = {"128": 8.0, "64": 4.0, "U16": 0.5}  # weights of global stores; of 4 bytes: 1
+_STORED = {"128": 16.0, "64": 8.0, "U16": 2.0}  # bytes of global stores; others: 4
 CLASSES = (
     ("mufu", r"MUFU"), ("fma", r"FFMA|FMUL|FADD"), ("fp64", r"D(ADD|MUL|FMA|SETP|MNMX)"), ("local", r"LDL|STL"),
     ("atomics", r"ATOM|RED\b"), ("load16", r"LDG.*\.128"), ("load8", r"LDG.*\.64"), ("load4", r"LDG"),
@@ -76,12 +77,13 @@ def path(lines: Sequence[str]) -> list[str]:
 
 def _once_round(code: Code, first: int, last: int) -> tuple[float, int, list[str]]:
     """Work, minus length and names of the best way from a loop's head to the branch back to it."""
+    widest = max((_stored(code.name(at)) for at in range(first, last)), default=0.0)
     best: dict[int, tuple[float, int, int | None]] = {last: (0.0, -1, None)}  # work, minus length, what follows
     for at in range(last - 1, first - 1, -1):
         ahead = [(best[n][0], best[n][1], n) for n in code.next(at) if n in best]
         if ahead:
             work, length, follows = max(ahead)
-            best[at] = (work + _work(code.name(at)), length - (code.name(at) != "NOP"), follows)
+            best[at] = (work + _work(code.name(at), widest), length - (code.name(at) != "NOP"), follows)
     names = []
     here: int | None = first if first in best else None
     while here is not None:
@@ -91,10 +93,20 @@ def _once_round(code: Code, first: int, last: int) -> tuple[float, int, list[str
     return work, length, [name for name in names if name != "NOP"]
 
 
-def _work(name: str) -> float:
+def _work(name: str, widest: float) -> float:
     if _ARITHMETIC.match(name):
         return 1.0
-    return _STORED.get(name.rpartition(".")[2], 1.0) if name.startswith("STG") else 0.0
+    return widest if _stored(name) == widest else 0.0
+
+
+def _stored(name: str) -> float:
+    return _STORED.get(name.rpartition(".")[2], 4.0) if name.startswith("STG") else 0.0
+
+
+def stored(names: Sequence[str]) -> float:
+    """The bytes that a thread stores by the widest stores of some instructions."""
+    widest = max(map(_stored, names), default=0.0)
+    return sum(size for size in map(_stored, names) if size == widest)
 
 
 def classes(names: Sequence[str]) -> Counter[str]:

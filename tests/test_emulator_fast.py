@@ -125,9 +125,15 @@ def test_hard_values(driver: Driver, method: str, dtype: torch.dtype, window: tu
 PLANTED = {
     "missing barrier": ("cuda_fast.cuh", "  __syncthreads();\n#pragma unroll\n  for", "#pragma unroll\n  for"),
     "beyond the row": ("cuda_tile.cuh", "single[i][c] = own + c < left ?", "single[i][c] = true ?"),
+    "pieces beyond the row": ("cuda_tile.cuh", "c == 0 || c * piece < left", "true"),
     "no group computed twice": ("cuda_fast.cuh", "(spots - reach) + spot - reach;", "spots + spot;"),
     "too few rows of windows": ("cuda_fast.cuh", "above = adds ? (K - 1) / S : 0;", "above = 0;"),
-    "slope without its sign": ("cuda_window.cuh", "return v == 0 ? 0.f : turned;", "return v == 0 ? 0.f : size;"),
+    "a zero with a slope": ("cuda_numbers.cuh", "if (v != 0) sum += x;", "sum += x;"),
+    "slope without its sign": (
+        "cuda_window.cuh",
+        "return bit_cast<float>(bit_cast<uint32_t>(size) ^ (bit_cast<uint32_t>(v) & 0x80000000u));",
+        "return size;",
+    ),
 }
 
 
