@@ -17,14 +17,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from adapool import native
 from adapool.functional import pool
 from adapool.unpooling import unpool
+from tests.fast_oracle import (
+    DTYPES,
+    METHODS,
+    PLACE,
+    WINDOWS,
+    beta_shapes,
+    fast_here,
+    gradients,
+    hold_to_the_row,
+    incoming,
+    leaf,
+    place,
+)
 
-WINDOWS = [(2, 2), (3, 3), (3, 2), (5, 5), (7, 7), (2, 1), (3, 1)]
-METHODS = ("ada", "edscw", "softpool")
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-PLACE = {dtype: torch.finfo(dtype).eps / 2 for dtype in DTYPES}  # half a unit in the last place, at most
 CHOICES = {"best": {}, "avx2": {"ADAPOOL_ISA": "avx2"}, "generic": {"ADAPOOL_FAST": "0"}}
 HUGE, TINY = 3e38, 1e-42
 HARD = [
@@ -35,46 +43,7 @@ HARD = [
     [float("inf"), -float("inf"), 0.0, 0.0], [0.0, 0.0, 0.0, float("nan")], [0.1, 0.1, 0.1, 0.1],
 ]  # fmt: skip
 
-
-def fast_here() -> bool:
-    """Whether this processor has fast kernels at all."""
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
-    return native.status()["cpu"] == "ok" and all(f" {flag}" in flags for flag in ("avx2", "fma", "f16c"))
-
-
 pytestmark = pytest.mark.skipif(not fast_here(), reason="no compiled library, or a processor without AVX2")
-
-
-def place(x: Tensor, channels_last: bool, offset: int = 0) -> Tensor:
-    """A copy of `x` in a layout, its storage `offset` elements away from where an allocation starts."""
-    order = (0, 2, 3, 1) if channels_last else (0, 1, 2, 3)
-    back = (0, 3, 1, 2) if channels_last else (0, 1, 2, 3)
-    room = torch.empty(offset + x.numel(), dtype=x.dtype)[offset:]
-    return room.view([x.shape[d] for d in order]).copy_(x.permute(order)).permute(back)
-
-
-def leaf(x: Tensor) -> Tensor:
-    return x.detach().requires_grad_()
-
-
-def gradients(
-    x: Tensor, method: str, window: tuple[int, int], beta: Any, how: str, seed: int, **frame: Any
-) -> list[Tensor]:
-    """y, dx and, where beta is a tensor, dbeta of the compiled operator."""
-    x = leaf(x)
-    operands = {} if method != "ada" else {"beta": leaf(beta) if isinstance(beta, Tensor) else beta}
-    y = pool(x, method, *window, implementation="native", gradient=how, **frame, **operands)
-    leaves = [x, *(v for v in operands.values() if isinstance(v, Tensor))]
-    return [y.detach(), *torch.autograd.grad(y, leaves, incoming(y.shape, x.dtype, seed))]
-
-
-def incoming(shape: torch.Size, dtype: torch.dtype, seed: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-
-def beta_shapes(c: int, h: int, w: int, n: int) -> list[tuple[int, ...]]:
-    return [(), (1,), (c, 1, 1), (h, w), (c, h, w), (w,), (h, 1), (n, 1, 1, 1), (n, c, h, w), (c, 1, w), (n, 1, h, w)]
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -93,60 +62,6 @@ def test_against_the_row(
     x = place(torch.randn(n, c, h, w).to(dtype), channels_last, offset)
     beta: Any = torch.rand(beta_shapes(c, (h - k) // s + 1, (w - k) // s + 1, n)[shape])
     hold_to_the_row(x, method, window, beta, how, seed)
-
-
-def hold_to_the_row(
-    x: Tensor, method: str, window: tuple[int, int], beta: Tensor, how: str, seed: int, **frame: Any
-) -> None:
-    got = gradients(x, method, window, beta, how, seed, **frame)
-    x64, beta64, dtype = x.double(), beta.double(), x.dtype
-    leaves = [leaf(x64), leaf(beta64)]
-    operands = {"beta": leaves[1]} if method == "ada" else {}
-    y = pool(leaves[0], method, *window, implementation="plain", gradient=how, **frame, **operands)
-    want = [y.detach(), *torch.autograd.grad(y, leaves[: len(got) - 1], incoming(y.shape, dtype, seed).double())]
-    means = torch.nn.functional.avg_pool2d(x64, *window, **frame, count_include_pad=False)
-    top, mean = float(x64.abs().max()), float(means.abs().min())
-    own = PLACE[dtype] if dtype != torch.float32 else 0.0
-    steep = float(want[1].abs().max())
-    bounds = [own * top + 2e-6 * top, own * steep + 4e-6 * max(1.0, steep) * (1 + top / (mean + 1e-9))]
-    bounds += [4e-6 * (top + float(want[-1].abs().max()))] * (len(got) - 2)
-    for name, a, b, bound in zip(("y", "dx", "dbeta"), got, want, bounds, strict=False):
-        assert a.shape == b.shape
-        worst = float((a.double() - b).abs().max())
-        assert worst <= bound, f"d{name}: off by {worst:.3g}, allowed {bound:.3g}"
-
-
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(
-    st.sampled_from(METHODS), st.sampled_from(WINDOWS), st.sampled_from(DTYPES), st.booleans(), st.booleans(),
-    st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 30), st.integers(1, 40)),
-    st.tuples(st.integers(0, 3), st.integers(0, 3)), st.integers(0, 10), st.sampled_from(["exact", "detached"]),
-    st.sampled_from([1e-3, 1.0, 30.0]), st.integers(0, 10**6),
-)  # fmt: skip
-def test_regions_cut_off(
-    method: str, window: tuple[int, int], dtype: torch.dtype, channels_last: bool, ceil_mode: bool,
-    size: tuple[int, int, int, int], padding: tuple[int, int], shape: int, how: str, scale: float, seed: int,
-) -> None:  # fmt: skip
-    k = window[0]
-    pads = tuple(min(p, k // 2) for p in padding)
-    n, c, h, w = size[0], size[1], max(size[2], k - 2 * pads[0]), max(size[3], k - 2 * pads[1])
-    torch.manual_seed(seed)
-    x = place(torch.randn(n, c, h, w).mul(scale).to(dtype), channels_last)
-    frame = {"padding": pads, "ceil_mode": ceil_mode}
-    out = torch.nn.functional.avg_pool2d(x.float(), *window, **frame).shape
-    beta = torch.rand(beta_shapes(c, out[2], out[3], n)[shape])
-    hold_to_the_row(x, method, window, beta, how, seed, **frame)
-
-
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("window", WINDOWS)
-def test_every_beta_where_regions_are_cut_off(window: tuple[int, int], channels_last: bool) -> None:
-    k, s = window
-    torch.manual_seed(3)
-    x = place(torch.randn(2, 20, 21, 22), channels_last)
-    out = [(side + 2 * (k // 2) - k) // s + 1 for side in x.shape[2:]]
-    for shape in beta_shapes(20, *out, 2):
-        hold_to_the_row(x, "ada", window, torch.rand(shape), "exact", 4, padding=k // 2)
 
 
 def hard_plane(window: tuple[int, int], dtype: torch.dtype) -> Tensor:
