@@ -81,7 +81,7 @@ template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
     if constexpr (degree == 0 && !often) return power_of_two(q);
     else return exp_twice<degree == 0 ? 5 : degree>(q, 1 / alpha);
   }
-  // 2 alpha^2 times half of e^D F, but for the sign of 0, where F is 0.
+  // e^D F / alpha, but for v = 0, where F is 0.
   __device__ float slope(float v, float r, float e) const {
     const float size = e * std::fma(r, 4 * alpha * alpha * alpha, -2 * alpha) * r;
     return bit_cast<float>(bit_cast<uint32_t>(size) ^ (bit_cast<uint32_t>(v) & 0x80000000u));

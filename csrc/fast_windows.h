@@ -60,6 +60,17 @@ template <bool dice, bool soft, int K, class Taps> struct Windows {
     return not_within(size, kSteepest);
   }
 
+  // e^t of a row of taps, added to the sums of e^t and e^t t.
+  ADAPOOL_INLINE void soften(int i, const V* a, V* e, V& z2, V& n2) const {
+    V t[K];
+    for (int k = 0; k < K; ++k) t[k] = a[k] - top;
+    if constexpr (Taps::weighed) taps.weights(i, e);
+    else exp_below<K>(t, e);
+    if constexpr (Taps::partial) taps.keep(i, e, V{});
+    for (int k = 0; k < K; ++k) n2 = fma(e[k], t[k], n2);
+    z2 = z2 + sum_of<K>(e);
+  }
+
   // p1 and p2.
   ADAPOOL_INLINE void weigh() {
     V n1{}, n2{}, z1{}, z2{};
@@ -74,14 +85,7 @@ template <bool dice, bool soft, int K, class Taps> struct Windows {
         for (int k = 0; k < K; ++k) n1 = fma(e[k], a[k] - mean, n1);
         z1 = z1 + sum_of<K>(e);
       }
-      if constexpr (soft) {
-        for (int k = 0; k < K; ++k) part[k] = a[k] - top;
-        if constexpr (Taps::weighed) taps.weights(i, e);
-        else exp_below<K>(part, e);
-        if constexpr (Taps::partial) taps.keep(i, e, V{});
-        for (int k = 0; k < K; ++k) n2 = fma(e[k], part[k], n2);
-        z2 = z2 + sum_of<K>(e);
-      }
+      if constexpr (soft) soften(i, a, e, z2, n2);
     });
     if constexpr (dice) p1 = n1 / z1;
     if constexpr (soft) p2 = n2 / z2;
@@ -127,12 +131,7 @@ template <bool dice, bool soft, int K, class Taps> struct Windows {
         }
       }
       if constexpr (soft) {
-        for (int k = 0; k < K; ++k) part[k] = a[k] - top;
-        if constexpr (Taps::weighed) taps.weights(i, e);
-        else exp_below<K>(part, e);
-        if constexpr (Taps::partial) taps.keep(i, e, V{});
-        for (int k = 0; k < K; ++k) n2 = fma(e[k], part[k], n2);
-        z2 = z2 + sum_of<K>(e);
+        soften(i, a, e, z2, n2);
         for (int k = 0; k < K; ++k) by_soft[i * K + k] = e[k];
       }
     });
