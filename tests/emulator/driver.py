@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
 STORAGE = {"double": "double", "float": "float", "Half": "adapool::Half", "BFloat16": "adapool::BFloat16"}
 FAST = ("float", "Half", "BFloat16")
-FLAGS = ["-std=c++20", "-O1", "-g0", "-Wno-psabi", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+FLAGS = ["-std=c++20", "-O0", "-g0", "-Wno-psabi", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 TYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3, torch.int64: 4}
 SLOTS = ["x", "logits", "spread", "operand0", "operand1", "operand2", "coefficient", "y", "extra", "target", "result"]
 WRITTEN = SLOTS[SLOTS.index("y") :]
