@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import onnxruntime
@@ -55,15 +58,26 @@ def test_aotinductor_package(tmp_path: Path) -> None:
     torch.testing.assert_close(torch._inductor.aoti_load_package(package)(x), layer(x))
 
 
-def test_replicas(tmp_path: Path) -> None:
+def train_replicas(store: Path) -> None:
+    """In a process of its own, for a group of processes has threads that others' threads can deadlock with."""
+    faulthandler.dump_traceback_later(120, exit=True)
     layer, x = AdaPool2d(2, beta=(3, 1, 1)), torch.randn(4, 3, 8, 8)
     torch.testing.assert_close(nn.DataParallel(layer)(x), layer(x))
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        replica = nn.parallel.DistributedDataParallel(layer)
-        replica(x).sum().backward()
-        expected = torch.autograd.grad(adapool.adapool2d(x, layer.beta).sum(), layer.beta)[0]
-        torch.testing.assert_close(layer.beta.grad, expected)
-    finally:
-        torch.distributed.destroy_process_group()
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
+    nn.parallel.DistributedDataParallel(layer)(x).sum().backward()
+    expected = torch.autograd.grad(adapool.adapool2d(x, layer.beta).sum(), layer.beta)[0]
+    torch.testing.assert_close(layer.beta.grad, expected)
+    print("the gradients agree", flush=True)
+    os._exit(0)
+
+
+def test_replicas(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.test_export", str(tmp_path / "store")]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo")}
+    root = Path(__file__).parents[1]
+    child = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert child.stdout.endswith("the gradients agree\n"), child.stdout + child.stderr
+
+
+if __name__ == "__main__":
+    train_replicas(Path(sys.argv[1]))
