@@ -28,11 +28,11 @@ template <bool dice, bool soft, int K, int S, Want want> void run_edges(const Ch
     for (int64_t c = 0;; c = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes) {
       Windows<dice, soft, K, AtEdge<K>> w;
       w.taps = {r.rows, c, r.channels, r.column + j * S, r.width};
-      const int bad = w.open();
+      w.open();
       const V beta = r.beta.at(j, c);
       if constexpr (want == Want::value) {
         V y = w.pooled(beta);
-        if (bad) redo_channels<1>(r, bad, j, c, &y, nullptr);
+        if (w.bad) redo_channels<1>(r, w.bad, j, c, &y, nullptr);
         store(r.out + j * r.channels + c, y);
       } else {
         constexpr bool exact = want == Want::exact;
@@ -41,7 +41,7 @@ template <bool dice, bool soft, int K, int S, Want want> void run_edges(const Ch
         V by{}, share[K * K];
         if constexpr (dice && soft) by = grad * w.apart();
         for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
-        if (bad) redo_channels<K * K>(r, bad, j, c, share, r.by_beta ? &by : nullptr);
+        if (w.bad) redo_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
         const int64_t done = c % kLanes ? kLanes - r.channels % kLanes : 0;  // lanes of the vector before this one
         for (int n = 0; n < K * K; ++n)
           if (w.taps.holds(n / K, n % K)) {

@@ -53,9 +53,10 @@ inline Line line_of(const Any& t, int64_t at, int64_t cell, int64_t lane, int64_
   return {copy, cell == 0 ? 0 : room, lane == 0 ? 0 : 1};
 }
 
-// Asks for memory that is used soon. An instruction of its own: a call that does nothing else would be dropped.
+// Asks for memory that is used soon, into the second cache: rows of many planes would push each other out of the first.
+// An instruction of its own: a call that does nothing else would be dropped.
 template <class T> inline void ask(const T* begin, const T* end) {
-  for (const T* p = begin; p < end; p += 64 / sizeof(T)) asm volatile("prefetcht0 %0" ::"m"(*p));
+  for (const T* p = begin; p < end; p += 64 / sizeof(T)) asm volatile("prefetcht1 %0" ::"m"(*p));
 }
 
 // The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side.

@@ -100,7 +100,7 @@ template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row&
     Windows<dice, soft, K, InRegisters<K>> w;
     for (int i = 0; i < K; ++i)
       at(r.rows[i], [&](const auto& p) __attribute__((always_inline)) { Order::template take<K>(p, w.taps.a + i * K); });
-    const int bad = w.open();
+    w.open();
     const V beta = Order::lanes(r.beta.at(0, j));
     if constexpr (want == Want::value) {
       store(r.out + j, Order::natural(w.pooled(beta)));
@@ -120,7 +120,7 @@ template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row&
         for (int k = 0; k < K; ++k) store(r.out + (i * K + k) * r.pitch + j, Order::natural(share[k]));
       });
     }
-    if (__builtin_expect(bad, 0)) redo_lanes<Order, K, S>(r, bad, j);
+    if (__builtin_expect(w.bad, 0)) redo_lanes<Order, K, S>(r, w.bad, j);
     if (j + kLanes >= r.cells) return;
     const int64_t step = j + 2 * kLanes <= r.cells ? kLanes : r.cells - kLanes - j;
     j += step;
@@ -184,24 +184,29 @@ __attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, i
 template <bool adds> ADAPOOL_INLINE void put(float* to, V v) { store(to, adds ? load(to) + v : v); }
 
 // Shares are added to what is there, or written where windows do not overlap. The last channels' vector overlaps.
+// The next windows are opened early: their division is done when they are weighed.
 template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_cells(const Channels& r) {
   constexpr bool adds = K > S && (want == Want::exact || want == Want::detached);
+  Windows<dice, soft, K, InMemory<K, weighed>> w, next;
+  next.taps = {r.rows, r.soft, 0, r.channels};
+  next.open();
   for (int64_t j = 0; j < r.cells; ++j) {
-    for (int64_t c = 0;; c = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes) {
+    for (int64_t c = 0, then;; c = then) {
+      then = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes;
       const int64_t at = j * r.step + c;
-      Windows<dice, soft, K, InMemory<K, weighed>> w;
-      w.taps = {r.rows, r.soft, at, r.channels};
+      w.begin(next);
+      next.taps.at = then > c ? at - c + then : j + 1 < r.cells ? at - c + r.step : at;
+      next.open();
       if (!adds && r.channels > kLanes)  // in memory, where the processor does not see that rows follow each other
         for (int i = 0; i < K; ++i)
           for (int k = 0; k < K; ++k) {
             __builtin_prefetch(r.rows[i] + at + k * r.channels + kAhead);
             if (want == Want::exact || want == Want::detached) __builtin_prefetch(r.to[i] + at + k * r.channels + kAhead);
           }
-      const int bad = w.open();
       const V beta = r.beta.at(j, c);
       if constexpr (want == Want::value || want == Want::difference) {
         V y = want == Want::value ? w.pooled(beta) : w.difference() * load(r.grad + j * r.channels + c);
-        if (__builtin_expect(bad, 0)) redo_channels<1>(r, bad, j, c, &y, nullptr);
+        if (__builtin_expect(w.bad, 0)) redo_channels<1>(r, w.bad, j, c, &y, nullptr);
         store(r.out + j * r.channels + c, y);
       } else {
         constexpr bool exact = want == Want::exact;
@@ -211,10 +216,10 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
         if constexpr (dice && soft) by = grad * w.apart();
         const bool again = c % kLanes != 0;  // the vector before this one has added the lower lanes
         const auto fresh = [&](V v) { return again ? joined(V{}, v, kLanes - r.channels % kLanes) : v; };
-        if (__builtin_expect(bad != 0 || again, 0)) {
+        if (__builtin_expect(w.bad != 0 || again, 0)) {
           V share[K * K];
           for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
-          if (bad) redo_channels<K * K>(r, bad, j, c, share, r.by_beta ? &by : nullptr);
+          if (w.bad) redo_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
           if (!r.by_cell) by = fresh(by);
           for (int k = 0; k < K * K; ++k)
             put<adds>(r.to[k / K] + at + k % K * r.channels, adds ? fresh(share[k]) : share[k]);
@@ -248,16 +253,19 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
     float* to = r.to[i] + column * kLanes;
     store(to, i < r.begun ? load(to) + v : v);
   };
+  Windows<dice, soft, K, InMemory<K, weighed>> w, next;
+  next.taps = {r.rows, r.soft, 0, kLanes};
+  next.open();
   for (int64_t j = 0; j < r.cells; ++j) {
-    Windows<dice, soft, K, InMemory<K, weighed>> w;
-    w.taps = {r.rows, r.soft, j * r.step, kLanes};
-    const int bad = w.open();
+    w.begin(next);
+    next.taps.at = std::min(j + 1, r.cells - 1) * r.step;
+    next.open();
     const V grad = load(r.grad + j * kLanes) * same(r.gain);
     w.template differentiate<exact>(r.beta.at(j, 0), grad);
     V by{}, share[K * K];
     if constexpr (dice && soft) by = grad * w.apart();
     for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
-    if (__builtin_expect(bad, 0)) redo_channels<K * K>(r, bad, j, 0, share, r.by_beta ? &by : nullptr);
+    if (__builtin_expect(w.bad, 0)) redo_channels<K * K>(r, w.bad, j, 0, share, r.by_beta ? &by : nullptr);
     terms = terms + by;
     if (r.by_beta && r.by_cell) store(r.by_beta + j * kLanes, by);
     for (int i = 0; i < K; ++i)

@@ -21,6 +21,12 @@ template <int count, class F> ADAPOOL_INLINE void each_of(const F& f) {
   }
 }
 
+template <class Taps> struct Opened {  // what windows begin with
+  Taps taps;
+  V top, mean, inverse;  // what t is counted from, m, 1 / m (0 where m is 0)
+  int bad;  // bits of the windows that the formulas do not hold for: NaN, inf, huge values, means that nearly cancel
+};
+
 // With u = a / m: D = 2 |u| / (1 + u^2). Values sum r = a - m and t = a - max, which loses no digits and gives a
 // constant window back exactly:  edscw = m + p1, p1 = sum e^D r / sum e^D;  softpool = max + p2, p2 = sum e^t t / sum e^t.
 // Gradients need no more than sums over u: with F = dD/du and k = edscw / m = sum e^D u / sum e^D,
@@ -28,16 +34,16 @@ template <int count, class F> ADAPOOL_INLINE void each_of(const F& f) {
 // Taps are taken a row at a time: taps.row(i, a) gives the K of row i. Those that are Taps::weighed are within kNear and
 // come with e^a, which regions share: t = a - m then. Taps::partial are those of a region that the padding cuts off: taps
 // of the kernel that are not there read 0 and have no weight.
-template <bool dice, bool soft, int K, class Taps> struct Windows {
+template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps> {
   static constexpr int N = K * K;
-  Taps taps;
-  V top, mean, inverse;               // what t is counted from, m, 1 / m (0 where m is 0)
+  using Opened<Taps>::taps, Opened<Taps>::top, Opened<Taps>::mean, Opened<Taps>::inverse, Opened<Taps>::bad;
   V p1, p2, ratio, inverse1, inverse2;  // ratio: k
   V by_dice[N], by_slope[N], by_soft[N];  // e^D (1 + u F), e^D F / 2, e^t
   V scale_dice, scale_slope, scale_soft, scale_depth, common;
 
-  // Bits of the windows that the formulas do not hold for: NaN, inf, huge values, means that nearly cancel.
-  ADAPOOL_INLINE int open() {
+  ADAPOOL_INLINE void begin(const Opened<Taps>& opened) { Opened<Taps>::operator=(opened); }
+  ADAPOOL_INLINE void open() { bad = opened(); }
+  ADAPOOL_INLINE int opened() {
     V sum{};
     const float count = taps.count();
     each_of<K>([&](int i) __attribute__((always_inline)) {
