@@ -64,7 +64,7 @@ template <class T> Shape shape_of(const Job& job, Want want) {
   for (const Any* tensor : read)
     if (tensor->given() && !at_multiple(*tensor, 16)) return Shape::cell;
   const int64_t bytes = sizeof(T) * (job.channels_last ? job.channels : w.in[2]);
-  if (w.kernel[2] > 3 || bytes % 16 != 0) return Shape::cell;
+  if (bytes % 16 != 0) return Shape::cell;
   return job.channels_last ? Shape::channels : Shape::line;
 }
 
@@ -161,14 +161,23 @@ Launch launch_of(const Job& job, const Reduction* reduction, int64_t blocks) {
   return launch;
 }
 
+// How many windows side by side, or how many channels, a thread has registers for; 0: for one window of one channel only.
+template <class T, int K, int S, Want want, bool line> constexpr int side_by_side() {
+  constexpr bool backward = is_backward(want), value = want == Want::value;
+  constexpr int sixteen = 16 / sizeof(T);
+  if (K <= 3) return !line && backward && K == 3 && S == 1 ? 4 : sixteen;
+  if (!line) return value && K <= 5 ? sixteen : 0;
+  if (backward) return K == 4 ? (S == 4 ? sixteen / 2 : sixteen) : K == 5 && S == 2 ? 4 : 0;
+  return (value && (S < 6 || sizeof(T) == 4)) || K == 4 ? sixteen : 0;
+}
+
 // f(instance) with the Tile of a window; false where there is none.
 template <class T, int K, int S, Want want, class F> bool with_shape(Shape shape, const F& f) {
-  constexpr bool adds = is_backward(want) && K > S;
-  constexpr int sixteen = 16 / sizeof(T);
-  if constexpr (K <= 3) {
-    if (shape == Shape::line) return f(Tile<T, K, S, adds ? sixteen / S : sixteen, 1>{});
-    if (shape == Shape::channels) return f(Tile<T, K, S, 1, adds ? 4 : sixteen>{});
-  }
+  constexpr int line = side_by_side<T, K, S, want, true>(), channels = side_by_side<T, K, S, want, false>();
+  if constexpr (line > 0)
+    if (shape == Shape::line) return f(Tile<T, K, S, line, 1>{});
+  if constexpr (channels > 0)
+    if (shape == Shape::channels) return f(Tile<T, K, S, 1, channels>{});
   return f(Tile<T, K, S, 1, 1>{});
 }
 

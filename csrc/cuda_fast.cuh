@@ -51,6 +51,8 @@ __global__ void __launch_bounds__(threads, kRoom<Tile, want>) window_kernel(Shee
   constexpr int K = Tile::K, S = Tile::S, V = Tile::V, W = Tile::windows, own = Tile::own, extra = Tile::extra;
   constexpr bool backward = is_backward(want), adds = backward && extra > 0;
   constexpr bool mixes = has_dice<M> && has_soft<M>;
+  // whether special functions are what would bind
+  constexpr bool scarce = mixes && extra > 0 && sizeof(T) == 2;
   constexpr bool holds = !backward && is_special<M>;
   constexpr bool averages = extra > 0 && (want == Want::given || want == Want::detached);
   constexpr int reach = adds ? (extra + own - 1) / own : 0;  // groups to the left whose windows hold these places
@@ -85,6 +87,10 @@ __global__ void __launch_bounds__(threads, kRoom<Tile, want>) window_kernel(Shee
   const int64_t next_cell = held<holds>(int64_t(parts) * s.cells * int(sizeof(T)));
   const T *image_x = static_cast<const T*>(s.x) + at, *image_other = static_cast<const T*>(s.other) + (backward ? cell : at);
   T* image_out = static_cast<T*>(s.out) + cell;
+  float column_share[backward && averages ? own : 1];
+  if constexpr (backward && averages)
+#pragma unroll
+    for (int c = 0; c < own; ++c) column_share[c] = s.averages ? share_of<K, S>(g * own + c, s.out_width) : 1.f;
   const bool together = held<holds>(int(s.together && here == Tile::O));
   // Where threads meet, those without a place of their own walk along.
   for (int image = adds || (backward ? inside : windows) ? part : s.images; (adds ? image - beside : image) < s.images;
@@ -117,7 +123,7 @@ __global__ void __launch_bounds__(threads, kRoom<Tile, want>) window_kernel(Shee
             for (int c = 0; c < Tile::columns; ++c)
               across[c] = s.factor * (s.averages ? share_of<K, S>(first * S + c, s.out_width) : 1.f);
           }
-          float values[W];
+          float values[W], under[W];
 #pragma unroll
           for (int w = 0; w < W; ++w) {
             Weigher weigher;
@@ -128,8 +134,9 @@ __global__ void __launch_bounds__(threads, kRoom<Tile, want>) window_kernel(Shee
                   if constexpr (!averages) return others.get(w, i) * s.factor;
                   else return others.get(w, i) * (down[i / K] * across[w / V * S + i % K]);
                 },
-                beta[w]);
+                beta[w], under[w]);
           }
+          if constexpr (has_soft<M>) divide<Tile::line && scarce ? 4 : 1, W>(values, under);
           Tile::store_cells(out, here, together, [&](int w) { return values[w]; });
         } else {
           float grad[W];
@@ -164,8 +171,7 @@ __global__ void __launch_bounds__(threads, kRoom<Tile, want>) window_kernel(Shee
             if (oh * S + i >= s.height) break;
             const float across = averages && s.averages ? share_of<K, S>(oh * S + i, s.out_height) : 1.f;
             Tile::store(out + i * s.row, left, s.column, [&](int c, int v) {
-              if (!averages || !s.averages) return added[i][c][v];
-              return added[i][c][v] * across * share_of<K, S>(g * own + c, s.out_width);
+              return averages ? added[i][c][v] * (across * column_share[averages ? c : 0]) : added[i][c][v];
             });
           }
         }

@@ -21,6 +21,27 @@ __device__ inline float reciprocal(float x) {
 #endif
 }
 
+// over[i] /= under[i], with one reciprocal for `batch` of them, which must then be 2^-30 to 2^13; where they are not
+// numbers, nor is `over`.
+template <int batch, int count> __device__ void divide(float* over, const float* under) {
+  static_assert(count % batch == 0, "whole batches");
+#pragma unroll
+  for (int first = 0; first < count; first += batch) {
+    float before[batch], some[batch];  // the product of those before
+#pragma unroll
+    for (int i = 0; i < batch; ++i) {
+      some[i] = batch == 1 ? under[first] : std::fmin(under[first + i], 8192.f);
+      before[i] = i == 0 ? 1.f : i == 1 ? some[0] : before[i - 1] * some[i - 1];
+    }
+    float left = reciprocal(batch == 1 ? some[0] : before[batch - 1] * some[batch - 1]);
+#pragma unroll
+    for (int i = batch - 1; i >= 0; --i) {
+      over[first + i] *= i == 0 ? left : left * before[i];
+      if (i > 0) left *= some[i];
+    }
+  }
+}
+
 // 2^x to two units in the last place.
 __device__ inline float power_of_two(float x) {
 #if defined(__CUDA_ARCH__)

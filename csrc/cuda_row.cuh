@@ -32,7 +32,7 @@ template <template <class> class Method, int N> struct Row {
     if constexpr (M::weighted) m.prepare(taps, {}, Values{}, slopes);
     else m.prepare(taps, {});
   }
-  template <bool given, class A, class B> __device__ float value(const A& a, const B&, float) {
+  template <bool given, class A, class B> __device__ float value(const A& a, const B&, float, float&) {
     prepare(a, false);
     return m.pooled();
   }

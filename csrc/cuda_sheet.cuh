@@ -42,7 +42,7 @@ template <> constexpr bool has_soft<SoftPool> = true;
 template <template <class> class M> constexpr bool is_special = has_dice<M> || has_soft<M>;
 template <template <class> class M, class Tile>
 using WeigherOf = std::conditional_t<
-    is_special<M>, Weigher<typename Tile::T, has_dice<M>, has_soft<M>, Tile::K * Tile::K, (Tile::extra > 0)>,
+    is_special<M>, Weigher<typename Tile::T, has_dice<M>, has_soft<M>, Tile::K, (Tile::extra > 0), Tile::line>,
     Row<M, Tile::K * Tile::K>>;
 
 constexpr bool is_backward(Want want) { return want == Want::exact || want == Want::detached; }
@@ -55,7 +55,10 @@ constexpr int kBlock =
 template <class Tile, Want want>
 constexpr int kRoom =
     !is_backward(want) ? (want == Want::given && Tile::K >= 5 ? 1 : 0)
-                       : kBlock<Tile, want> == 256 || Tile::K >= 6 || (Tile::K == 3 && Tile::S != 2) ? 2 : 3;
+                       : kBlock<Tile, want> == 256 || Tile::K >= (Tile::line ? 4 : 6) || (Tile::K == 3 && Tile::S != 2) ||
+                                 (Tile::windows == 8 && Tile::extra > 0 &&
+                                  (Tile::line ? degree_for<float>() > 0 : want != Want::exact || Tile::K == 2))
+                             ? 2 : 3;
 
 }  // namespace ADAPOOL_ISA
 }  // namespace adapool

@@ -1,5 +1,5 @@
 // The taps that one thread holds in registers, and how they and its results travel between memory and registers.
-//   line      O windows side by side in a row of a plane, 16 bytes at a time; the row's last K - S columns one by one
+//   line      O windows side by side in a row of a plane, 16 bytes at a time
 //   channels  one window of V neighbouring channels, which share a piece of memory (channels_last)
 //   cell      one window of one channel, number by number: for every width and alignment
 // Knows no method's formula.
@@ -18,9 +18,8 @@ template <class T_, int K_, int S_, int O_, int V_> struct Tile {
   static_assert(O == 1 || V == 1, "windows side by side in a row or in channels");
   static_assert(!line || own % piece == 0, "a line is whole pieces");
 
-  static constexpr int pieces = line ? own / piece : columns, singles = line && extra > 0 ? extra : 0;
+  static constexpr int pieces = line ? (columns + piece - 1) / piece : columns;
   Piece<T, piece> held[K][pieces];
-  Piece<T, 1> single[K][singles > 0 ? singles : 1];
 
   // From the first tap at `from`, the next row `row` and the next column `step` numbers away; `left` columns are before
   // the end of the row.
@@ -31,18 +30,12 @@ template <class T_, int K_, int S_, int O_, int V_> struct Tile {
       for (int c = 0; c < pieces; ++c)
         if constexpr (!line) held[i][c] = read<Piece<T, piece>>(from + i * row + c * step);
         else held[i][c] = read_if<Piece<T, piece>>(c == 0 || c * piece < left, from + i * row + c * piece);
-#pragma unroll
-    for (int i = 0; i < K; ++i)
-#pragma unroll
-      for (int c = 0; c < singles; ++c)
-        single[i][c] = own + c < left ? read<Piece<T, 1>>(from + i * row + own + c) : Piece<T, 1>{};
   }
   // Tap `tap` of window `w`.
   __device__ float get(int w, int tap) const {
     const int i = tap / K, column = (w / V) * S + tap % K;
     if constexpr (!line) return held[i][column].get(w % V);
-    else return column < own ? held[i][column < own ? column / piece : 0].get(column % piece)
-                             : single[i][column < own ? 0 : column - own].get(0);
+    else return held[i][column / piece].get(column % piece);
   }
 
   // The own columns of a row of places, f(column, channel).

@@ -38,7 +38,8 @@ template <int degree> __device__ float exp_twice(float scaled, float unit) {
 //   d edscw / da = w (1 + (u - k) F) - (1/N) sum w (u - k) u F;  d softpool / da = w (1 + t - p), t = a - max, p = sum w t.
 // v = alpha u and s = lambda t are what is computed, so that exponents need no multiplication of their own, and nothing
 // overflows before the result does.
-template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
+template <class T, bool dice, bool soft, int K, bool overlaps, bool line> struct Weigher {
+  static constexpr int N = K * K;
   static constexpr int degree = degree_for<T>();
   static constexpr bool ranged = !std::is_same_v<T, Half>;  // whether differences of its numbers may overflow
   static constexpr bool keeps = N <= 36;                    // what was computed of more taps is computed twice
@@ -49,11 +50,18 @@ template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
   float e1[keeps ? N : 1], h[keeps ? N : 1], e2[keeps ? N : 1];  // e^D, then e^D (1 + (u - k) F); its slope; e^t
   float scale1, common, scale2, steep2, again;
 
-  template <class A> __device__ void begin(const A& a) {
+  // The mean and the maximum in `parts`: of columns, where the compiler then computes once what windows share.
+  template <int parts, class A> __device__ void begin(const A& a) {
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-      if constexpr (dice) eighth = i == 0 ? a(i) * (1.f / (8 * N)) : std::fma(a(i), 1.f / (8 * N), eighth);
-      top = i == 0 ? a(i) : std::fmax(top, a(i));
+    for (int part = 0; part < parts; ++part) {
+      float sum = 0, most = a(part);
+#pragma unroll
+      for (int i = part; i < N; i += parts) {
+        if constexpr (dice) sum = i == part ? a(i) * (1.f / (8 * N)) : std::fma(a(i), 1.f / (8 * N), sum);
+        most = std::fmax(most, a(i));
+      }
+      if constexpr (dice) eighth = part == 0 ? sum : eighth + sum;
+      top = part == 0 ? most : std::fmax(top, most);
     }
     if constexpr (dice) {  // a mean that nearly cancels, or is denormal, counts as zero
       scale = reciprocal(eighth) * (alpha / 8);
@@ -70,7 +78,7 @@ template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
     // A product of a bfloat16 and 16 bits is exact, so that the difference of two is as good as that of the taps; half's
     // are too small to lose digits that count.
     constexpr float exact16 = 94548.f / 65536;  // log2 e to 5e-6
-    return !ranged ? log2e : std::fabs(top) < 0x1p122f ? exact16 : exact16 * 0x1p-106f;
+    return !ranged ? log2e : std::fabs(top) < 0x1p114f ? exact16 : exact16 * 0x1p-104f;
   }
   // e^t; 2^30 times it where what weighs nothing may be so far below that its t times the gradient overflows.
   __device__ float exponential(float s) const { return power_of_two(ranged ? std::fma(s, 4 * log2e, 30.f) : s); }
@@ -87,12 +95,12 @@ template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
     return bit_cast<float>(bit_cast<uint32_t>(size) ^ (bit_cast<uint32_t>(v) & 0x80000000u));
   }
 
-  // The value; or with `given` the mean of other numbers b by the same weights.
-  template <bool given, class A, class B> __device__ float value(const A& a, const B& b, float beta) {
-    begin(a);
+  // The value, times `under` where a softmax is a part of it; or with `given` the mean of other numbers b by its weights.
+  template <bool given, class A, class B> __device__ float value(const A& a, const B& b, float beta, float& under) {
+    begin<overlaps && line ? K : 1>(a);
     // Differences of taps are only needed in exponents: what rounding of `down` does to all of them cancels in the weights,
-    // -inf does no harm, and 2^-8 keeps the sums from overflowing.
-    const float steep = steepness(), down = std::fma(top, steep, 8.f);
+    // and -inf does no harm. Of numbers so large that n2 z1 could overflow the weights have 2^-16 as a factor.
+    const float steep = steepness(), down = std::fma(top, steep, 16.f);
     const auto exponent = [&](float tap) { return std::fma(tap, steep, -down); };
     float z1 = 0, n1 = 0, z2 = 0, n2 = 0;
 #pragma unroll
@@ -101,7 +109,7 @@ template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
         float r;
         const float v = a(i) * scale, of = given ? b(i) : v;
         // Where windows overlap there are so many taps that the special function unit would be what binds.
-        const float e = overlaps && i % 2 == 0 ? similarity<true>(v, r) : similarity(v, r);
+        const float e = overlaps && i % 2 == !line ? similarity<true>(v, r) : similarity(v, r);
         z1 = i == 0 ? e : z1 + e;
         n1 = i == 0 ? e * of : std::fma(e, of, n1);
       }
@@ -111,11 +119,11 @@ template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
         n2 = i == 0 ? e * of : std::fma(e, of, n2);
       }
     }
-    if constexpr (!dice) return n2 * reciprocal(z2);
-    const float both = reciprocal(soft ? z1 * z2 : z1), ratio = n1 * (soft ? z2 * both : both);
-    const float of_dice = given ? ratio : ratio * (8 / alpha) * eighth;
-    if constexpr (!soft) return of_dice;
-    const float of_soft = n2 * (z1 * both);
+    // In this order, or large numbers overflow.
+    if constexpr (!soft) return given ? n1 * reciprocal(z1) : n1 * reciprocal(z1) * (8 / alpha) * eighth;
+    under = dice ? z1 * z2 : z2;
+    if constexpr (!dice) return n2;
+    const float of_dice = given ? n1 * z2 : n1 * z2 * (8 / alpha) * eighth, of_soft = n2 * z1;
     return std::fma(beta, of_dice, std::fma(-beta, of_soft, of_soft));
   }
 
@@ -123,7 +131,7 @@ template <class T, bool dice, bool soft, int N, bool overlaps> struct Weigher {
   // difference(), which is dy / dbeta. `one` is 1, which the compiler must not know, lest it keep what is to be computed
   // again.
   template <bool exact, class A> __device__ void differentiate(const A& a, float beta, float g, float one) {
-    begin(a);
+    begin<1>(a);
     again = one;
     float z1 = 0, n1 = 0, z2 = 0, n2 = 0, by = 0, by_v = 0;
 #pragma unroll

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -134,14 +134,13 @@ def floors(
     rows: Mapping[str, Mapping[str, float]], device: Device
 ) -> Iterator[tuple[Kernel, Sequence[int], dict[str, float]]]:
     """(kernel, shape, seconds by resource) of the acceptance shapes, where a kernel serves them."""
-    for name, row in sorted(rows.items()):
-        kernel = Kernel.named(name)
-        if kernel is None or not kernel.accepted:
-            continue
+    accepted = [(kernel, name) for name in sorted(rows) if (kernel := Kernel.named(name)) and kernel.accepted]
+    lines = {replace(kernel, line=1) for kernel, _ in accepted if kernel.tile == "line"}
+    for kernel, name in accepted:
         for shape in SHAPES.get((kernel.k, kernel.s), ()):
-            aligned = shape[3] * BYTES[kernel.scalar] % 16 == 0 and kernel.k <= 3
+            aligned = shape[3] * BYTES[kernel.scalar] % 16 == 0 and replace(kernel, line=1) in lines
             if kernel.tile == ("line" if aligned else "cell"):
-                yield kernel, shape, device.times(moved(kernel, shape), prod(shape), row)
+                yield kernel, shape, device.times(moved(kernel, shape), prod(shape), rows[name])
 
 
 def tables(architectures: Sequence[int]) -> Iterator[str]:

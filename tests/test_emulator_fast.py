@@ -86,7 +86,8 @@ HUGE, TINY = 3e38, 1e-36
 HARD = [
     [0.0] * 4, [7.3] * 4, [-0.0, 0.0, -0.0, 0.0], [1e30] * 4, [HUGE, HUGE, -HUGE, 1.0], [-HUGE] * 4, [TINY] * 4,
     [HUGE] * 4, [5.0, 4.0, -3.4e38, 4.5], [3.4e38, -3.4e38, 3.4e38, -3.3e38], [TINY, -TINY, 0.0, 2 * TINY],
-    [1.0, -1.0, 0.0, 0.0], [1.0, -1.0, 1e-25, 0.0], [1e13, 1.0, -1e13, 2.0], [1e-30, 2e-30, -3e-30, 4e-30],
+    [1.0, -1.0, 0.0, 0.0], [1.0, -1.0, 1e-25, 0.0], [1e13, 1.0, -1e13, 2.0],
+    [1e-30, 2e-30, -3e-30, 4e-30], [2e34] * 4,
     [90.0] * 4, [-110.0] * 4, [1e3, -1e3, 5.0, 6.0], [3.0, -200.0, 2.0, -1e6],
     [float("nan"), 1.0, 2.0, 3.0], [float("inf"), 1.0, 2.0, 3.0], [-float("inf"), 0.0, 0.0, 0.0],
     [float("inf"), -float("inf"), 0.0, 0.0], [0.0, 0.0, 0.0, float("nan")],
@@ -96,14 +97,18 @@ HARD = [
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("window", [(2, 2), (3, 3), (3, 2), (5, 5), (7, 2)])
-def test_hard_values(driver: Driver, method: str, dtype: torch.dtype, window: tuple[int, int]) -> None:
+@pytest.mark.parametrize("aligned", [False, True])
+def test_hard_values(
+    driver: Driver, method: str, dtype: torch.dtype, window: tuple[int, int], aligned: bool
+) -> None:  # fmt: skip
     """Zeros, cancelling means, the ends of the range, NaN and infinity: values as the row has them; gradients finite
     wherever the row's are, and NaN in the same windows."""
     k, _ = window
+    width = 24 if aligned else k + 8
     for values in HARD:
         one = FastProblem(7, method, dtype, False, (k, k) if window == (7, 2) else window)
         one.window = one.window.make(2, (k, k), window[1:] * 2, (0, 0), False)
-        one.shape, one.misplaced = (1, 1, k, k + 8), False
+        one.shape, one.misplaced = (1, 1, k, width), False
         taps = torch.tensor([values[i % 4] for i in range(k * k)], dtype=torch.float64).reshape(k, k)
         one.x = torch.ones(one.shape, dtype=torch.float64)
         one.x[0, 0, :, :k] = taps.to(dtype).double()
@@ -124,8 +129,8 @@ def test_hard_values(driver: Driver, method: str, dtype: torch.dtype, window: tu
 # Teeth: a planted fault must be found. Each is planted into a copy of csrc with one method and one window.
 PLANTED = {
     "missing barrier": ("cuda_fast.cuh", "  __syncthreads();\n#pragma unroll\n  for", "#pragma unroll\n  for"),
-    "beyond the row": ("cuda_tile.cuh", "single[i][c] = own + c < left ?", "single[i][c] = true ?"),
-    "pieces beyond the row": ("cuda_tile.cuh", "c == 0 || c * piece < left", "true"),
+    "read beyond the row": ("cuda_tile.cuh", "c == 0 || c * piece < left", "true"),
+    "written beyond the row": ("cuda_tile.cuh", "if ((line ? c * piece : c) >= left) return;", ""),
     "no group computed twice": ("cuda_fast.cuh", "(spots - reach) + spot - reach;", "spots + spot;"),
     "too few rows of windows": ("cuda_fast.cuh", "above = adds ? (K - 1) / S : 0;", "above = 0;"),
     "a zero with a slope": ("cuda_numbers.cuh", "if (v != 0) sum += x;", "sum += x;"),

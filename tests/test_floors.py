@@ -24,12 +24,6 @@ CANDIDATES = {
     ("SoftPool", "float", 2, "line", "value"): (6.7, 1.25), ("SoftPool", "BFloat16", 2, "line", "value"): (7.7, 1.25),
 }  # fmt: skip
 MORE = 1.1
-DEARER = {  # than that, each for a reason
-    # half of the exponentials by polynomials, so that memory binds and not the special function unit
-    ("Ada", "float", 3, "channels", "value"): (40.9, 6.0),
-    # exponentials are not shared between windows, which would take twice the registers and a way back
-    ("Ada", "BFloat16", 3, "line", "value"): (40.5, 5.0),
-}  # fmt: skip
 
 LISTING = """
         /*0000*/                   MOV R1, c[0x0][0x28] ;
@@ -81,7 +75,7 @@ def fast_rows(architecture: int) -> dict[str, dict[str, int]]:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_fast_kernels_stay_in_registers(architecture: int) -> None:
     rows = fast_rows(architecture)
-    assert len(rows) == 3 * (300 + 90)
+    assert len(rows) == 1365
     none = ("spill_stores", "spill_loads", "stack", "local", "atomics", "fp64")
     assert not {name: row for name, row in rows.items() if any(row[column] for column in none)}
 
@@ -102,14 +96,17 @@ def test_inner_loops_cost_what_was_planned() -> None:
         if key in CANDIDATES and (kernel.k, kernel.s) in ((2, 2), (3, 2)):
             found[key] = (row["slots"], row["mufu"])
     assert set(found) == set(CANDIDATES)
-    most = {key: tuple(MORE * n for n in counts) for key, counts in CANDIDATES.items()} | DEARER
+    most = {key: tuple(MORE * n for n in counts) for key, counts in CANDIDATES.items()}
     dear = {key: counts for key, counts in found.items() if counts[0] > most[key][0] or counts[1] > most[key][1]}
     assert not dear
 
 
-def test_accesses_are_16_bytes_wide_where_windows_do_not_overlap() -> None:
+def test_accesses_are_16_bytes_wide() -> None:
+    """Of tiles that hold more than a cell; but for what overlapping windows read of the next tile."""
     for kernel, row in inner_loops().items():
-        if kernel.k == kernel.s and kernel.tile != "cell":
-            narrow = {key: row[key] for key in ("load4", "load8", "store4", "store8", "local", "atomics", "fp64")}
+        if kernel.tile == "cell":
+            continue
+        assert row["load16"] > 0 and row["store16"] > 0 and row["store8"] == 0, kernel
+        if kernel.k == kernel.s:
+            narrow = {key: row[key] for key in ("load4", "load8", "store4", "local", "atomics", "fp64")}
             assert not any(narrow.values()), (kernel, narrow)
-            assert row["load16"] > 0 and row["store16"] > 0, kernel
