@@ -108,7 +108,8 @@ template <class T, bool dice, bool soft, int K, bool overlaps, bool line> struct
       if constexpr (dice) {
         float r;
         const float v = a(i) * scale, of = given ? b(i) : v;
-        // Where windows overlap there are so many taps that the special function unit would be what binds.
+        // Where windows overlap there are so many taps that the special function unit would be what binds: polynomials for
+        // five of nine, and for four where no columns are shared, because instructions are scarcer there.
         const float e = overlaps && i % 2 == !line ? similarity<true>(v, r) : similarity(v, r);
         z1 = i == 0 ? e : z1 + e;
         n1 = i == 0 ? e * of : std::fma(e, of, n1);

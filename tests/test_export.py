@@ -59,7 +59,7 @@ def test_aotinductor_package(tmp_path: Path) -> None:
 
 
 def train_replicas(store: Path) -> None:
-    """In a process of its own, for a group of processes has threads that others' threads can deadlock with."""
+    """In a process of its own: beside what other tests leave running, a process group once stood still for ever."""
     faulthandler.dump_traceback_later(120, exit=True)
     layer, x = AdaPool2d(2, beta=(3, 1, 1)), torch.randn(4, 3, 8, 8)
     torch.testing.assert_close(nn.DataParallel(layer)(x), layer(x))
