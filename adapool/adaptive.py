@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from adapool import named
-from adapool.functional import check_choice
+from adapool.functional import check_choice, run
 from adapool.modules import ranks
 from adapool.window import Ints, Window
 
@@ -107,17 +107,12 @@ class AdaPool(nn.Module):
             self.beta.clamp_(0, 1)
 
     def forward(self, x: Tensor) -> Any:
+        window = (self.kernel_size, self.stride, self.padding, self.ceil_mode)
+        if not self.return_mask:
+            return run(x, self.rank, "ada", False, {"beta": self.share()}, *window, **self.options)[0]
         function = getattr(named, f"adapool{self.rank}d")
-        return function(
-            x,
-            self.share(),
-            self.kernel_size,
-            self.stride,
-            self.return_mask,
-            padding=self.padding,
-            ceil_mode=self.ceil_mode,
-            **self.options,
-        )
+        kernel, stride, padding, ceil_mode = window
+        return function(x, self.share(), kernel, stride, True, padding=padding, ceil_mode=ceil_mode, **self.options)
 
     def extra_repr(self) -> str:
         return (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from adapool import methods as _rows  # noqa: F401  (declares the methods)
 from adapool import native
 from adapool.region import Region
 from adapool.registry import Method, Operand, get
-from adapool.window import Ints, Window
+from adapool.window import Ints, Window, is_traced, remembered
 
 Implementation = Literal["auto", "native", "plain"]
 Gradient = Literal["exact", "detached"]
@@ -28,51 +28,50 @@ def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
+def _is_unbatched(shape: Sequence[int], dtype: torch.dtype, rank: int, name: str) -> bool:
+    """Whether an input of this shape lacks the batch axis; an error unless it can be pooled at all."""
+    if not dtype.is_floating_point:
+        raise TypeError(f"{name}: expected a floating point dtype, got {dtype}")
+    if len(shape) not in (rank + 1, rank + 2):
+        raise ValueError(
+            f"{name}: expected {rank + 2} axes (N, C, {rank} spatial) or {rank + 1} without N, got {tuple(shape)}"
+        )
+    if 0 in shape[-rank:]:
+        raise ValueError(f"{name}: expected spatial sizes of at least 1, got {tuple(shape)}")
+    return len(shape) == rank + 1
+
+
+def _check_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a Tensor, got {type(value).__name__}")
+
+
 def make_batched(x: Tensor, rank: int, name: str = "x") -> tuple[Tensor, bool]:
     """`x` as [N, C, *spatial], and whether the batch axis had to be added."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{name}: expected a Tensor, got {type(x).__name__}")
-    if not x.is_floating_point():
-        raise TypeError(f"{name}: expected a floating point dtype, got {x.dtype}")
-    if x.dim() not in (rank + 1, rank + 2):
-        raise ValueError(
-            f"{name}: expected {rank + 2} axes (N, C, {rank} spatial) or {rank + 1} without N, got {tuple(x.shape)}"
-        )
-    if 0 in x.shape[-rank:]:
-        raise ValueError(f"{name}: expected spatial sizes of at least 1, got {tuple(x.shape)}")
-    return (x, False) if x.dim() == rank + 2 else (x.unsqueeze(0), True)
+    _check_tensor(name, x)
+    added = _is_unbatched(x.shape, x.dtype, rank, name)
+    return (x.unsqueeze(0) if added else x), added
 
 
-def make_window(x: Tensor, kernel_size: Ints | None, stride: Ints | None, padding: Ints, ceil_mode: bool) -> Window:
-    """The window for `x`; a `kernel_size` of None is the whole extent, an int means x is [N, C, *spatial]."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"x: expected a Tensor, got {type(x).__name__}")
-    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else x.dim() - 2
-    if rank not in (1, 2, 3):
-        raise ValueError(f"x: expected 1, 2 or 3 spatial axes behind N and C, got shape {tuple(x.shape)}")
-    if kernel_size is None:
-        if x.dim() < rank + 1:
-            raise ValueError(f"x: expected at least {rank + 1} axes, got {tuple(x.shape)}")
-        kernel_size = tuple(max(n, 1) for n in x.shape[-rank:])
-    return Window.make(rank, kernel_size, stride, padding, ceil_mode)
-
-
-def _cell_operand(spec: Operand, value: Any, x: Tensor, cells: tuple[int, ...]) -> Tensor | float:
+def _cell_operand(spec: Operand, value: object, x: Tensor, cells: tuple[int, ...]) -> Tensor | float:
     """A number or a tensor that broadcasts to `cells`, (N, C, *out)."""
     if isinstance(value, Tensor):
         if not value.is_floating_point():
             raise TypeError(f"{spec.name}: expected a floating point dtype, got {value.dtype}")
-        if value.device != x.device and value.dim() > 0:
-            raise ValueError(f"{spec.name}: expected a tensor on {x.device} like x, got one on {value.device}")
-        if value.dim() > len(cells) or any(
-            n not in (1, m) for n, m in zip(value.shape, cells[len(cells) - value.dim() :], strict=True)
+        if value.device != x.device:
+            if value.dim() > 0:
+                raise ValueError(f"{spec.name}: expected a tensor on {x.device} like x, got one on {value.device}")
+            value = value.to(x.device)
+        lead = len(cells) - value.dim()
+        if lead < 0 or (
+            value.numel() != 1 and any(n not in (1, m) for n, m in zip(value.shape, cells[lead:], strict=True))
         ):
             per_channel = (cells[1], *(1,) * (len(cells) - 2))
             raise ValueError(
                 f"{spec.name}: expected a number or a shape that broadcasts to (C, *out) = {cells[1:]}, "
                 f"such as (1,) or {per_channel}, got {tuple(value.shape)}"
             )
-        return value if value.device == x.device else value.to(x.device)
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{spec.name}: expected a number or a Tensor, got {type(value).__name__}")
     if not math.isfinite(value) or (spec.least is not None and value < spec.least):
@@ -85,10 +84,6 @@ def check_operands(
     entry: Method, given: dict[str, Any], x: Tensor, cells: tuple[int, ...], generator: torch.Generator | None
 ) -> dict[str, Any]:
     """Every operand the method takes, checked, with defaults filled in."""
-    unknown = sorted(set(given) - {spec.name for spec in entry.operands})
-    if unknown:
-        takes = ", ".join(spec.name for spec in entry.operands) or "no operands"
-        raise TypeError(f"{unknown[0]}: method {entry.name!r} takes {takes}")
     found: dict[str, Any] = {}
     for spec in entry.operands:
         value = given.get(spec.name)
@@ -106,24 +101,70 @@ def check_operands(
             value = spec.default if value is None else value
             value = value if value is None else _cell_operand(spec, value, x, cells)
         found[spec.name] = value
+    unknown = set(given).difference(found)
+    if unknown:
+        raise TypeError(f"{min(unknown)}: method {entry.name!r} takes {', '.join(found) or 'no operands'}")
     return found
 
 
-def uses_native(implementation: str, entry: Method, x: Tensor, similarity: str) -> bool:
+def uses_native(
+    implementation: str, entry: Method, dtype: torch.dtype, device: torch.device, similarity: str = "channel"
+) -> bool:
     """Whether the compiled kernel runs; ValueError if it was asked for and there is none."""
     check_choice("implementation", implementation, ("auto", "native", "plain"))
-    # ONNX has no adapool operators, so that an exported model is made of the plain row. Asking whether one is exported
-    # costs more than asking whether anything is traced.
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    if implementation == "plain" or (implementation == "auto" and traced and torch.onnx.is_in_onnx_export()):
+    # ONNX has no adapool operators, so that an exported model is made of the plain row.
+    if implementation == "plain" or (implementation == "auto" and is_traced() and torch.onnx.is_in_onnx_export()):
         return False
-    able = similarity == "channel" and native.supports(entry.name, x)
+    able = similarity == "channel" and native.has_kernel(entry.name, dtype, device.type)
     if implementation == "native" and not able:
         raise ValueError(
-            f"implementation: no compiled kernel for method {entry.name!r}, similarity {similarity!r}, {x.dtype} on "
-            f"{x.device.type} ({native.status().get(x.device.type, 'no library for this device')})"
+            f"implementation: no compiled kernel for method {entry.name!r}, similarity {similarity!r}, {dtype} on "
+            f"{device.type} ({native.status().get(device.type, 'no library for this device')})"
         )
     return able
+
+
+class Plan(NamedTuple):
+    """What a call comes to: all of it but its numbers."""
+
+    entry: Method
+    window: Window
+    added: bool  # x lacks the batch axis
+    cells: tuple[int, ...]  # (N, C, *out)
+    native: bool
+
+
+@remembered
+def make_plan(
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    device: torch.device,
+    rank: int | None,
+    method: str,
+    kernel_size: Ints | None,
+    stride: Ints | None,
+    padding: Ints,
+    ceil_mode: bool,
+    implementation: str,
+    gradient: str,
+    similarity: str,
+) -> Plan:
+    """Check all but the operands. Without `rank` a kernel of several sizes tells it, or x is [N, C, *spatial]."""
+    if rank is None:
+        rank = len(kernel_size) if isinstance(kernel_size, Sequence) else len(shape) - 2
+    if rank not in (1, 2, 3):
+        raise ValueError(f"x: expected 1, 2 or 3 spatial axes behind N and C, got shape {tuple(shape)}")
+    added = _is_unbatched(shape, dtype, rank, "x")
+    kernel_size = tuple(shape[-rank:]) if kernel_size is None else kernel_size
+    window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
+    entry = get(method)
+    check_choice("gradient", gradient, ("exact", "detached"))
+    check_choice("similarity", similarity, ("channel", "vector") if entry.vector else ("channel",))
+    if gradient == "detached" and entry.extra != "weights":
+        raise ValueError(f"gradient: expected 'exact', method {method!r} has no weights to detach, got 'detached'")
+    batch = (1, shape[0]) if added else shape[:2]
+    cells = (*batch, *window.output(shape[-rank:]))
+    return Plan(entry, window, added, cells, uses_native(implementation, entry, dtype, device, similarity))
 
 
 def run_row(
@@ -152,40 +193,49 @@ def _places(taps: Tensor, x: Tensor, window: Window) -> Tensor:
     return places.gather(-1, taps.unsqueeze(-1)).squeeze(-1)
 
 
-def _run(
+def run(
     x: Tensor,
+    rank: int | None,
     method: str,
-    window: Window,
     want_extra: bool,
+    given: dict[str, Any],
+    /,
+    kernel_size: Ints | None,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    ceil_mode: bool = False,
     implementation: str = "auto",
     gradient: str = "exact",
     similarity: str = "channel",
     generator: torch.Generator | None = None,
-    **given: Any,
+    **more: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Check everything, run `method` over `window`, and take an added batch axis off again."""
-    entry = get(method)
-    check_choice("gradient", gradient, ("exact", "detached"))
-    check_choice("similarity", similarity, ("channel", "vector") if entry.vector else ("channel",))
-    if gradient == "detached" and entry.extra != "weights":
-        raise ValueError(f"gradient: expected 'exact', method {method!r} has no weights to detach, got 'detached'")
-    x, added = make_batched(x, window.rank)
-    if added:
-        given = {k: v.unsqueeze(0) if isinstance(v, Tensor) and v.dim() == x.dim() - 1 else v for k, v in given.items()}
-    cells = (*x.shape[:2], *window.output(x.shape[2:]))
-    operands = check_operands(entry, given, x, cells, generator)
-    extra: Tensor | None = None
-    if uses_native(implementation, entry, x, similarity):
-        if want_extra:
-            y, extra = native.pool_extra(x, method, window, list(operands.values()))
-        else:
-            y = native.pool(x, method, window, list(operands.values()), gradient)
+    """`pool` over `rank` axes (None: as in `make_plan`); and, of use if wanted, what `pool_with_extra` returns besides.
+
+    Operands come in `given`, further ones by keyword.
+    """
+    _check_tensor("x", x)
+    plan = make_plan(
+        x.shape, x.dtype, x.device, rank, method, kernel_size, stride, padding, ceil_mode,
+        implementation, gradient, similarity,
+    )  # fmt: skip
+    entry, window = plan.entry, plan.window
+    if more:
+        given = given | more
+    if plan.added:
+        given = {k: v.unsqueeze(0) if isinstance(v, Tensor) and v.dim() == x.dim() else v for k, v in given.items()}
+        x = x.unsqueeze(0)
+    operands = check_operands(entry, given, x, plan.cells, generator)
+    y: Tensor
+    extra: Tensor | None
+    if plan.native:
+        y, extra = native.pool(x, method, window, operands.values(), want_extra, gradient == "detached")
     else:
         y, extra = run_row(entry, x, window, operands, similarity, gradient)
         y = y.to(x.dtype)
         if extra is not None:
             extra = _places(extra, x, window) if entry.extra == "indices" else extra.detach()
-    if added:
+    if plan.added:
         y, extra = y.squeeze(0), None if extra is None else extra.squeeze(0)
     return y, extra
 
@@ -220,8 +270,8 @@ def pool(
     >>> pool(torch.arange(4.0).reshape(1, 1, 2, 2), "softpool", 2)
     tensor([[[[2.4927]]]])
     """
-    window = make_window(x, kernel_size, stride, padding, ceil_mode)
-    return _run(x, method, window, False, implementation, gradient, similarity, generator, **operands)[0]
+    options = (implementation, gradient, similarity, generator)
+    return run(x, None, method, False, operands, kernel_size, stride, padding, ceil_mode, *options)[0]
 
 
 def pool_with_extra(
@@ -244,7 +294,6 @@ def pool_with_extra(
     """
     if get(method).extra is None:
         raise ValueError(f"method: expected one with weights or indices, got {method!r}")
-    window = make_window(x, kernel_size, stride, padding, ceil_mode)
-    y, extra = _run(x, method, window, True, **options)
+    y, extra = run(x, None, method, True, {}, kernel_size, stride, padding, ceil_mode, **options)
     assert extra is not None
     return y, extra

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor, nn
 
 from adapool import named
-from adapool.functional import pool, pool_with_extra
+from adapool.functional import run
 from adapool.registry import get
 from adapool.unpooling import max_unpool
 from adapool.window import Ints, Window
@@ -57,15 +57,13 @@ class Pool(nn.Module):
         self.method, self.kernel_size, self.stride = method, kernel_size, stride
         self.padding, self.ceil_mode, self.options = padding, ceil_mode, options
 
-    def _window(self, x: Tensor) -> tuple[Any, ...]:
-        kernel = self.kernel_size
-        if kernel is None and self.rank is not None:
-            kernel = tuple(x.shape[-self.rank :])
-        return kernel, self.stride, self.padding, self.ceil_mode
+    def _run(self, x: Tensor, method: str, want_extra: bool) -> tuple[Tensor, Any]:
+        window = (self.kernel_size, self.stride, self.padding, self.ceil_mode)
+        return run(x, self.rank, method, want_extra, {}, *window, **self.options)
 
     def forward(self, x: Tensor) -> Tensor:
         method = "stochastic_eval" if self.method == "stochastic" and not self.training else self.method
-        return pool(x, method, *self._window(x), **self.options)
+        return self._run(x, method, False)[0]
 
     def extra_repr(self) -> str:
         shown = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -95,9 +93,10 @@ class _NamedPool(Pool):
     def forward(self, x: Tensor) -> Any:
         if not self.return_mask:
             return super().forward(x)
-        kernel, *window = self._window(x)
-        y, weights = pool_with_extra(x, self.method, kernel, *window, **self.options)
-        return y, named.tile(weights, kernel)
+        y, weights = self._run(x, self.method, True)
+        assert self.rank is not None
+        kernel = x.shape[-self.rank :] if self.kernel_size is None else self.kernel_size
+        return y, named.tile(weights, Window.make(self.rank, kernel).kernel)
 
 
 class MaxUnpool(nn.Module):

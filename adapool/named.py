@@ -10,18 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
-from adapool.functional import make_batched, pool, pool_with_extra
+from adapool.functional import make_batched, pool_with_extra, run
 from adapool.region import per_tap
 from adapool.registry import get
 from adapool.unpooling import max_unpool, unpool_weights
 from adapool.window import Ints, Window
 
 Masks = Tensor | tuple[Tensor, Tensor, "Tensor | float"]
-
-
-def _axes(rank: int, value: Ints | None) -> Ints | None:
-    """`value` as a tuple, so that the rank is known whatever the input's shape."""
-    return (value,) * rank if isinstance(value, int) else value
 
 
 def _kernel(x: Tensor, rank: int, kernel_size: Ints | None) -> tuple[int, ...]:
@@ -61,7 +56,7 @@ def _pool_by_name(rank: int, name: str, method: str) -> Callable[..., Any]:
         **options: Any,
     ) -> Any:
         if not return_mask:
-            return pool(x, method, _kernel(x, rank, kernel_size), stride, **options)
+            return run(x, rank, method, False, {}, kernel_size, stride, **options)[0]
         kernel = _kernel(x, rank, kernel_size)
         y, weights = pool_with_extra(x, method, kernel, stride, **options)
         return y, tile(weights, kernel)
@@ -90,10 +85,10 @@ def _adapool(rank: int) -> Callable[..., Any]:
         native: bool = False,
         **options: Any,
     ) -> Any:
-        kernel = _kernel(x, rank, kernel_size)
-        y = pool(x, "ada", kernel, stride, beta=beta, **options)
+        y = run(x, rank, "ada", False, {"beta": beta}, kernel_size, stride, **options)[0]
         if not return_mask:
             return y
+        kernel = _kernel(x, rank, kernel_size)
         options.pop("gradient", None)  # weights are constants either way
         dice, soft = (
             tile(pool_with_extra(x.detach(), method, kernel, stride, **_similarity(options, method))[1], kernel)
@@ -205,9 +200,8 @@ def _max_pool(rank: int) -> Callable[..., Any]:
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:
-        kernel = _kernel(x, rank, kernel_size)
-        run = pool_with_extra if return_indices else pool
-        return run(x, "max", kernel, stride, padding, ceil_mode)
+        y, indices = run(x, rank, "max", return_indices, {}, kernel_size, stride, padding, ceil_mode)
+        return (y, indices) if return_indices else y
 
     named.__name__ = named.__qualname__ = f"max_pool{rank}d"
     named.__doc__ = f"torch.nn.functional.max_pool{rank}d for any floating dtype, with `(y, indices)` on request."
@@ -237,7 +231,7 @@ def lip2d(x: Tensor, logit: Tensor, kernel: Ints = 3, stride: Ints = 2, padding:
     >>> lip2d(torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)).shape
     torch.Size([1, 1, 2, 2])
     """
-    return pool(x, "lip", _kernel(x, 2, kernel), stride, padding, logits=logit)
+    return run(x, 2, "lip", False, {"logits": logit}, kernel, stride, padding)[0]
 
 
 def _soft_pool(rank: int) -> Callable[..., Tensor]:
@@ -248,7 +242,7 @@ def _soft_pool(rank: int) -> Callable[..., Tensor]:
         force_inplace: bool = False,
         **options: Any,
     ) -> Tensor:
-        return pool(x, "softpool", _kernel(x, rank, kernel_size), stride, **options)
+        return run(x, rank, "softpool", False, {}, kernel_size, stride, **options)[0]
 
     soft_pool.__name__ = soft_pool.__qualname__ = f"soft_pool{rank}d"
     soft_pool.__doc__ = f"`empool{rank}d` under SoftPool's released name; `force_inplace` changes nothing."

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.resources
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ _MIXING = ("ada",)  # methods whose operand mixes weights and is not inside them
 TENSOR = sys.float_info.max  # in place of an operand's number; finite, as a packaged model's JSON must be
 DTYPES = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 
-Operands = Sequence["Tensor | float | None"]
+Operands = Iterable["Tensor | float | None"]
 
 
 def _load(device: str) -> str:
@@ -70,6 +70,7 @@ _STATUS: dict[str, str] = {}
 for _device in ("cpu", "cuda"):
     _STATUS[_device] = _load(_device)
 _LOADED = frozenset(device for device, state in _STATUS.items() if state == "ok")
+_OPERATOR: Any = torch.ops.adapool.pool.default if "cpu" in _LOADED else None  # looked up once, not at every call
 
 
 def status() -> dict[str, str]:
@@ -80,15 +81,26 @@ def status() -> dict[str, str]:
     return found
 
 
+def has_kernel(method: str, dtype: torch.dtype, device: str) -> bool:
+    """Whether a compiled kernel exists for this method, dtype and type of device."""
+    return method in METHODS and device in _LOADED and dtype in DTYPES
+
+
 def supports(method: str, x: Tensor) -> bool:
-    """Whether a compiled kernel exists for this method on the device and dtype of `x`."""
-    return method in METHODS and x.device.type in _LOADED and x.dtype in DTYPES
+    """`has_kernel` for the dtype and device of `x`."""
+    return has_kernel(method, x.dtype, x.device.type)
 
 
 def _encode(operands: Operands) -> tuple[list[Tensor], list[float]]:
     """The tensors among the operands, and a number for each: the largest marks a tensor, the lowest a default."""
-    tensors = [o for o in operands if isinstance(o, Tensor)]
-    constants = [TENSOR if isinstance(o, Tensor) else -TENSOR if o is None else o for o in operands]
+    tensors: list[Tensor] = []
+    constants: list[float] = []
+    for o in operands:
+        if isinstance(o, Tensor):
+            tensors.append(o)
+            constants.append(TENSOR)
+        else:
+            constants.append(-TENSOR if o is None else o)
     return tensors, constants
 
 
@@ -96,27 +108,21 @@ def _differentiates(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
-def pool(x: Tensor, method: str, window: Window, operands: Operands, gradient: str = "exact") -> Tensor:
-    """Pool `x [N, C, *spatial]`; differentiable in x and in tensor operands."""
+def pool(
+    x: Tensor, method: str, window: Window, operands: Operands, want_extra: bool, detached: bool
+) -> tuple[Tensor, Tensor]:
+    """Pool `x [N, C, *spatial]`; differentiable in x and in tensor operands. And, empty unless wanted, weights
+    `[N, C, *out, taps]` or flat plane indices `[N, C, *out]`, constants for autograd.
+    """
     tensors, constants = _encode(operands)
-    args = (method, window.kernel, window.stride, window.padding, window.ceil_mode, constants)
-    y: Tensor
+    kernel, stride, padding, ceil_mode = window.kernel, window.stride, window.padding, window.ceil_mode
+    found: tuple[Tensor, Tensor]
     if _differentiates(x, *tensors):
-        y = _Pool.apply(x, *args, gradient == "detached", False, *tensors)[0]  # type: ignore[no-untyped-call]
+        args = (method, kernel, stride, padding, ceil_mode, constants, detached, want_extra)
+        found = _Pool.apply(x, *args, *tensors)  # type: ignore[no-untyped-call]
     else:
-        y = torch.ops.adapool.pool.default(x, tensors, *args, False)[0]
-    return y
-
-
-def pool_extra(x: Tensor, method: str, window: Window, operands: Operands) -> tuple[Tensor, Tensor]:
-    """`pool`, and weights `[N, C, *out, taps]` or flat plane indices `[N, C, *out]`, constants for autograd."""
-    tensors, constants = _encode(operands)
-    args = (method, window.kernel, window.stride, window.padding, window.ceil_mode, constants)
-    if _differentiates(x, *tensors):
-        y, extra = _Pool.apply(x, *args, False, True, *tensors)  # type: ignore[no-untyped-call]
-    else:
-        y, extra = torch.ops.adapool.pool.default(x, tensors, *args, True)
-    return y, extra
+        found = _OPERATOR(x, tensors, method, kernel, stride, padding, ceil_mode, constants, want_extra)
+    return found
 
 
 def unpool(y: Tensor, guide: Tensor, method: str, window: Window, operands: Operands, normalize: bool) -> Tensor:
@@ -199,7 +205,7 @@ class _Pool(torch.autograd.Function):
         *tensors: Tensor,
     ) -> tuple[Tensor, Tensor]:
         args = (method, kernel, stride, padding, ceil_mode, constants)
-        y, extra = torch.ops.adapool.pool.default(x, list(tensors), *args, want_extra)
+        y, extra = _OPERATOR(x, list(tensors), *args, want_extra)
         return y, extra
 
     @staticmethod

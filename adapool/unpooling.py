@@ -69,7 +69,7 @@ def unpool(
     if y.dtype != guide.dtype or y.device != guide.device:
         raise ValueError(f"y: expected {guide.dtype} on {guide.device} like guide, got {y.dtype} on {y.device}")
     found = check_operands(entry, operands, guide, cells, None)
-    if uses_native(implementation, entry, guide, similarity):
+    if uses_native(implementation, entry, guide.dtype, guide.device, similarity):
         out = native.unpool(y, guide, method, window, list(found.values()), normalize)
     else:
         weights = run_row(entry, guide, window, found, similarity)[1]
@@ -112,7 +112,7 @@ def unpool_weights(
     spatial = tuple(output_size) if output_size is not None else window.default_unpooled(y.shape[2:])
     window.check_unpooled(spatial, y.shape[2:])
     weights = weights.expand(*allowed[0])
-    if uses_native(implementation, get("avg"), y, "channel"):
+    if uses_native(implementation, get("avg"), y.dtype, y.device):
         out = native.unpool_masks(y, weights, window, spatial, normalize)
     else:
         out = _spread(y, weights, window, spatial, normalize)

@@ -6,14 +6,40 @@ Knows nothing of methods, operands or native code.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
+from torch.jit import is_tracing  # type: ignore[attr-defined]
 
 Ints = int | Sequence[int]
+Found = TypeVar("Found")
+
+
+def is_traced() -> bool:
+    """Whether the call is traced rather than run, so that sizes may be symbols or tensors."""
+    return is_compiling() or is_tracing()  # type: ignore[no-untyped-call]
+
+
+def remembered(check: Callable[..., Found]) -> Callable[..., Found]:
+    """`check` with a memory of its last 1024 answers, for a layer asks the same at every call. Tracing leaves none."""
+    answer = lru_cache(maxsize=1024, typed=True)(check)
+
+    @wraps(check)
+    def ask(*question: Any) -> Found:
+        if is_traced():
+            return check(*question)
+        try:
+            return answer(*question)
+        except TypeError:  # a list cannot be looked up, and what is no number is told so
+            pass
+        return check(*question)
+
+    return ask
 
 
 def _per_axis(name: str, value: Ints, rank: int, least: int) -> tuple[int, ...]:
@@ -49,12 +75,7 @@ class Window:
         cls, rank: int, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0, ceil_mode: bool = False
     ) -> Window:
         """Check torch.nn's arguments and return the window. `stride=None` means `kernel_size`."""
-        if torch.compiler.is_compiling():
-            return _make(rank, kernel_size, stride, padding, ceil_mode)
-        try:  # a layer asks for the same window at every call
-            return _made(rank, kernel_size, stride, padding, ceil_mode)
-        except TypeError:  # a list cannot be looked up, and what is no number is told so
-            return _make(rank, kernel_size, stride, padding, ceil_mode)
+        return _make(rank, kernel_size, stride, padding, ceil_mode)
 
     @property
     def rank(self) -> int:
@@ -134,6 +155,7 @@ class Window:
         return planes[..., 1:].reshape(*lead, *spatial)
 
 
+@remembered
 def _make(rank: int, kernel_size: Ints, stride: Ints | None, padding: Ints, ceil_mode: bool) -> Window:
     kernel = _per_axis("kernel_size", kernel_size, rank, 1)
     # torch.nn reads an empty stride as "not given", and so do we.
@@ -143,6 +165,3 @@ def _make(rank: int, kernel_size: Ints, stride: Ints | None, padding: Ints, ceil
     if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
         raise ValueError(f"padding: expected at most half of kernel_size {kernel}, got {pads}")
     return Window(kernel, steps, pads, bool(ceil_mode))
-
-
-_made = lru_cache(maxsize=1024, typed=True)(_make)

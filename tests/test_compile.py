@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -42,6 +45,18 @@ def test_export() -> None:
     layer, x = AdaPool2d(2, beta=(3, 1, 1)), torch.randn(2, 3, 8, 8)
     program = torch.export.export(layer, (x,))
     torch.testing.assert_close(program.module()(x), layer(x))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_jit_trace_bakes_in_no_size_and_no_call_keeps_a_tensor_alive() -> None:
+    x, beta, other = torch.randn(1, 2, 4, 4), torch.rand(2, 1, 1), torch.randn(2, 3, 6, 8)
+    pool(x, "ada", 2, beta=beta)
+    traced = torch.jit.trace(lambda x: pool(x, "ada", 2), x)
+    torch.testing.assert_close(traced(other), pool(other, "ada", 2))
+    kept = [weakref.ref(t) for t in (x, beta, other)]
+    del x, beta, other, traced
+    gc.collect()
+    assert [ref() for ref in kept] == [None] * 3
 
 
 def test_autocast_keeps_half_inputs_and_float_beta() -> None:

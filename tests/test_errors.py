@@ -76,6 +76,15 @@ CASES: list[tuple[type[Exception], list[str], Callable[[], Any]]] = [
 ]  # fmt: skip
 
 
+def test_what_was_right_for_one_is_not_taken_for_another() -> None:
+    pool(X, "avg", 1, 1)
+    for kernel, stride in ((True, 1), (1.0, 1), (1, True), (1, 1.0)):
+        with pytest.raises(TypeError, match="expected an int or 2 ints"):
+            pool(X, "avg", kernel, stride)
+    with pytest.raises(TypeError, match="floating point dtype"):
+        pool(X.long(), "avg", 1, 1)
+
+
 @pytest.mark.parametrize(("kind", "words", "call"), CASES, ids=[" ".join(c[1][:2]) for c in CASES])
 def test_message_names_argument_expectation_and_what_came(kind, words, call) -> None:
     with pytest.raises(kind) as raised:

@@ -49,14 +49,14 @@ def test_a_wrong_window_is_found(monkeypatch: pytest.MonkeyPatch, name: str, fau
         pytest.fail("the row did not run")
     definition(name)
     monkeypatch.setattr(Window, "unfold", fault)
-    monkeypatch.setattr("adapool.native.supports", lambda *_: False)
+    monkeypatch.setattr("adapool.functional.Plan.native", False)
     with pytest.raises(AssertionError):
         definition(name)
 
 
 def test_padding_counted_as_zeros_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Window, "inside", _padding_counted)
-    monkeypatch.setattr("adapool.native.supports", lambda *_: False)
+    monkeypatch.setattr("adapool.functional.Plan.native", False)
     with pytest.raises(AssertionError):
         definition("avg")
 
@@ -70,7 +70,7 @@ def test_a_dropped_beta_gradient_is_found(monkeypatch: pytest.MonkeyPatch) -> No
         return y + 0 * region.values.sum(-1), weights
 
     object.__setattr__(get("ada"), "row", frozen)
-    monkeypatch.setattr("adapool.native.supports", lambda *_: False)
+    monkeypatch.setattr("adapool.functional.Plan.native", False)
     try:
         with pytest.raises((AssertionError, RuntimeError)):
             test_rows.test_gradcheck_operands("ada")
