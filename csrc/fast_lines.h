@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "fast_aside.h"
 #include "fast_edges.h"
 #include "fast_beta.h"
 
