@@ -20,6 +20,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
     w.begin(next);
     next.taps.at = std::min(j + 1, r.cells - 1) * r.step;
     next.open();
+    r.ask<S, true>(j);
     const V grad = load(r.grad + j * kLanes) * same(r.gain);
     w.template differentiate<exact>(r.beta.at(j, 0), grad);
     V by{};

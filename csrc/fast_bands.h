@@ -31,6 +31,8 @@ template <class T> class Band {
     point_ = groups_.first(group);
     live_ = std::min(groups_.size, job_.channels - point_.c);
     base_ = end_ = 0;
+    const Point next = groups_.first(std::min(group + 1, groups_.all - 1));
+    next_ = static_cast<T*>(tensor_.data) + strides_.plane(next.n, next.c);
   }
   int64_t live() const { return live_; }
   float* at(int64_t row) const {
@@ -54,17 +56,14 @@ template <class T> class Band {
     if (job_.channels_last) copy_row(at(from), data(from), n * groups_.size);
     else gather_lanes(at(from), data(from), height_ * width_, n, live_);
   }
-  // Asks for rows that are read or written soon, where planes are laid side by side: these are more streams of memory than
-  // the processor foresees. Behind the last row of the group come those of the next one.
-  void expect(int64_t lo, int64_t hi) const {
-    if (!dense_ || job_.channels_last) return;
-    if (lo >= height_) {
-      if (group_ + 1 >= groups_.all) return;
-      const Point next = groups_.first(group_ + 1);
-      return ask_rows(static_cast<const T*>(tensor_.data) + strides_.plane(next.n, next.c), lo - height_, hi - height_,
-                 std::min(groups_.size, job_.channels - next.c));
-    }
-    ask_rows(data(0), lo, std::min(hi, height_), live_);
+  // Where rows lo .. hi - 1 lie, where planes are laid side by side: these are more streams of memory than the processor
+  // foresees. Behind the last row of the group come those of the next one.
+  Ahead ahead(int64_t lo, int64_t hi) const {
+    if (!dense_ || job_.channels_last || tensor_.type != Number<T>::type)
+      return {reinterpret_cast<const char*>(buffer_.at(0)), 0, 0, 0};
+    const T* at = lo < height_ ? data(lo) : next_ + (lo - height_) * width_;
+    return {reinterpret_cast<const char*>(at), height_ * width_ * int64_t(sizeof(T)), kLanes * sizeof(T),
+            ((hi - lo) * width_ + kLanes - 1) / kLanes * kLanes};
   }
   void write(int64_t lo, int64_t hi) const {
     const int64_t n = (hi - lo) * width_;
@@ -79,10 +78,6 @@ template <class T> class Band {
     return (width_ == 1 || strides_.d[2] == unit) && (height_ == 1 || strides_.d[1] == width_ * unit) &&
            (job_.channels == 1 || strides_.c == (job_.channels_last ? 1 : plane)) &&
            (job_.batch == 1 || strides_.n == job_.channels * plane);
-  }
-  void ask_rows(const T* plane, int64_t lo, int64_t hi, int64_t live) const {
-    for (int64_t lane = 0; lane < live; ++lane, plane += height_ * width_)
-      ask(plane + lo * width_, plane + std::min(hi, height_) * width_);
   }
   T* data(int64_t row) const {
     return static_cast<T*>(tensor_.data) + strides_.plane(point_.n, point_.c) + row * strides_.d[1];
@@ -103,6 +98,7 @@ template <class T> class Band {
   int64_t height_, width_, pitch_;
   bool dense_, in_place_;
   Buffer buffer_;
+  const T* next_ = nullptr;  // the first plane of the next group
   int64_t group_ = 0, live_ = 0, base_ = 0, end_ = 0;  // rows base .. end - 1 are at hand
   Point point_{};
 };

@@ -59,11 +59,9 @@ template <class T> class ChannelWalk {
       const int64_t next = std::min(i + rows_, last);
       in_.read(top(i), bottom(next - 1));
       y_.slide(i, next);
-      for (int64_t r = i; r < next; ++r) {
-        expect_x(r, next - i, last);
-        y_.expect(r, r + 1);
-        run(kernel_.channels_value, kernel_.edges_value, r, y_.at(r));
-      }
+      look_ahead(next, last, y_);
+      for (int64_t r = i; r < next; ++r) run(kernel_.channels_value, kernel_.edges_value, r, y_.at(r));
+      ask_rest();
       y_.write(i, next);
     }
   }
@@ -91,19 +89,19 @@ template <class T> class ChannelWalk {
       grad_.read(i, next);
       for (int64_t r = std::max(target_.slide(top(i), reached), own); r < std::min(own_end, reached); ++r)
         std::fill(target_.at(r) + (r >= bottom(next - 1) ? 0 : covered), target_.at(r) + width, 0.f);
+      look_ahead(next, last, grad_);
       for (int64_t r = i; r < next; ++r) {
         for (int64_t t = 0; t < k; ++t) {
           const int64_t row = r * s - w_.padding[1] + t;
           row_.to[t] = row >= own && row < own_end ? target_.at(row) : nowhere_.at(0);
         }
-        expect_x(r, next - i, last);
-        target_.expect(top(r), top(r + 1));
         row_.grad = grad_.at(r);
         row_.begun = adds ? k : r == start ? 0 : k - s;
         if (sums && row_.by_cell == 0) std::fill_n(row_.by_beta, size, 0.f);
         run(kernel, edges, r, nullptr);
         if (sums && r >= first) sums->add_channels(group, r, row_.by_beta, size, row_.live);
       }
+      ask_rest();
       target_.write(std::max(top(i), own), done);
     }
   }
@@ -115,11 +113,21 @@ template <class T> class ChannelWalk {
     row_.live = in_.live();
     row_.first = groups_.first(group);
   }
-  // While row r of the cells of a band is computed, what the row so many cells further down will read.
-  void expect_x(int64_t r, int64_t cells, int64_t last) const {
-    const int64_t s = kernel_.s, fresh = kernel_.k - s, row = r + cells;  // fresh: rows before those that are new to it
-    if (row < last) in_.expect(row * s + fresh, row * s + fresh + s);
-    else in_.expect(w_.in[1] + (row - last) * s, w_.in[1] + (row - last + 1) * s);
+  // While a band is computed, what the next one will use: from row `next` of the cells on, or the next group's first.
+  void look_ahead(int64_t next, int64_t last, const Band<T>& cells) {
+    const auto place = [&](int64_t i) { return i < w_.out[1] ? i * kernel_.s + kernel_.k - kernel_.s : w_.in[1]; };
+    const bool here = next < last;
+    const int64_t then = std::min(next + rows_, last);
+    const int64_t lo = here ? place(next) : w_.in[1], hi = here ? place(then) : w_.in[1] + place(rows_);
+    row_.ahead[0] = in_.ahead(lo, hi);
+    row_.ahead[1] = here ? cells.ahead(next, then) : cells.ahead(w_.out[1], w_.out[1] + rows_);
+    if (row_.redo.direction == Direction::gather) row_.ahead[2] = target_.ahead(lo, hi);
+    row_.before = 0;
+  }
+  void ask_rest() const {
+    const int64_t places = row_.before * kernel_.s * kernel_.s, asked[] = {places, row_.before, places};
+    for (int i = 0; i < 3; ++i)
+      for (int64_t n = asked[i]; n < row_.ahead[i].lines; ++n) row_.ahead[i].ask(n);
   }
   // The rows of x that the regions of row i of the cells reach from and to.
   int64_t top(int64_t i) const { return std::max<int64_t>(0, i * kernel_.s - w_.padding[1]); }
@@ -141,6 +149,7 @@ template <class T> class ChannelWalk {
     if (from > 0) run_from(edges, 0, from, 0);
     if (to > from) run_from(kernel, from, to, (from * kernel_.s - w_.padding[2]) * groups_.size);
     if (to < w_.out[2]) run_from(edges, to, w_.out[2], 0);
+    row_.before += w_.out[2];
   }
   // Cells j to end of the row; rows of taps are handed on from element `skip` on.
   void run_from(Run kernel, int64_t j, int64_t end, int64_t skip) const {
@@ -151,6 +160,7 @@ template <class T> class ChannelWalk {
       if (part.soft[0]) part.soft[r] += skip;
     }
     part.cells = end - j;
+    part.before += j;
     part.column = j * kernel_.s - w_.padding[2];
     part.first.at[2] = j;
     part.beta.p += j * part.beta.cell;

@@ -54,7 +54,7 @@ inline Line line_of(const Any& t, int64_t at, int64_t cell, int64_t lane, int64_
   return {copy, cell == 0 ? 0 : room, lane == 0 ? 0 : 1};
 }
 
-// Asks for memory that is used soon, into the second cache: rows of many planes would push each other out of the first.
+// Asks for memory that is used soon, into the second cache.
 // An instruction of its own: a call that does nothing else would be dropped.
 template <class T> inline void ask(const T* begin, const T* end) {
   for (const T* p = begin; p < end; p += 64 / sizeof(T)) asm volatile("prefetcht1 %0" ::"m"(*p));

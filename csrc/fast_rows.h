@@ -156,9 +156,18 @@ struct Channels {  // a row of cells whose lanes are channels, of which there ar
   int64_t begun;  // of them, that hold sums; for run_aside
   float* by_beta; // beside gradients, g dy / dbeta of each channel, summed over the cells; or null
   int64_t by_cell;  // or, where not 0, of each cell, and its pitch
+  Ahead ahead[3];  // of x, of the cells and of the target, for the next rows, where planes are laid side by side
+  int64_t before;  // cells that have asked for their part of it
   int64_t column, width;  // where regions are cut off: of the first cell's first tap; of the rows, which are given whole
   Redo redo;
   Point first;
+
+  // Asks for the part of cell j of that: in a burst, lines would wait for each other.
+  template <int S, bool target> ADAPOOL_INLINE void ask(int64_t j) const {
+    for (int i = 0; i < S * S; ++i) ahead[0].ask((before + j) * S * S + i);
+    ahead[1].ask(before + j);
+    for (int i = 0; target && i < S * S; ++i) ahead[2].ask((before + j) * S * S + i);
+  }
 };
 
 // v: values or shares; `by`: g dy / dbeta, or null.
@@ -203,6 +212,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
             __builtin_prefetch(r.rows[i] + at + k * r.channels + kAhead);
             if (want == Want::exact || want == Want::detached) __builtin_prefetch(r.to[i] + at + k * r.channels + kAhead);
           }
+      if (r.ahead[0].lines > 0) r.ask<S, want == Want::exact || want == Want::detached>(j);
       const V beta = r.beta.at(j, c);
       if constexpr (want == Want::value || want == Want::difference) {
         V y = want == Want::value ? w.pooled(beta) : w.difference() * load(r.grad + j * r.channels + c);

@@ -146,6 +146,17 @@ template <class T> inline void scatter_lanes(T* to, const float* from, int64_t p
     for (int lane = 0; lane < live; ++lane) to[lane * pitch + i] = narrow<T>(from[i * kLanes + lane]);
 }
 
+// Memory that is used soon: `lines` of `line` bytes, one of each plane in turn, which are `pitch` bytes apart.
+struct Ahead {
+  const char* first;
+  int64_t pitch, line, lines;
+
+  // Asks for one, into the second cache: rows of many planes would push each other out of the first.
+  ADAPOOL_INLINE void ask(uint64_t n) const {
+    asm volatile("prefetcht1 %0" ::"m"(first[n % kLanes * pitch + n / kLanes * line]));
+  }
+};
+
 // Memory in steps of S: column k of lane i lies at p[S * i + k]. Lanes have an order of their own; natural() and
 // lanes() go to and from the order of memory. take() reads no more than the lanes' own columns for K == S or S <= 2.
 template <int S> struct Columns {
