@@ -24,37 +24,38 @@ template <class T> class Band {
         pitch_(width_ * groups.size),
         dense_(lies_dense()),
         in_place_(dense_ && job.channels_last && std::is_same_v<T, float> && tensor.type == Type::float32),
-        buffer_(in_place_ ? 0 : rows * pitch_) {}
+        rows_(rows), buffer_(in_place_ ? 0 : rows * pitch_) {}
 
   void open(int64_t group) {
     group_ = group;
     point_ = groups_.first(group);
     live_ = std::min(groups_.size, job_.channels - point_.c);
-    base_ = end_ = 0;
+    base_ = end_ = first_ = 0;
     const Point next = groups_.first(std::min(group + 1, groups_.all - 1));
     next_ = static_cast<T*>(tensor_.data) + strides_.plane(next.n, next.c);
   }
   int64_t live() const { return live_; }
   float* at(int64_t row) const {
     if (in_place_) return static_cast<float*>(tensor_.data) + (point_.n * height_ + row) * pitch_;
-    return buffer_.at((row - base_) * pitch_);
+    return buffer_.at(slot(row) * pitch_);
   }
 
   // Makes room for rows lo .. hi - 1 and returns the first that is not at hand: those that are, are kept.
   int64_t slide(int64_t lo, int64_t hi) {
-    const int64_t kept = std::max<int64_t>(0, end_ - lo);
-    if (!in_place_ && kept > 0 && lo > base_) std::copy(at(lo), at(end_), buffer_.at(0));
+    first_ = end_ > lo ? slot(lo) : 0;
     const int64_t fresh = std::max(lo, end_);
     base_ = lo;
     end_ = std::max(hi, end_);
     return fresh;
   }
   void read(int64_t lo, int64_t hi) {
-    const int64_t from = slide(lo, hi), n = (hi - from) * width_;
-    if (in_place_ || n <= 0) return;
+    const int64_t from = slide(lo, hi);
+    if (in_place_) return;
     if (!dense_ || tensor_.type != Number<T>::type) return read_any(from, hi);
-    if (job_.channels_last) copy_row(at(from), data(from), n * groups_.size);
-    else gather_lanes(at(from), data(from), height_ * width_, n, live_);
+    in_pieces(from, hi, [&](int64_t row, int64_t n) {
+      if (job_.channels_last) copy_row(at(row), data(row), n * groups_.size);
+      else gather_lanes(at(row), data(row), height_ * width_, n, live_);
+    });
   }
   // Where rows lo .. hi - 1 lie, where planes are laid side by side: these are more streams of memory than the processor
   // foresees. Behind the last row of the group come those of the next one.
@@ -66,13 +67,26 @@ template <class T> class Band {
             ((hi - lo) * width_ + kLanes - 1) / kLanes * kLanes};
   }
   void write(int64_t lo, int64_t hi) const {
-    const int64_t n = (hi - lo) * width_;
-    if (in_place_ || n <= 0) return;
-    if (job_.channels_last) copy_row(data(lo), at(lo), n * groups_.size);
-    else scatter_lanes(data(lo), at(lo), height_ * width_, n, live_);
+    if (in_place_) return;
+    in_pieces(lo, hi, [&](int64_t row, int64_t n) {
+      if (job_.channels_last) copy_row(data(row), at(row), n * groups_.size);
+      else scatter_lanes(data(row), at(row), height_ * width_, n, live_);
+    });
   }
 
  private:
+  // The buffer is a ring.
+  int64_t slot(int64_t row) const {
+    const int64_t i = first_ + row - base_;
+    return i < rows_ ? i : i - rows_;
+  }
+  // Calls f(row, places) on rows that follow each other in it.
+  template <class F> void in_pieces(int64_t lo, int64_t hi, const F& f) const {
+    for (int64_t next; lo < hi; lo = next) {
+      next = std::min(hi, lo + rows_ - slot(lo));
+      f(lo, (next - lo) * width_);
+    }
+  }
   bool lies_dense() const {  // an axis of one place may have any stride
     const int64_t unit = job_.channels_last ? job_.channels : 1, plane = height_ * width_;
     return (width_ == 1 || strides_.d[2] == unit) && (height_ == 1 || strides_.d[1] == width_ * unit) &&
@@ -97,9 +111,10 @@ template <class T> class Band {
   Strides strides_;
   int64_t height_, width_, pitch_;
   bool dense_, in_place_;
+  int64_t rows_;
   Buffer buffer_;
   const T* next_ = nullptr;  // the first plane of the next group
-  int64_t group_ = 0, live_ = 0, base_ = 0, end_ = 0;  // rows base .. end - 1 are at hand
+  int64_t group_ = 0, live_ = 0, base_ = 0, end_ = 0, first_ = 0;  // rows base .. end - 1 are at hand, from slot `first` on
   Point point_{};
 };
 
