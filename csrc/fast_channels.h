@@ -21,7 +21,7 @@ struct Rim {
   bool there() const { return first[0] > 0 || first[1] > 0 || end[0] < out[0] || end[1] < out[1]; }
 };
 
-constexpr int64_t kBand = 4096;  // numbers of x that are laid side by side at once
+constexpr int64_t kBand = 16384;  // numbers of x that are laid side by side at once
 
 template <class T> class ChannelWalk {
  public:
