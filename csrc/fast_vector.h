@@ -18,12 +18,15 @@ constexpr int kLanes = ADAPOOL_VECTOR / 4;
 ADAPOOL_INLINE V same(float a) { return V{} + a; }
 ADAPOOL_INLINE V fma(V a, V b, V c) { return a * b + c; }  // contracted: the build says -ffp-contract=fast
 ADAPOOL_INLINE V magnitude(V a) { return V(Bits(a) & 0x7fffffff); }
-ADAPOOL_INLINE V with_sign_of(V sign, V a) { return V(Bits(a) ^ (Bits(sign) & int32_t(0x80000000))); }
+constexpr int32_t kSign = 1 << 31;
 
 template <class T> ADAPOOL_INLINE V load(const T* p);
 template <class T> ADAPOOL_INLINE void store(T* p, V v);
 
 #if ADAPOOL_VECTOR == 64
+ADAPOOL_INLINE V with_sign_of(V sign, V a) {  // a ^ (sign & kSign)
+  return V(_mm512_ternarylogic_epi32(__m512i(a), __m512i(sign), __m512i(Bits{} + kSign), 0x78));
+}
 ADAPOOL_INLINE V larger(V a, V b) { return _mm512_max_ps(a, b); }  // b where either is NaN
 ADAPOOL_INLINE int not_within(V a, float limit) { return _mm512_cmp_ps_mask(a, same(limit), _CMP_NLE_UQ); }
 template <> ADAPOOL_INLINE V load(const float* p) { return _mm512_loadu_ps(p); }
@@ -35,6 +38,7 @@ template <> ADAPOOL_INLINE void store(Half* p, V v) {
 ADAPOOL_INLINE Bits load16(const void* p) { return Bits(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p))); }
 ADAPOOL_INLINE void store16(void* p, Bits v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16((__m512i)v)); }
 #else
+ADAPOOL_INLINE V with_sign_of(V sign, V a) { return V(Bits(a) ^ (Bits(sign) & kSign)); }
 ADAPOOL_INLINE V larger(V a, V b) { return _mm256_max_ps(a, b); }
 ADAPOOL_INLINE int not_within(V a, float limit) {
   return _mm256_movemask_ps(_mm256_cmp_ps(a, same(limit), _CMP_NLE_UQ));
