@@ -38,7 +38,7 @@ template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps>
   static constexpr int N = K * K;
   using Opened<Taps>::taps, Opened<Taps>::top, Opened<Taps>::mean, Opened<Taps>::inverse, Opened<Taps>::bad;
   V p1, p2, ratio, inverse1, inverse2;  // ratio: k
-  V by_dice[N], by_slope[N], by_soft[N];  // e^D (1 + u F), e^D F / 2, e^t
+  V by_dice[N], by_slope[N], by_soft[N];  // e^D (1 + u F), e^D F, e^t
   V scale_dice, scale_slope, scale_soft, scale_depth, common;
 
   ADAPOOL_INLINE void begin(const Opened<Taps>& opened) { Opened<Taps>::operator=(opened); }
@@ -85,8 +85,8 @@ template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps>
       taps.row(i, a);
       if constexpr (dice) {
         for (int k = 0; k < K; ++k) part[k] = a[k] * inverse;
-        for (int k = 0; k < K; ++k) part[k] = magnitude(part[k]) / fma(part[k], part[k], same(1));
-        exp_twice<K>(part, e);
+        for (int k = 0; k < K; ++k) part[k] = magnitude(part[k] + part[k]) / fma(part[k], part[k], same(1));
+        exp_unit<K>(part, e);
         if constexpr (Taps::partial) taps.keep(i, e, V{});
         for (int k = 0; k < K; ++k) n1 = fma(e[k], a[k] - mean, n1);
         z1 = z1 + sum_of<K>(e);
@@ -116,22 +116,22 @@ template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps>
       V a[K], part[K], e[K];
       taps.row(i, a);
       if constexpr (dice) {
-        V u[K], over[K], half[K];
+        V u[K], over[K], depth[K];
         for (int k = 0; k < K; ++k) u[k] = a[k] * inverse;
-        for (int k = 0; k < K; ++k) over[k] = same(1) / fma(u[k], u[k], same(1));
-        for (int k = 0; k < K; ++k) half[k] = magnitude(u[k]) * over[k];
-        exp_twice<K>(half, e);
+        for (int k = 0; k < K; ++k) over[k] = same(2) / fma(u[k], u[k], same(1));
+        for (int k = 0; k < K; ++k) depth[k] = magnitude(u[k]) * over[k];
+        exp_unit<K>(depth, e);
         if constexpr (Taps::partial) taps.keep(i, e, V{});
         z1 = z1 + sum_of<K>(e);
         for (int k = 0; k < K; ++k) sum_u = fma(e[k], u[k], sum_u);
-        if constexpr (exact) {  // F / 2 = sign(u) (2 / (1 + u^2) - 1) / (1 + u^2); sums, because multipliers are busier
-          for (int k = 0; k < K; ++k) part[k] = e[k] * (over[k] + over[k] - same(1));
+        if constexpr (exact) {  // F = sign(u) (2 / (1 + u^2) - 1) 2 / (1 + u^2)
+          for (int k = 0; k < K; ++k) part[k] = e[k] * (over[k] - same(1));
           for (int k = 0; k < K; ++k) over[k] = with_sign_of(u[k], part[k] * over[k]);
           for (int k = 0; k < K; ++k) by_slope[i * K + k] = u[k] != 0 ? over[k] : V{};
-          for (int k = 0; k < K; ++k) part[k] = part[k] * half[k];
+          for (int k = 0; k < K; ++k) part[k] = part[k] * depth[k];
           by = by + sum_of<K>(part);
           for (int k = 0; k < K; ++k) by_u = fma(part[k], u[k], by_u);
-          for (int k = 0; k < K; ++k) by_dice[i * K + k] = e[k] + (part[k] + part[k]);
+          for (int k = 0; k < K; ++k) by_dice[i * K + k] = e[k] + part[k];
         } else {
           for (int k = 0; k < K; ++k) by_dice[i * K + k] = e[k];
         }
@@ -153,8 +153,8 @@ template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps>
       ratio = sum_u * inverse1;
       scale_dice = (soft ? g * beta : g) * inverse1;
       if constexpr (exact) {
-        scale_slope = scale_dice * ratio * same(-2);
-        common = scale_dice * fma(ratio, by, -by_u) * same(2 / taps.count());
+        scale_slope = -(scale_dice * ratio);
+        common = scale_dice * fma(ratio, by, -by_u) * same(1 / taps.count());
       }
     }
     if constexpr (soft) {
