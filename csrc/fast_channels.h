@@ -27,16 +27,18 @@ template <class T> class ChannelWalk {
  public:
   ChannelWalk(const Job& job, const Kernel& kernel, const Redo& redo)
       : job_(job), w_(job.window), kernel_(kernel), groups_(job), rim_(job.window), rim_there_(rim_.there()),
-        rows_(job.channels_last ? 1 : std::clamp<int64_t>(kBand / (kernel.s * w_.in[2] * groups_.size), 1, w_.out[1])),
+        lines_(makes_lines()), rows_(job.channels_last ? 1 : std::clamp<int64_t>(kBand / (kernel.s * w_.in[2] * groups_.size), 1, w_.out[1])),
         in_(job, groups_, job.x, job.xs, w_.in, (rows_ - 1) * kernel.s + kernel.k),
         y_(job, groups_, job.y, job.ys, w_.out, redo.direction == Direction::forward ? rows_ : 0),
         grad_(job, groups_, job.coefficient, job.cs, w_.out, redo.direction == Direction::forward ? 0 : rows_),
         target_(job, groups_, job.target, job.xs, w_.in, redo.direction == Direction::gather ? rows_ * kernel.s + kernel.k : 0),
-        soft_(kernel.weighed ? kernel.k : 0, w_.in[2] * groups_.size), beta_(padded(w_.out[2] * groups_.size)), by_beta_(redo.direction == Direction::gather ? padded(w_.out[2] * groups_.size) : 0),
+        soft_(kernel.weighed ? kernel.k : 0, w_.in[2] * groups_.size), beta_(padded(w_.out[2] * groups_.size)),
+        by_beta_(redo.direction == Direction::gather ? padded(rows_ * w_.out[2] * groups_.size) : 0),
         nowhere_(redo.direction == Direction::gather ? w_.in[2] * groups_.size : 0) {
     row_.channels = groups_.size;
     row_.width = w_.in[2];
     row_.step = kernel.s * groups_.size;
+    row_.jump = kernel.k * (w_.in[2] - w_.out[2]) * groups_.size;
     row_.gain = job.unpool && job.normalize ? float(kernel.k * kernel.k) : 1;
     row_.redo = redo;
   }
@@ -60,7 +62,8 @@ template <class T> class ChannelWalk {
       in_.read(top(i), bottom(next - 1));
       y_.slide(i, next);
       look_ahead(next, last, y_);
-      for (int64_t r = i; r < next; ++r) run(kernel_.channels_value, kernel_.edges_value, r, y_.at(r));
+      const int64_t step = lines_ ? next - i : 1;
+      for (int64_t r = i; r < next; r += step) run(kernel_.channels_value, kernel_.edges_value, r, y_.at(r), step);
       ask_rest();
       y_.write(i, next);
     }
@@ -82,15 +85,17 @@ template <class T> class ChannelWalk {
     target_.open(group);
     const int64_t own = top(first), own_end = last < w_.out[1] ? top(last) : w_.in[1];
     const int64_t start = std::max<int64_t>(0, first - (k - 1) / s);
-    for (int64_t i = start; i < last; i += rows_) {
-      const int64_t next = std::min(i + rows_, last), done = next < last ? top(next) : own_end;
+    const int64_t part = lines_ && sums ? sums->rows() : w_.out[1];
+    for (int64_t i = start, next; i < last; i = next) {
+      next = std::min({i + rows_, last, (i / part + 1) * part});
+      const int64_t step = lines_ ? next - i : 1, done = next < last ? top(next) : own_end;
       const int64_t reached = std::max(bottom(next - 1), done);
       in_.read(top(i), bottom(next - 1));
       grad_.read(i, next);
       for (int64_t r = std::max(target_.slide(top(i), reached), own); r < std::min(own_end, reached); ++r)
         std::fill(target_.at(r) + (r >= bottom(next - 1) ? 0 : covered), target_.at(r) + width, 0.f);
       look_ahead(next, last, grad_);
-      for (int64_t r = i; r < next; ++r) {
+      for (int64_t r = i; r < next; r += step) {
         for (int64_t t = 0; t < k; ++t) {
           const int64_t row = r * s - w_.padding[1] + t;
           row_.to[t] = row >= own && row < own_end ? target_.at(row) : nowhere_.at(0);
@@ -98,8 +103,9 @@ template <class T> class ChannelWalk {
         row_.grad = grad_.at(r);
         row_.begun = adds ? k : r == start ? 0 : k - s;
         if (sums && row_.by_cell == 0) std::fill_n(row_.by_beta, size, 0.f);
-        run(kernel, edges, r, nullptr);
-        if (sums && r >= first) sums->add_channels(group, r, row_.by_beta, size, row_.live);
+        run(kernel, edges, r, nullptr, step);
+        for (int64_t n = 0; sums && r >= first && n < (row_.by_cell ? step : 1); ++n)
+          sums->add_channels(group, r + n, row_.by_beta + n * w_.out[2] * size, size, row_.live);
       }
       ask_rest();
       target_.write(std::max(top(i), own), done);
@@ -107,6 +113,12 @@ template <class T> class ChannelWalk {
   }
 
  private:
+  // Whether a band's rows of cells are one line for the kernel: it is begun less often.
+  bool makes_lines() const {
+    const Operand& beta = job_.operand[0];
+    const bool alike = !beta.tensor.given() || (beta.strides.d[1] == 0 && beta.strides.d[2] == 0);
+    return alike && kernel_.k == kernel_.s && !job_.channels_last && !rim_there_;
+  }
   void open(int64_t group) {
     in_.open(group);
     soft_.open();
@@ -134,7 +146,8 @@ template <class T> class ChannelWalk {
   int64_t bottom(int64_t i) const { return std::min(i * kernel_.s - w_.padding[1] + kernel_.k, w_.in[1]); }
 
   using Run = void (*)(const Channels&);
-  void run(Run kernel, Run edges, int64_t i, float* out) {
+  // Of row i of the cells, or of so many rows from it on.
+  void run(Run kernel, Run edges, int64_t i, float* out, int64_t rows = 1) {
     const int64_t first = i * kernel_.s - w_.padding[1], k = kernel_.k;
     for (int64_t r = 0; r < k; ++r)
       row_.rows[r] = first + r >= 0 && first + r < w_.in[1] ? in_.at(first + r) : nullptr;
@@ -147,19 +160,20 @@ template <class T> class ChannelWalk {
     for (int64_t r = 0; near && r < k; ++r) near = (row_.soft[r] = soft_.of(first + r, row_.rows[r])) != nullptr;
     if (!near) row_.soft[0] = nullptr;
     if (from > 0) run_from(edges, 0, from, 0);
-    if (to > from) run_from(kernel, from, to, (from * kernel_.s - w_.padding[2]) * groups_.size);
+    if (to > from) run_from(kernel, from, to, (from * kernel_.s - w_.padding[2]) * groups_.size, rows);
     if (to < w_.out[2]) run_from(edges, to, w_.out[2], 0);
-    row_.before += w_.out[2];
+    row_.before += rows * w_.out[2];
   }
-  // Cells j to end of the row; rows of taps are handed on from element `skip` on.
-  void run_from(Run kernel, int64_t j, int64_t end, int64_t skip) const {
+  // Cells j to end of the rows; rows of taps are handed on from element `skip` on.
+  void run_from(Run kernel, int64_t j, int64_t end, int64_t skip, int64_t rows = 1) const {
     Channels part = row_;
     for (int64_t r = 0; r < kernel_.k; ++r) {
       part.rows[r] += skip;
       part.to[r] += skip;
       if (part.soft[0]) part.soft[r] += skip;
     }
-    part.cells = end - j;
+    part.across = end - j;
+    part.cells = rows * part.across;
     part.before += j;
     part.column = j * kernel_.s - w_.padding[2];
     part.first.at[2] = j;
@@ -175,7 +189,7 @@ template <class T> class ChannelWalk {
   const Kernel& kernel_;
   const Groups groups_;
   const Rim rim_;
-  const bool rim_there_;
+  const bool rim_there_, lines_;
   const int64_t rows_;  // of cells that are walked at once
   Band<T> in_, y_, grad_, target_;
   SoftRows soft_;

@@ -144,10 +144,11 @@ template <int K, int S> void gather_row(float* sums, const float* shares, int64_
     }
 }
 
-struct Channels {  // a row of cells whose lanes are channels, of which there are as many as lanes at least
+struct Channels {  // a row of cells, or rows of regions that abut; lanes are channels, of which there are as many at least
   const float* rows[7];
   const float* soft[7];  // e^a of the taps, if all are within kNear, where regions overlap; or null
   int64_t cells, channels, live, step;  // live: those that exist; step: elements between the first taps of neighbours
+  int64_t across, jump;  // cells of a row; from its end to the next one's first tap
   Line beta;
   const float* grad;  // laid out as `out`
   float gain;         // times grad
@@ -181,7 +182,8 @@ __attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, i
     if (by) terms[lane] = 0;
     if (c + lane >= r.live) continue;
     Point p = r.first;
-    p.at[2] += j;
+    p.at[1] += j / r.across;
+    p.at[2] += j % r.across;
     p.c += c + lane;
     r.redo.cell(*r.redo.job, r.redo.direction, p, lanes[0] + lane, kLanes);
     if (by) r.redo.cell(*r.redo.job, Direction::operand, p, terms + lane, 0);
@@ -199,12 +201,17 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
   Windows<dice, soft, K, InMemory<K, weighed>> w, next;
   next.taps = {r.rows, r.soft, 0, r.channels};
   next.open();
-  for (int64_t j = 0; j < r.cells; ++j) {
+  for (int64_t j = 0, place = 0, following = 0, left = r.across; j < r.cells; ++j, place = following) {
+    following = place + r.step;
+    if (K == S && --left == 0) {
+      left = r.across;
+      following += r.jump;
+    }
     for (int64_t c = 0, then;; c = then) {
       then = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes;
-      const int64_t at = j * r.step + c;
+      const int64_t at = place + c;
       w.begin(next);
-      next.taps.at = then > c ? at - c + then : j + 1 < r.cells ? at - c + r.step : at;
+      next.taps.at = then > c ? place + then : j + 1 < r.cells ? following : at;
       next.open();
       if (!adds && r.channels > kLanes)  // in memory, where the processor does not see that rows follow each other
         for (int i = 0; i < K; ++i)
