@@ -101,7 +101,7 @@ bool run_typed(Direction direction, const Job& job, const Reduction* reduction, 
   } else if (direction == Direction::operand) {
     if (job.channels_last && by_channel) sum_operand<ChannelWalk<T>>(job, *kernel, redo, *reduction, *result, threads);
     else sum_operand<PlaneWalk<T>>(job, *kernel, redo, *reduction, *result, threads);
-  } else if (std::is_same_v<T, float> && FlatWalk::serves(job, *kernel)) {
+  } else if (std::is_same_v<T, float> && FlatWalk::serves(job, *kernel) && (kernel->k <= 3 || !by_channel)) {
     run_walk<FlatWalk>(job, *kernel, redo, reduction, result, threads);
   } else if (by_channel) {
     run_walk<ChannelWalk<T>>(job, *kernel, redo, reduction, result, threads);
