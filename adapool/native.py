@@ -70,7 +70,7 @@ _STATUS: dict[str, str] = {}
 for _device in ("cpu", "cuda"):
     _STATUS[_device] = _load(_device)
 _LOADED = frozenset(device for device, state in _STATUS.items() if state == "ok")
-_OPERATOR: Any = torch.ops.adapool.pool.default if "cpu" in _LOADED else None  # looked up once, not at every call
+_POOL: Any = torch.ops.adapool.pool.default if "cpu" in _LOADED else None  # looked up once, not at every call
 
 
 def status() -> dict[str, str]:
@@ -121,7 +121,7 @@ def pool(
         args = (method, kernel, stride, padding, ceil_mode, constants, detached, want_extra)
         found = _Pool.apply(x, *args, *tensors)  # type: ignore[no-untyped-call]
     else:
-        found = _OPERATOR(x, tensors, method, kernel, stride, padding, ceil_mode, constants, want_extra)
+        found = _POOL(x, tensors, method, kernel, stride, padding, ceil_mode, constants, want_extra)
     return found
 
 
@@ -205,7 +205,7 @@ class _Pool(torch.autograd.Function):
         *tensors: Tensor,
     ) -> tuple[Tensor, Tensor]:
         args = (method, kernel, stride, padding, ceil_mode, constants)
-        y, extra = _OPERATOR(x, list(tensors), *args, want_extra)
+        y, extra = _POOL(x, list(tensors), *args, want_extra)
         return y, extra
 
     @staticmethod

@@ -86,16 +86,14 @@ def test_sources_that_do_not_compile_are_infrastructure(tmp_path: Path) -> None:
     assert done.returncode == 6 and "made so" in done.stderr, done.stdout + done.stderr
 
 
-POOL = "        y = torch.ops.adapool.pool.default(x"
 FAULTS = {  # changes of native.py
     "falls back": {"    return method in METHODS and": "    return method != 'softpool' and method in METHODS and"},
     "doubled saved tensor": {
         "ctx.save_for_backward(x, *inputs[9:])": "ctx.save_for_backward(x, *inputs[9:], x.clone())",
         "*ctx.saved_tensors)": "*ctx.saved_tensors[:-1])",
     },
-    "extra launch": {f"{POOL}, ": f"{POOL} + 0, ", "y, extra = torch.ops.adapool.pool.default(x, list": (
-        "y, extra = torch.ops.adapool.pool.default(x + 0, list")},
-}  # fmt: skip
+    "extra launch": {"_POOL(x, tensors": "_POOL(x + 0, tensors", "_POOL(x, list": "_POOL(x + 0, list"},
+}
 SHOWN = {
     "falls back": "native_forward 1 -> 0",
     "doubled saved tensor": "saved 6240 -> ",
