@@ -1,7 +1,7 @@
 // Jobs whose lanes are neighbouring cells: NCHW, and channels_last with few channels, whose rows are taken apart into
 // one row per channel. Each row of cells is computed alike wherever threads begin and end.
 #pragma once
-#include "fast_lines.h"
+#include "fast_bands.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -13,6 +13,7 @@ template <class T> class PlaneWalk {
       : job_(job), w_(job.window), kernel_(kernel), planes_(job.channels_last ? job.channels : 1),
         in_(job.x.data, job.batch * job.channels / planes_ * w_.in[1], w_.in[2], planes_, kernel.k, kLanes * kernel.s + kernel.k),
         grads_(job.coefficient.data, lines(), w_.out[2], planes_, 1, kLanes),
+        weighed_(kernel.weighed && w_.in[2] >= kLanes * kernel.s + kernel.k), soft_(weighed_ ? kernel.k * planes_ : 0, w_.in[2]),
         apart_(planes_ > 1 && job.coefficient.given() && job.coefficient.type == Number<T>::type && job.cs.c == 1 &&
                job.cs.d[2] == planes_ && job.cs.d[1] == w_.out[2] * planes_ && job.cs.n == w_.cells() * planes_),
         beta_(padded(w_.out[2])), grad_(padded(w_.out[2])), by_beta_(padded(w_.out[2])) {
@@ -28,6 +29,12 @@ template <class T> class PlaneWalk {
       in_.read(line);
       row_.rows[r] = in_.at(line, plane);
     }
+    bool near = weighed_;
+    for (int64_t r = 0; near && r < kernel_.k; ++r) {
+      row_.soft[r] = soft_.of((group * w_.in[1] + i * kernel_.s + r) * planes_ + plane, row_.rows[r]);
+      near = row_.soft[r] != nullptr;
+    }
+    if (!near) row_.soft[0] = nullptr;
     row_.first = {group * planes_ / job_.channels, group * planes_ % job_.channels + plane, {0, i, 0}};
     row_.beta = operand_line(job_, row_.first, w_.out[2], beta_.at(0));
     row_.grad = row_.beta;
@@ -123,6 +130,8 @@ template <class T> class PlaneWalk {
   const Kernel& kernel_;
   const int64_t planes_;
   Rows<T> in_, grads_;
+  const bool weighed_;  // whether vectors of taps stay within the rows of e^a
+  SoftRows soft_;
   const bool apart_;  // whether rows of the incoming gradient are taken apart like those of x
   Buffer beta_, grad_, by_beta_;
   Row row_{};

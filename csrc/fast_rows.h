@@ -26,6 +26,7 @@ enum class Want { value, difference, exact, detached };  // difference: g dy / d
 
 struct Row {
   const float* rows[7];  // of the taps, from the first cell's first
+  const float* soft[7];  // e^a of the taps, if all are within kNear, where regions overlap; or null
   int64_t cells;
   int64_t width, jump;   // cells of a row; taps go on `jump` elements further after so many. One row: width == cells
   Line beta, grad;
@@ -59,13 +60,16 @@ template <class Order, int K, int S> __attribute__((noinline, cold)) void redo_l
   }
 }
 
-template <int K> struct InRegisters {
-  static constexpr bool weighed = false, partial = false;
+template <int K, class Order, bool with_weights> struct InRegisters {
+  static constexpr bool weighed = with_weights, partial = false;
   static constexpr float count() { return K * K; }
   V a[K * K];
+  const float* const* soft;
+  int64_t at;  // of the first tap in its row
   ADAPOOL_INLINE void row(int i, V* to) const {
     for (int k = 0; k < K; ++k) to[k] = a[i * K + k];
   }
+  ADAPOOL_INLINE void weights(int i, V* to) const { Order::template take<K>(soft[i] + at, to); }
 };
 template <int K, bool with_weights = false> struct InMemory {
   static constexpr bool weighed = with_weights, partial = false;
@@ -84,7 +88,7 @@ template <int K, bool with_weights = false> struct InMemory {
 constexpr int64_t kAhead = 1024;
 
 // Lanes are neighbouring cells of one plane. The last vector overlaps the one before it.
-template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row& r) {
+template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_line(const Row& r) {
   using Order = Columns<S>;
   int64_t from = 0, left = r.width;  // the first cell's first tap; cells to the end of its row
   for (int64_t j = 0;;) {
@@ -97,7 +101,9 @@ template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row&
         __builtin_prefetch(r.rows[i] + from + k * kLanes + kAhead);
         if (K == S && r.to[0]) __builtin_prefetch(r.to[i] + from + k * kLanes + kAhead);
       }
-    Windows<dice, soft, K, InRegisters<K>> w;
+    Windows<dice, soft, K, InRegisters<K, Order, weighed>> w;
+    w.taps.soft = r.soft;
+    w.taps.at = from;
     for (int i = 0; i < K; ++i)
       at(r.rows[i], [&](const auto& p) __attribute__((always_inline)) { Order::template take<K>(p, w.taps.a + i * K); });
     w.open();
@@ -131,6 +137,12 @@ template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row&
       from += r.jump;
     }
   }
+}
+
+template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row& r) {
+  if constexpr (soft && K > S)
+    if (r.soft[0]) return run_line<dice, soft, K, S, want, true>(r);
+  run_line<dice, soft, K, S, want, false>(r);
 }
 
 // One row's shares, K taps `pitch` apart, onto its places, S columns `pitch` apart: column c takes tap k of cell q - k / S
