@@ -89,6 +89,10 @@ template <class T> class Rows {
   float* at(int64_t line, int64_t plane) const {
     return in_place(line) ? reinterpret_cast<float*>(data_ + line * width_) : copy(line, plane);
   }
+  // Asks for rows that are written soon.
+  void expect(int64_t line, int64_t lines) const {
+    if (in_place(line + lines - 1)) ask(data_ + line * width_, data_ + (line + lines) * width_);
+  }
   void write(int64_t line) const {
     if (in_place(line)) return;
     const float* from = copy(line, 0);

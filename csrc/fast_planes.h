@@ -115,6 +115,7 @@ template <class T> class PlaneWalk {
                          i == 0 || r >= k - s);
       }
       if (i < first) continue;
+      target.expect(group * w_.in[1] + (i + 1) * s, s);
       for (int64_t r = i * s; r < (i + 1 < w_.out[1] ? (i + 1) * s : w_.in[1]); ++r) {
         const int64_t to = group * w_.in[1] + r;
         for (int64_t c = 0; c < planes_; ++c)
