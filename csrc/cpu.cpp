@@ -23,6 +23,7 @@ namespace {
 struct Table {
   Launch launch[2];  // in double, in float
   Fast fast;         // or null
+  Fast narrow;       // for so many channels side by side that lanes of AVX2 are filled and not those of AVX-512
 };
 
 // ADAPOOL_ISA=portable, avx2 or avx512 asks for at most that set, for tests and comparisons.
@@ -35,10 +36,11 @@ Table table() {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-  if (avx512 && most == "avx512") return {ADAPOOL_TABLE(avx512), fast ? adapool_fast_avx512 : nullptr};
-  if (avx2 && most != "portable") return {ADAPOOL_TABLE(avx2), fast ? adapool_fast_avx2 : nullptr};
+  const Fast narrow = fast ? adapool_fast_avx2 : nullptr;
+  if (avx512 && most == "avx512") return {ADAPOOL_TABLE(avx512), fast ? adapool_fast_avx512 : nullptr, narrow};
+  if (avx2 && most != "portable") return {ADAPOOL_TABLE(avx2), narrow, narrow};
 #endif
-  return {ADAPOOL_TABLE(portable), nullptr};
+  return {ADAPOOL_TABLE(portable), nullptr, nullptr};
 }
 
 void in_threads(int64_t n, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context) {
@@ -54,9 +56,12 @@ struct Cpu {
   static constexpr bool dense_cells = false;
   static bool done(const Call& call, Direction direction, const Reduction* reduction, double* partial, const Any* result) {
     const int32_t method = int32_t(call.traits.method), type = int32_t(call.type()), way = int32_t(direction);
-    if (best().fast && best().fast(method, type, way, &call.job, reduction, result, in_threads)) return true;
+    const Job& job = call.job;
+    const bool narrow = job.channels_last && job.channels >= 8 && job.channels < 16;
+    const Fast fast = narrow ? best().narrow : best().fast;
+    if (fast && fast(method, type, way, &job, reduction, result, in_threads)) return true;
     const Launch launch = best().launch[call.type() == Type::float64 ? 0 : 1];
-    return launch(method, way, &call.job, reduction, partial, result, in_threads);
+    return launch(method, way, &job, reduction, partial, result, in_threads);
   }
   static void run(const Call& call, Direction direction, const Reduction* reduction, double* partial,
                   const Any* result = nullptr) {
