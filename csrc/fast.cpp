@@ -56,6 +56,9 @@ bool plain(const Job& job) {
          !job.spread.given() && !job.to_logits;
 }
 
+// More columns than that are taken apart by shuffles more slowly than planes are laid side by side.
+constexpr int kFewColumns = 3;
+
 // Whether that leaves fewer lanes idle than rows of cells would; laying planes side by side costs a tenth.
 bool lanes_are_channels(const Job& job) {
   if (job.channels_last) return job.channels >= kLanes;
@@ -101,7 +104,7 @@ bool run_typed(Direction direction, const Job& job, const Reduction* reduction, 
   } else if (direction == Direction::operand) {
     if (job.channels_last && by_channel) sum_operand<ChannelWalk<T>>(job, *kernel, redo, *reduction, *result, threads);
     else sum_operand<PlaneWalk<T>>(job, *kernel, redo, *reduction, *result, threads);
-  } else if (std::is_same_v<T, float> && FlatWalk::serves(job, *kernel) && (kernel->k <= 3 || !by_channel)) {
+  } else if (std::is_same_v<T, float> && FlatWalk::serves(job, *kernel) && (kernel->k <= kFewColumns || !by_channel)) {
     run_walk<FlatWalk>(job, *kernel, redo, reduction, result, threads);
   } else if (by_channel) {
     run_walk<ChannelWalk<T>>(job, *kernel, redo, reduction, result, threads);
