@@ -6,6 +6,7 @@ The calls here trust their arguments; `functional` has checked them.
 from __future__ import annotations
 
 import importlib.resources
+import inspect
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -118,8 +119,8 @@ def pool(
     kernel, stride, padding, ceil_mode = window.kernel, window.stride, window.padding, window.ceil_mode
     found: tuple[Tensor, Tensor]
     if _differentiates(x, *tensors):
-        args = (method, kernel, stride, padding, ceil_mode, constants, detached, want_extra)
-        found = _Pool.apply(x, *args, *tensors)  # type: ignore[no-untyped-call]
+        frame = (method, kernel, stride, padding, ceil_mode, constants)
+        found = _Pool.apply((frame, detached, want_extra), x, *tensors)  # type: ignore[no-untyped-call]
     else:
         found = _POOL(x, tensors, method, kernel, stride, padding, ceil_mode, constants, want_extra)
     return found
@@ -146,12 +147,12 @@ def _unpool(
     normalize: bool,
     tensors: list[Tensor],
 ) -> Tensor:
-    frame = (window.kernel, window.stride, window.padding, window.ceil_mode)
+    frame = (window.kernel, window.stride, window.padding, window.ceil_mode, constants, normalize)
     out: Tensor
     if _differentiates(y, guide, *tensors):
-        out = _Unpool.apply(y, guide, method, tuple(size), *frame, constants, normalize, *tensors)  # type: ignore[no-untyped-call]
+        out = _Unpool.apply((method, tuple(size), frame), y, guide, *tensors)  # type: ignore[no-untyped-call]
     else:
-        out = torch.ops.adapool.unpool.default(y, guide, tensors, method, size, *frame, constants, normalize)
+        out = torch.ops.adapool.unpool.default(y, guide, tensors, method, size, *frame)
     return out
 
 
@@ -192,86 +193,62 @@ class _Pool(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        x: Tensor,
-        method: str,
-        kernel: Any,
-        stride: Any,
-        padding: Any,
-        ceil_mode: bool,
-        constants: list[float],
-        detached: bool,
-        want_extra: bool,
-        *tensors: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        args = (method, kernel, stride, padding, ceil_mode, constants)
-        y, extra = _POOL(x, list(tensors), *args, want_extra)
+    def forward(plan: Any, x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        frame, _, want_extra = plan
+        y, extra = _POOL(x, list(tensors), *frame, want_extra)
         return y, extra
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        x, *ctx.args = inputs[:7]
-        ctx.detached = inputs[7]
+        (ctx.frame, ctx.detached, _), *tensors = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, *inputs[9:])
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Any, _: Any) -> Any:
         needs = ctx.needs_input_grad
         if grad is None:
             return (None,) * len(needs)
-        args, detached = ctx.args, ctx.detached
+        frame, detached = ctx.frame, ctx.detached
         # Weights that are constants carry no gradient to the operands they are made from.
-        reached = not detached or args[0] in _MIXING
-        wants = [int(needs[0]), *(int(need and reached) for need in needs[9:])]
+        reached = not detached or frame[0] in _MIXING
+        wants = [int(needs[1]), *(int(need and reached) for need in needs[2:])]
 
         def run(grad: Tensor, x: Tensor, *tensors: Tensor) -> Any:
-            return torch.ops.adapool.pool_backward.default(grad, x, list(tensors), *args, detached, wants)
+            return torch.ops.adapool.pool_backward.default(grad, x, list(tensors), *frame, detached, wants)
 
         grads = _or_none(_first_derivative(run, grad, *ctx.saved_tensors), wants)
-        return (grads[0], *(None,) * 8, *grads[1:])
+        return (None, *grads)
 
 
 class _Unpool(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        y: Tensor,
-        guide: Tensor,
-        method: str,
-        size: Any,
-        kernel: Any,
-        stride: Any,
-        padding: Any,
-        ceil_mode: bool,
-        constants: list[float],
-        normalize: bool,
-        *tensors: Tensor,
-    ) -> Tensor:
-        args = (method, size, kernel, stride, padding, ceil_mode, constants, normalize)
-        out: Tensor = torch.ops.adapool.unpool.default(y, guide, list(tensors), *args)
+    def forward(plan: Any, y: Tensor, guide: Tensor, *tensors: Tensor) -> Tensor:
+        method, size, frame = plan
+        out: Tensor = torch.ops.adapool.unpool.default(y, guide, list(tensors), method, size, *frame)
         return out
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        y, guide, method, _, *frame = inputs[:10]
-        ctx.args = (method, *frame)
-        ctx.save_for_backward(y, guide, *inputs[10:])
+        (ctx.method, _, ctx.frame), *tensors = inputs
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        needs = ctx.needs_input_grad
-        wants = [int(needs[0]), int(needs[1]), *map(int, needs[10:])]
-        args = ctx.args
+        wants = [int(need) for need in ctx.needs_input_grad[1:]]
+        method, frame = ctx.method, ctx.frame
 
         def run(grad: Tensor, y: Tensor, guide: Tensor, *tensors: Tensor) -> Any:
-            return torch.ops.adapool.unpool_backward.default(grad, y, guide, list(tensors), *args, wants)
+            return torch.ops.adapool.unpool_backward.default(grad, y, guide, list(tensors), method, *frame, wants)
 
-        grads = _or_none(_first_derivative(run, grad, *ctx.saved_tensors), wants)
-        return (*grads[:2], *(None,) * 8, *grads[2:])
+        return (None, *_or_none(_first_derivative(run, grad, *ctx.saved_tensors), wants))
 
+
+for _function in (_Once, _Pool, _Unpool):  # autograd asks for it at every call, and inspect would build it anew
+    _function.forward.__signature__ = inspect.signature(_function.forward)  # type: ignore[union-attr]
 
 if "cpu" in _LOADED:
     from adapool import native_rules as _rules  # noqa: F401  (shapes and vmap of the operators just loaded)
