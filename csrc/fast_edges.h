@@ -14,8 +14,8 @@ template <int K> struct AtEdge {
   ADAPOOL_INLINE void row(int i, V* to) const {
     for (int k = 0; k < K; ++k) to[k] = holds(i, k) ? load(rows[i] + from + (column + k) * next) : V{};
   }
-  ADAPOOL_INLINE void keep(int i, V* v, V other) const {
-    for (int k = 0; k < K; ++k) v[k] = holds(i, k) ? v[k] : other;
+  template <int G, int from = 0> ADAPOOL_INLINE void keep(int i, V* v, V other) const {
+    for (int k = 0; k < G; ++k) v[k] = holds(i, from + k) ? v[k] : other;
   }
   float count() const {
     const auto rows_there = K - std::count(rows, rows + K, nullptr);

@@ -24,8 +24,9 @@ template <class T> ADAPOOL_INLINE V load(const T* p);
 template <class T> ADAPOOL_INLINE void store(T* p, V v);
 
 #if ADAPOOL_VECTOR == 64
-ADAPOOL_INLINE V with_sign_of(V sign, V a) {  // a ^ (sign & kSign)
-  return V(_mm512_ternarylogic_epi32(__m512i(a), __m512i(sign), __m512i(Bits{} + kSign), 0x78));
+ADAPOOL_INLINE V with_sign_of(V sign, V a) {  // a ^ (sign & kSign), and 0 where sign is 0
+  return V(_mm512_maskz_ternarylogic_epi32(_mm512_cmp_ps_mask(sign, V{}, _CMP_NEQ_UQ), __m512i(a), __m512i(sign),
+                                           __m512i(Bits{} + kSign), 0x78));
 }
 ADAPOOL_INLINE V larger(V a, V b) { return _mm512_max_ps(a, b); }  // b where either is NaN
 ADAPOOL_INLINE int not_within(V a, float limit) { return _mm512_cmp_ps_mask(a, same(limit), _CMP_NLE_UQ); }
@@ -38,7 +39,7 @@ template <> ADAPOOL_INLINE void store(Half* p, V v) {
 ADAPOOL_INLINE Bits load16(const void* p) { return Bits(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p))); }
 ADAPOOL_INLINE void store16(void* p, Bits v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16((__m512i)v)); }
 #else
-ADAPOOL_INLINE V with_sign_of(V sign, V a) { return V(Bits(a) ^ (Bits(sign) & kSign)); }
+ADAPOOL_INLINE V with_sign_of(V sign, V a) { return sign != 0 ? V(Bits(a) ^ (Bits(sign) & kSign)) : V{}; }
 ADAPOOL_INLINE V larger(V a, V b) { return _mm256_max_ps(a, b); }
 ADAPOOL_INLINE int not_within(V a, float limit) {
   return _mm256_movemask_ps(_mm256_cmp_ps(a, same(limit), _CMP_NLE_UQ));

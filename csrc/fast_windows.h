@@ -21,6 +21,14 @@ template <int count, class F> ADAPOOL_INLINE void each_of(const F& f) {
   }
 }
 
+// f.operator()<G, from>() for groups of K taps: more side by side than registers have room for would be spilled.
+constexpr int kGroup = 3;
+template <int K, int from = 0, class F> ADAPOOL_INLINE void in_groups(const F& f) {
+  constexpr int left = K - from, pieces = (left + kGroup - 1) / kGroup, G = (left + pieces - 1) / pieces;
+  f.template operator()<G, from>();
+  if constexpr (from + G < K) in_groups<K, from + G>(f);
+}
+
 template <class Taps> struct Opened {  // what windows begin with
   Taps taps;
   V top, mean, inverse;  // what t is counted from, m, 1 / m (0 where m is 0)
@@ -50,7 +58,7 @@ template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps>
       V a[K];
       taps.row(i, a);
       sum = sum + sum_of<K>(a);
-      if constexpr (Taps::partial) taps.keep(i, a, same(-kLargest));
+      if constexpr (Taps::partial) taps.template keep<K>(i, a, same(-kLargest));
       if constexpr (!Taps::weighed) top = i == 0 ? largest_of<K>(a) : larger(top, largest_of<K>(a));
     });
     if constexpr (dice || Taps::weighed) mean = sum * same(1.f / count);
@@ -61,9 +69,7 @@ template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps>
     }
     V size = fma(same(N), magnitude(top), magnitude(sum));  // no tap is larger
     if constexpr (!dice) return not_within(size, kLargest);
-    const V steepness = magnitude(size * inverse);
-    size = larger(size * same(kSteepest / kLargest), steepness);  // a NaN is in the second
-    return not_within(size, kSteepest);
+    return not_within(size * larger(magnitude(inverse), same(kSteepest / kLargest)), kSteepest);
   }
 
   // e^t of a row of taps, added to the sums of e^t and e^t t.
@@ -72,7 +78,7 @@ template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps>
     for (int k = 0; k < K; ++k) t[k] = a[k] - top;
     if constexpr (Taps::weighed) taps.weights(i, e);
     else exp_below<K>(t, e);
-    if constexpr (Taps::partial) taps.keep(i, e, V{});
+    if constexpr (Taps::partial) taps.template keep<K>(i, e, V{});
     for (int k = 0; k < K; ++k) n2 = fma(e[k], t[k], n2);
     z2 = z2 + sum_of<K>(e);
   }
@@ -87,7 +93,7 @@ template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps>
         for (int k = 0; k < K; ++k) part[k] = a[k] * inverse;
         for (int k = 0; k < K; ++k) part[k] = magnitude(part[k] + part[k]) / fma(part[k], part[k], same(1));
         exp_unit<K>(part, e);
-        if constexpr (Taps::partial) taps.keep(i, e, V{});
+        if constexpr (Taps::partial) taps.template keep<K>(i, e, V{});
         for (int k = 0; k < K; ++k) n1 = fma(e[k], a[k] - mean, n1);
         z1 = z1 + sum_of<K>(e);
       }
@@ -113,42 +119,39 @@ template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps>
   template <bool exact> ADAPOOL_INLINE void differentiate(V beta, V g) {
     V sum_u{}, by{}, by_u{}, n2{}, z1{}, z2{};
     each_of<K>([&](int i) __attribute__((always_inline)) {
-      V a[K], part[K], e[K];
+      V a[K];
       taps.row(i, a);
       if constexpr (dice) {
-        V u[K], over[K], depth[K];
-        for (int k = 0; k < K; ++k) u[k] = a[k] * inverse;
-        for (int k = 0; k < K; ++k) over[k] = same(2) / fma(u[k], u[k], same(1));
-        for (int k = 0; k < K; ++k) depth[k] = magnitude(u[k]) * over[k];
-        exp_unit<K>(depth, e);
-        if constexpr (Taps::partial) taps.keep(i, e, V{});
-        z1 = z1 + sum_of<K>(e);
-        for (int k = 0; k < K; ++k) sum_u = fma(e[k], u[k], sum_u);
-        if constexpr (exact) {  // F = sign(u) (2 / (1 + u^2) - 1) 2 / (1 + u^2)
-          for (int k = 0; k < K; ++k) part[k] = e[k] * (over[k] - same(1));
-          for (int k = 0; k < K; ++k) over[k] = with_sign_of(u[k], part[k] * over[k]);
-          for (int k = 0; k < K; ++k) by_slope[i * K + k] = u[k] != 0 ? over[k] : V{};
-          for (int k = 0; k < K; ++k) part[k] = part[k] * depth[k];
-          by = by + sum_of<K>(part);
-          for (int k = 0; k < K; ++k) by_u = fma(part[k], u[k], by_u);
-          for (int k = 0; k < K; ++k) by_dice[i * K + k] = e[k] + part[k];
-        } else {
-          for (int k = 0; k < K; ++k) by_dice[i * K + k] = e[k];
-        }
+        in_groups<K>([&]<int G, int from>() __attribute__((always_inline)) {
+          const int n = i * K + from;
+          V u[G], over[G], depth[G], e[G], part[G];
+          for (int k = 0; k < G; ++k) u[k] = a[from + k] * inverse;
+          for (int k = 0; k < G; ++k) over[k] = same(2) / fma(u[k], u[k], same(1));
+          for (int k = 0; k < G; ++k) depth[k] = magnitude(u[k]) * over[k];
+          exp_unit<G>(depth, e);
+          if constexpr (Taps::partial) taps.template keep<G, from>(i, e, V{});
+          z1 = z1 + sum_of<G>(e);
+          for (int k = 0; k < G; ++k) sum_u = fma(e[k], u[k], sum_u);
+          if constexpr (exact) {  // F = sign(u) (2 / (1 + u^2) - 1) 2 / (1 + u^2)
+            for (int k = 0; k < G; ++k) part[k] = fma(e[k], over[k], -e[k]);
+            for (int k = 0; k < G; ++k) by_slope[n + k] = part[k] * with_sign_of(u[k], over[k]);
+            for (int k = 0; k < G; ++k) part[k] = part[k] * depth[k];
+            by = by + sum_of<G>(part);
+            for (int k = 0; k < G; ++k) by_u = fma(part[k], u[k], by_u);
+            for (int k = 0; k < G; ++k) by_dice[n + k] = e[k] + part[k];
+          } else {
+            for (int k = 0; k < G; ++k) by_dice[n + k] = e[k];
+          }
+        });
       }
       if constexpr (soft) {
+        V e[K];
         soften(i, a, e, z2, n2);
         for (int k = 0; k < K; ++k) by_soft[i * K + k] = e[k];
       }
     });
-    if constexpr (dice && soft) {  // one division for both
-      const V both = same(1) / (z1 * z2);
-      inverse1 = both * z2;
-      inverse2 = both * z1;
-    } else {
-      if constexpr (dice) inverse1 = same(1) / z1;
-      if constexpr (soft) inverse2 = same(1) / z2;
-    }
+    if constexpr (dice) inverse1 = same(1) / z1;
+    if constexpr (soft) inverse2 = same(1) / z2;
     if constexpr (dice) {
       ratio = sum_u * inverse1;
       scale_dice = (soft ? g * beta : g) * inverse1;
