@@ -20,9 +20,10 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
     w.begin(next);
     next.taps.at = std::min(j + 1, r.cells - 1) * r.step;
     next.open();
-    r.ask<S, true>(j);
     const V grad = load(r.grad + j * kLanes) * same(r.gain);
-    w.template differentiate<exact>(r.beta.at(j, 0), grad);
+    w.template differentiate<exact>(r.beta.at(j, 0), grad, [&](int row) __attribute__((always_inline)) {
+      r.ask<K, S, true>(j, row);
+    });
     V by{};
     if constexpr (dice && soft) by = grad * w.apart();
     const auto add = [&](int i, const V* share) __attribute__((always_inline)) {

@@ -139,7 +139,7 @@ template <class T> class ChannelWalk {
   void ask_rest() const {
     const int64_t places = row_.before * kernel_.s * kernel_.s, asked[] = {places, row_.before, places};
     for (int i = 0; i < 3; ++i)
-      for (int64_t n = asked[i]; n < row_.ahead[i].lines; ++n) row_.ahead[i].ask(n);
+      for (int64_t n = asked[i]; n < row_.ahead[i].lines; ++n) row_.ahead[i].template ask<1>(n);
   }
   // The rows of x that the regions of row i of the cells reach from and to.
   int64_t top(int64_t i) const { return std::max<int64_t>(0, i * kernel_.s - w_.padding[1]); }

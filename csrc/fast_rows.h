@@ -96,11 +96,16 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
       if (K != S || __builtin_expect(left >= kLanes, 1)) f(const_cast<float*>(row) + from);
       else f(Split{const_cast<float*>(row) + from, left * S, r.jump});
     };
-    for (int i = 0; i < K; ++i)
+    const auto fetch = [&](int i) __attribute__((always_inline)) {
       for (int k = 0; k < S; ++k) {
         __builtin_prefetch(r.rows[i] + from + k * kLanes + kAhead);
         if (K == S && r.to[0]) __builtin_prefetch(r.to[i] + from + k * kLanes + kAhead);
       }
+    };
+    const auto beside = [&](int i) __attribute__((always_inline)) {
+      if constexpr (!written_out<K>) fetch(i);
+    };
+    for (int i = 0; written_out<K> && i < K; ++i) fetch(i);
     Windows<dice, soft, K, InRegisters<K, Order, weighed>> w;
     w.taps.soft = r.soft;
     w.taps.at = from;
@@ -109,13 +114,13 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
     w.open();
     const V beta = Order::lanes(r.beta.at(0, j));
     if constexpr (want == Want::value) {
-      store(r.out + j, Order::natural(w.pooled(beta)));
+      store(r.out + j, Order::natural(w.pooled(beta, beside)));
     } else if constexpr (want == Want::difference) {
-      store(r.out + j, Order::natural(w.difference()) * r.grad.at(0, j));
+      store(r.out + j, Order::natural(w.difference(beside)) * r.grad.at(0, j));
     } else {
       constexpr bool exact = want == Want::exact;
       const V grad = Order::lanes(r.grad.at(0, j)) * same(r.gain);
-      w.template differentiate<exact>(beta, grad);
+      w.template differentiate<exact>(beta, grad, beside);
       if constexpr (dice && soft)
         if (r.by_beta) store(r.by_beta + j, Order::natural(grad * w.apart()));
       each_of<K>([&](int i) __attribute__((always_inline)) {
@@ -175,11 +180,15 @@ struct Channels {  // a row of cells, or rows of regions that abut; lanes are ch
   Redo redo;
   Point first;
 
-  // Asks for the part of cell j of that: in a burst, lines would wait for each other.
-  template <int S, bool target> ADAPOOL_INLINE void ask(int64_t j) const {
-    for (int i = 0; i < S * S; ++i) ahead[0].ask((before + j) * S * S + i);
-    ahead[1].ask(before + j);
-    for (int i = 0; target && i < S * S; ++i) ahead[2].ask((before + j) * S * S + i);
+  // Asks for the part of that which belongs to a row of cell j's region: in a burst, lines would wait for each other, and
+  // the arithmetic for the burst.
+  template <int K, int S, bool target> ADAPOOL_INLINE void ask(int64_t j, int row) const {
+    constexpr int parts = K == 2 ? 1 : S, count = S * S / parts;
+    if (row >= parts) return;
+    const int64_t n = (before + j) * S * S + row * count;
+    if (row == 0) ahead[1].ask<1>(before + j);
+    ahead[0].ask<count>(n);
+    if (target) ahead[2].ask<count>(n);
   }
 };
 
@@ -225,22 +234,28 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
       w.begin(next);
       next.taps.at = then > c ? place + then : j + 1 < r.cells ? following : at;
       next.open();
-      if (!adds && r.channels > kLanes)  // in memory, where the processor does not see that rows follow each other
-        for (int i = 0; i < K; ++i)
-          for (int k = 0; k < K; ++k) {
-            __builtin_prefetch(r.rows[i] + at + k * r.channels + kAhead);
-            if (want == Want::exact || want == Want::detached) __builtin_prefetch(r.to[i] + at + k * r.channels + kAhead);
-          }
-      if (r.ahead[0].lines > 0) r.ask<S, want == Want::exact || want == Want::detached>(j);
+      constexpr bool target = want == Want::exact || want == Want::detached;
+      const auto fetch = [&](int i) __attribute__((always_inline)) {
+        for (int k = 0; k < K; ++k) {
+          __builtin_prefetch(r.rows[i] + at + k * r.channels + kAhead);
+          if (target) __builtin_prefetch(r.to[i] + at + k * r.channels + kAhead);
+        }
+      };
+      const bool far = !adds && r.channels > kLanes;  // in memory, where the processor does not see that rows follow each other
+      const auto beside = [&](int i) __attribute__((always_inline)) {
+        if (r.ahead[0].lines > 0) r.ask<K, S, target>(j, i);
+        if (!written_out<K> && far) fetch(i);
+      };
+      for (int i = 0; written_out<K> && far && i < K; ++i) fetch(i);
       const V beta = r.beta.at(j, c);
       if constexpr (want == Want::value || want == Want::difference) {
-        V y = want == Want::value ? w.pooled(beta) : w.difference() * load(r.grad + j * r.channels + c);
+        V y = want == Want::value ? w.pooled(beta, beside) : w.difference(beside) * load(r.grad + j * r.channels + c);
         if (__builtin_expect(w.bad, 0)) redo_channels<1>(r, w.bad, j, c, &y, nullptr);
         store(r.out + j * r.channels + c, y);
       } else {
         constexpr bool exact = want == Want::exact;
         const V grad = load(r.grad + j * r.channels + c) * same(r.gain);
-        w.template differentiate<exact>(beta, grad);
+        w.template differentiate<exact>(beta, grad, beside);
         V by{};
         if constexpr (dice && soft) by = grad * w.apart();
         const bool again = c % kLanes != 0;  // the vector before this one has added the lower lanes

@@ -156,9 +156,16 @@ struct Ahead {
   const char* first;
   int64_t pitch, line, lines;
 
-  // Asks for one, into the second cache: rows of many planes would push each other out of the first.
-  ADAPOOL_INLINE void ask(uint64_t n) const {
-    asm volatile("prefetcht1 %0" ::"m"(first[n % kLanes * pitch + n / kLanes * line]));
+  // Asks for `count` from the n-th on, into the second cache: rows of many planes would push each other out of the first.
+  template <int count> ADAPOOL_INLINE void ask(uint64_t n) const {
+    static_assert(count <= kLanes);
+    const int64_t lane = n % kLanes, over = line - kLanes * pitch;
+    const char* p = first + lane * pitch + n / kLanes * line;
+#pragma GCC unroll 8
+    for (int i = 0; i < count; ++i, p += pitch) {
+      const bool within = kLanes % count == 0 || lane + i < kLanes;
+      asm volatile("prefetcht1 %0" ::"m"(p[within ? 0 : over]));
+    }
   }
 };
 

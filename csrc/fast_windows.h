@@ -10,8 +10,9 @@ constexpr float kLargest = 1.2676506e30f;   // 2^100: no tap above it
 constexpr float kSteepest = 1.1529215e18f;  // 2^60: no tap above that many means
 
 // f(n) for n = 0 .. count - 1: written out where that is short enough for the cache of decoded instructions.
+template <int count> constexpr bool written_out = count <= 3;
 template <int count, class F> ADAPOOL_INLINE void each_of(const F& f) {
-  if constexpr (count <= 3) {
+  if constexpr (written_out<count>) {
     [&]<int... n>(std::integer_sequence<int, n...>) __attribute__((always_inline)) {
       (f(n), ...);
     }(std::make_integer_sequence<int, count>{});
@@ -28,6 +29,10 @@ template <int K, int from = 0, class F> ADAPOOL_INLINE void in_groups(const F& f
   f.template operator()<G, from>();
   if constexpr (from + G < K) in_groups<K, from + G>(f);
 }
+
+struct Nothing {
+  void operator()(int) const {}
+};
 
 template <class Taps> struct Opened {  // what windows begin with
   Taps taps;
@@ -83,10 +88,11 @@ template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps>
     z2 = z2 + sum_of<K>(e);
   }
 
-  // p1 and p2.
-  ADAPOOL_INLINE void weigh() {
+  // p1 and p2. beside(i) is called with row i.
+  template <class F = Nothing> ADAPOOL_INLINE void weigh(const F& beside = {}) {
     V n1{}, n2{}, z1{}, z2{};
     each_of<K>([&](int i) __attribute__((always_inline)) {
+      beside(i);
       V a[K], part[K], e[K];
       taps.row(i, a);
       if constexpr (dice) {
@@ -103,22 +109,23 @@ template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps>
     if constexpr (soft) p2 = n2 / z2;
   }
 
-  ADAPOOL_INLINE V pooled(V beta) {
-    weigh();
+  template <class F = Nothing> ADAPOOL_INLINE V pooled(V beta, const F& beside = {}) {
+    weigh(beside);
     if constexpr (dice && soft) return top + fma(beta, (mean - top) + p1 - p2, p2);
     else return dice ? mean + p1 : top + p2;
   }
 
   // dy / dbeta
-  ADAPOOL_INLINE V difference() {
-    weigh();
+  template <class F> ADAPOOL_INLINE V difference(const F& beside) {
+    weigh(beside);
     return (mean - top) + p1 - p2;
   }
 
   // Before share(k), which is g dy / da_k, or g times the weight alone; and before apart(), which is dy / dbeta.
-  template <bool exact> ADAPOOL_INLINE void differentiate(V beta, V g) {
+  template <bool exact, class F = Nothing> ADAPOOL_INLINE void differentiate(V beta, V g, const F& beside = {}) {
     V sum_u{}, by{}, by_u{}, n2{}, z1{}, z2{};
     each_of<K>([&](int i) __attribute__((always_inline)) {
+      beside(i);
       V a[K];
       taps.row(i, a);
       if constexpr (dice) {
