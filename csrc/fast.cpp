@@ -8,16 +8,21 @@ namespace adapool {
 inline namespace ADAPOOL_ISA {
 namespace {
 
+template <bool dice, bool soft, int K, int S, Want want> constexpr auto gradients_of() {
+  if constexpr (K > S) return run_overlapping<dice, soft, K, S, want>;
+  else return run_row<dice, soft, K, S, want>;
+}
+
 template <bool dice, bool soft, int K, int S> constexpr Kernel kernel_for() {
   Kernel kernel{K, S, soft && K > S,
                 run_row<dice, soft, K, S, Want::value>, nullptr,
-                run_row<dice, soft, K, S, Want::exact>, run_row<dice, soft, K, S, Want::detached>,
+                gradients_of<dice, soft, K, S, Want::exact>(), gradients_of<dice, soft, K, S, Want::detached>(),
                 run_channels<dice, soft, K, S, Want::value>, nullptr,
                 run_channels<dice, soft, K, S, Want::exact>, run_channels<dice, soft, K, S, Want::detached>,
                 run_aside<dice, soft, K, S, Want::exact>, run_aside<dice, soft, K, S, Want::detached>,
                 run_edges<dice, soft, K, S, Want::value>, run_edges<dice, soft, K, S, Want::exact>,
                 run_edges<dice, soft, K, S, Want::detached>,
-                gather_row<K, S>, interleave<S>};
+                interleave<S>};
   if constexpr (dice && soft) {
     kernel.difference = run_row<dice, soft, K, S, Want::difference>;
     kernel.channels_difference = run_channels<dice, soft, K, S, Want::difference>;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fast_aside.h"
+#include "fast_overlap.h"
 #include "fast_edges.h"
 #include "fast_beta.h"
 
@@ -126,7 +127,6 @@ struct Kernel {  // for one window and method
   void (*channels_exact)(const Channels&), (*channels_detached)(const Channels&);
   void (*aside_exact)(const Channels&), (*aside_detached)(const Channels&);
   void (*edges_value)(const Channels&), (*edges_exact)(const Channels&), (*edges_detached)(const Channels&);
-  void (*gather)(float* sums, const float* shares, int64_t pitch, int64_t columns, bool begin);
   void (*interleave)(float* to, const float* from, int64_t pitch, int64_t n);
 };
 

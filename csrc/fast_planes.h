@@ -23,7 +23,7 @@ template <class T> class PlaneWalk {
   }
   int64_t lines() const { return job_.batch * job_.channels / planes_ * w_.out[1]; }
 
-  template <class Run> void run(Run kernel, int64_t group, int64_t plane, int64_t i, float* out, int64_t pitch) {
+  template <class Run> void run(Run kernel, int64_t group, int64_t plane, int64_t i, float* out) {
     for (int64_t r = 0; r < kernel_.k; ++r) {
       const int64_t line = group * w_.in[1] + i * kernel_.s + r;
       in_.read(line);
@@ -45,13 +45,12 @@ template <class T> class PlaneWalk {
       row_.grad = gradient_line(job_, row_.first, w_.out[2], grad_.at(0));
     }
     row_.out = out;
-    row_.pitch = pitch;
     kernel(row_);
   }
 
   static int64_t together(const Job&) { return 1; }
   void difference(int64_t n, int64_t c, int64_t i, float* out) {
-    run(kernel_.difference, planes_ == 1 ? n * job_.channels + c : n, planes_ == 1 ? 0 : c, i, out, 0);
+    run(kernel_.difference, planes_ == 1 ? n * job_.channels + c : n, planes_ == 1 ? 0 : c, i, out);
   }
 
   void forward(int64_t group, int64_t first, int64_t last) {
@@ -59,7 +58,7 @@ template <class T> class PlaneWalk {
     y.limit(group * w_.out[1] + last);
     for (int64_t i = first; i < last; ++i) {
       const int64_t line = group * w_.out[1] + i;
-      for (int64_t c = 0; c < planes_; ++c) run(kernel_.value, group, c, i, y.at(line, c), 0);
+      for (int64_t c = 0; c < planes_; ++c) run(kernel_.value, group, c, i, y.at(line, c));
       y.write(line);
     }
   }
@@ -67,62 +66,67 @@ template <class T> class PlaneWalk {
   // `sums`, where given, take g dy / dbeta of every cell.
   void backward(int64_t group, int64_t first, int64_t last, BetaSums* sums) {
     row_.by_beta = sums ? by_beta_.at(0) : nullptr;
-    if (kernel_.k > kernel_.s || w_.out[2] < kLanes) overlapping(group, first, last, sums);
+    if (kernel_.k > kernel_.s) overlapping(group, first, last, sums);
     else disjoint(group, first, last, sums);
+    row_.to[0] = nullptr;
   }
 
  private:
-  void gradients(int64_t group, int64_t plane, int64_t i, float* out, int64_t pitch, BetaSums* sums) {
-    run(job_.use_through ? kernel_.exact : kernel_.detached, group, plane, i, out, pitch);
+  void gradients(int64_t group, int64_t plane, int64_t i, BetaSums* sums) {
+    run(job_.use_through ? kernel_.exact : kernel_.detached, group, plane, i, nullptr);
     if (sums) sums->add_cells(group, i, plane, row_.by_beta, w_.out[2]);
   }
 
   // Shares are written where they belong.
   void disjoint(int64_t group, int64_t first, int64_t last, BetaSums* sums) {
     const int64_t k = kernel_.k;
-    Rows<T> target(job_.target.data, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, k, 0);
+    Rows<T> target(job_.target.data, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, k, kLanes * k);
+    if (w_.out[2] < kLanes) target.limit(0);  // a vector passes the end of a row
     for (int64_t i = first; i < last; ++i) {
       const int64_t row = group * w_.in[1] + i * k, rows = i + 1 < w_.out[1] ? k : w_.in[1] - i * k;
       for (int64_t c = 0; c < planes_; ++c) {
-        for (int64_t r = 0; r < k; ++r) {
-          row_.to[r] = target.at(row + r, c);
-          std::fill(row_.to[r] + k * w_.out[2], row_.to[r] + w_.in[2], 0.f);
-        }
-        gradients(group, c, i, nullptr, 0, sums);
+        for (int64_t r = 0; r < k; ++r) row_.to[r] = target.at(row + r, c);
+        gradients(group, c, i, sums);
+        for (int64_t r = 0; r < k; ++r) std::fill(row_.to[r] + k * w_.out[2], row_.to[r] + w_.in[2], 0.f);
       }
       for (int64_t r = 0; r < rows; ++r) {
         for (int64_t c = 0; r >= k && c < planes_; ++c) std::fill_n(target.at(row + r, c), w_.in[2], 0.f);
         target.write(row + r);
       }
     }
-    row_.to[0] = nullptr;
   }
 
-  // The cells' shares, first apart for each tap and then summed into the rows of the target.
+  // Rows of the target that cells below reach too wait in one of two sets of sums: what a row of cells reads it does not
+  // write, for its last vector computes some cells again.
   void overlapping(int64_t group, int64_t first, int64_t last, BetaSums* sums) {
-    const int64_t k = kernel_.k, s = kernel_.s, columns = (w_.in[2] + s - 1) / s;
-    const int64_t pitch = padded(std::max(columns, w_.out[2])) + kLanes;
-    Buffer apart(k * k * pitch + kLanes), places(planes_ * k * s * pitch), none(s * pitch);
-    Rows<T> target(job_.target.data, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, 1, 0);
-    float* shares = apart.at(kLanes);
+    const int64_t k = kernel_.k, s = kernel_.s;
+    const int64_t pitch = padded(std::max(w_.in[2] / s + 1, w_.out[2])) + 2 * kLanes, waiting = (k - s) * s * pitch;
+    const bool few = w_.out[2] < kLanes;  // vectors pass the end of a row then
+    row_.pitch = pitch;
+    row_.columns = few ? std::max(w_.in[2], 2 * kLanes * s) : w_.in[2];
+    Buffer waits(2 * planes_ * waiting), nowhere(s * row_.columns);
+    Rows<T> target(job_.target.data, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, s, row_.columns);
+    if (few) target.limit(0);
     for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; ++i) {
+      const int64_t row = group * w_.in[1] + i * s;
       for (int64_t c = 0; c < planes_; ++c) {
-        gradients(group, c, i, shares, pitch, i >= first ? sums : nullptr);
-        for (int64_t j = w_.out[2]; j < kLanes; ++j)
-          for (int64_t t = 0; t < k * k; ++t) shares[t * pitch + j] = 0;
-        for (int64_t r = 0; r < k; ++r)
-          kernel_.gather(places.at((c * k + (i * s + r) % k) * s * pitch), shares + r * k * pitch, pitch, columns,
-                         i == 0 || r >= k - s);
+        for (int64_t r = 0; r < s; ++r) row_.to[r] = i < first ? nowhere.at(r * row_.columns) : target.at(row + r, c);
+        row_.before = waits.at((2 * c + i % 2) * waiting);
+        row_.after = waits.at((2 * c + 1 - i % 2) * waiting);
+        gradients(group, c, i, i >= first ? sums : nullptr);
       }
       if (i < first) continue;
-      target.expect(group * w_.in[1] + (i + 1) * s, s);
-      for (int64_t r = i * s; r < (i + 1 < w_.out[1] ? (i + 1) * s : w_.in[1]); ++r) {
-        const int64_t to = group * w_.in[1] + r;
-        for (int64_t c = 0; c < planes_; ++c)
-          kernel_.interleave(target.at(to, c), r >= i * s + k ? none.at(0) : places.at((c * k + r % k) * s * pitch), pitch,
-                             w_.in[2]);
-        target.write(to);
+      target.expect(row + s, s);
+      for (int64_t r = 0; r < s; ++r) target.write(row + r);
+    }
+    for (int64_t r = last * s; last == w_.out[1] && r < w_.in[1]; ++r) {
+      const int64_t row = group * w_.in[1] + r, wait = r - last * s;
+      for (int64_t c = 0; c < planes_; ++c) {
+        const int64_t at = (2 * c + last % 2) * waiting + wait * s * pitch;
+        if (wait < k - s) kernel_.interleave(target.at(row, c), waits.at(at), pitch, w_.in[2]);
+        else std::fill_n(target.at(row, c), w_.in[2], 0.f);
       }
+      target.write(row);
     }
   }
 

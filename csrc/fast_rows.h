@@ -31,15 +31,17 @@ struct Row {
   int64_t width, jump;   // cells of a row; taps go on `jump` elements further after so many. One row: width == cells
   Line beta, grad;
   float gain;            // times grad
-  float* out;     // one number per cell, or K * K of them, `pitch` apart
-  int64_t pitch;  // a row has room for a vector at least
-  float* to[7];   // or the rows that shares are written to, where regions do not overlap and there is a vector of cells
+  float* out;     // one number per cell
+  float* to[7];   // or the rows that shares go to: those of the regions, or the S that no later rows of cells reach
+  const float* before;  // sums of shares of the cells above, where regions overlap: K - S rows of S columns, `pitch` apart
+  float* after;         // and the sums for the cells below
+  int64_t pitch, columns;  // columns: places of a row
   float* by_beta; // beside gradients, g dy / dbeta of each cell; or null
   Redo redo;
   Point first;
 };
 
-// Out of line, so that the hot loop keeps its registers.
+// Out of line, so that the hot loop keeps its registers. Gradients are those of regions that abut.
 template <class Order, int K, int S> __attribute__((noinline, cold)) void redo_lanes(const Row& r, int bad, int64_t j) {
   for (int lane = 0; lane < kLanes; ++lane) {
     const int64_t cell = j + Order::order(lane);
@@ -54,7 +56,7 @@ template <class Order, int K, int S> __attribute__((noinline, cold)) void redo_l
       for (int i = 0; i < K; ++i)
         std::copy_n(share + i * K, K, r.to[i] + row * (r.width * S + r.jump) + column * S);
     } else {
-      r.redo.cell(*r.redo.job, r.redo.direction, p, r.out + cell, r.pitch);
+      r.redo.cell(*r.redo.job, r.redo.direction, p, r.out + cell, 0);
     }
     if (r.by_beta) r.redo.cell(*r.redo.job, Direction::operand, p, r.by_beta + cell, 0);
   }
@@ -87,7 +89,7 @@ template <int K, bool with_weights = false> struct InMemory {
 // Elements, of rows that follow each other in memory: as they are read side by side, the processor does not see it.
 constexpr int64_t kAhead = 1024;
 
-// Lanes are neighbouring cells of one plane. The last vector overlaps the one before it.
+// Lanes are neighbouring cells of one plane. The last vector overlaps the one before it. Gradients: where regions abut.
 template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_line(const Row& r) {
   using Order = Columns<S>;
   int64_t from = 0, left = r.width;  // the first cell's first tap; cells to the end of its row
@@ -99,7 +101,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
     const auto fetch = [&](int i) __attribute__((always_inline)) {
       for (int k = 0; k < S; ++k) {
         __builtin_prefetch(r.rows[i] + from + k * kLanes + kAhead);
-        if (K == S && r.to[0]) __builtin_prefetch(r.to[i] + from + k * kLanes + kAhead);
+        if (want == Want::exact || want == Want::detached) __builtin_prefetch(r.to[i] + from + k * kLanes + kAhead);
       }
     };
     const auto beside = [&](int i) __attribute__((always_inline)) {
@@ -126,9 +128,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
       each_of<K>([&](int i) __attribute__((always_inline)) {
         V share[K];
         w.template share<exact>(i, share);
-        if (K == S && r.to[0])
-          return at(r.to[i], [&](const auto& p) __attribute__((always_inline)) { Order::put_lanes(p, share); });
-        for (int k = 0; k < K; ++k) store(r.out + (i * K + k) * r.pitch + j, Order::natural(share[k]));
+        at(r.to[i], [&](const auto& p) __attribute__((always_inline)) { Order::put_lanes(p, share); });
       });
     }
     if (__builtin_expect(w.bad, 0)) redo_lanes<Order, K, S>(r, w.bad, j);
@@ -148,17 +148,6 @@ template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row&
   if constexpr (soft && K > S)
     if (r.soft[0]) return run_line<dice, soft, K, S, want, true>(r);
   run_line<dice, soft, K, S, want, false>(r);
-}
-
-// One row's shares, K taps `pitch` apart, onto its places, S columns `pitch` apart: column c takes tap k of cell q - k / S
-// where k % S == c. Shares are 0 where there is no such cell.
-template <int K, int S> void gather_row(float* sums, const float* shares, int64_t pitch, int64_t columns, bool begin) {
-  for (int64_t q = 0; q < columns; q += kLanes)
-    for (int c = 0; c < S; ++c) {
-      V sum = begin ? V{} : load(sums + c * pitch + q);
-      for (int k = c; k < K; k += S) sum = sum + load(shares + k * pitch + q - k / S);
-      store(sums + c * pitch + q, sum);
-    }
 }
 
 struct Channels {  // a row of cells, or rows of regions that abut; lanes are channels, of which there are as many at least

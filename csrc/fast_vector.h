@@ -91,6 +91,19 @@ ADAPOOL_INLINE V joined(V low, V high, int64_t first) {
   return lane < int32_t(first) ? low : high;
 }
 
+// Of the lanes of a and b, one after the other, those from `first` on.
+ADAPOOL_INLINE V from_lane(int64_t first, V a, V b) {
+  Bits lane;
+  for (int i = 0; i < kLanes; ++i) lane[i] = i;
+  lane += int32_t(first);
+#if ADAPOOL_VECTOR == 64
+  return _mm512_permutex2var_ps(a, __m512i(lane), b);
+#else
+  const V low = _mm256_permutevar8x32_ps(a, __m256i(lane)), high = _mm256_permutevar8x32_ps(b, __m256i(lane));
+  return lane < kLanes ? low : high;
+#endif
+}
+
 // Memory from p on that goes on `jump` elements further after `end` of them.
 struct Split {
   float* p;

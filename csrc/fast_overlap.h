@@ -1,0 +1,117 @@
+// Gradients of a row of cells whose regions overlap; lanes are neighbouring cells of one plane.
+#pragma once
+#include "fast_rows.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+// Lanes `by` further, those of the end at the beginning.
+template <int by> ADAPOOL_INLINE V turned(V v) {
+  return shuffled<[](int i) { return (i + kLanes - by) % kLanes; }>(v, v, Every{});
+}
+
+// What vectors cannot do of the shares of cells j and on, and their g dy / dbeta.
+template <class Order, int K> __attribute__((noinline, cold)) void redo_shares(const Row& r, int bad, int64_t j, V* share) {
+  float lanes[K * K][kLanes];
+  for (int t = 0; t < K * K; ++t) store(lanes[t], share[t]);
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const int64_t at = Order::order(lane), cell = j + at;
+    if ((bad >> lane & 1) == 0 || cell >= r.cells) continue;
+    Point p = r.first;
+    p.at[2] += cell;
+    r.redo.cell(*r.redo.job, r.redo.direction, p, lanes[0] + at, kLanes);
+    if (r.by_beta) r.redo.cell(*r.redo.job, Direction::operand, p, r.by_beta + cell, 0);
+  }
+  for (int t = 0; t < K * K; ++t) share[t] = load(lanes[t]);
+}
+
+// Sums of shares by place: column c of step q takes tap k of cell q - k / S where k % S == c, so that shares of a vector's
+// last cells are carried to the next one. Rows that no later cells reach go to the target, the others to r.after.
+template <int K, int S> class Places {
+ public:
+  explicit Places(const Row& r) : r_(r) {}
+
+  // Of the K taps of row i, of cells j and on. The next vector begins `step` cells further.
+  ADAPOOL_INLINE void add(int i, const V* share, int64_t j, int64_t step) {
+    V sum[S];
+    for (int c = 0; c < S; ++c) sum[c] = share[c];
+    carry<S>(carried_[i], share, sum, step);
+    if (i < K - S)
+      for (int c = 0; c < S; ++c) sum[c] = sum[c] + load(r_.before + (i * S + c) * r_.pitch + j);
+    if (i >= S) {
+      for (int c = 0; c < S; ++c) store(r_.after + ((i - S) * S + c) * r_.pitch + j, sum[c]);
+    } else if (__builtin_expect((j + kLanes) * S <= r_.columns, 1)) {
+      Columns<S>::put(r_.to[i] + j * S, sum);
+    } else if (j * S < r_.columns) {
+      float end[kLanes * S];
+      Columns<S>::put(&end[0], sum);
+      for (int64_t c = j * S; c < r_.columns; ++c) r_.to[i][c] = end[c - j * S];
+    }
+  }
+ private:
+  template <int k> static ADAPOOL_INLINE void carry(V* carried, const V* share, V* sum, int64_t step) {
+    if constexpr (k < K) {
+      const V now = turned<k / S>(share[k]), moved = joined(carried[k - S], now, k / S);
+      sum[k % S] = sum[k % S] + moved;
+      carried[k - S] = __builtin_expect(step == kLanes, 1) ? now : from_lane(step, moved, now);
+      carry<k + 1>(carried, share, sum, step);
+    }
+  }
+
+  const Row& r_;
+  V carried_[K][K - S] = {};
+};
+
+template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_places(const Row& r) {
+  using Order = Columns<S>;
+  constexpr bool exact = want == Want::exact;
+  Places<K, S> places(r);
+  for (int64_t j = 0;;) {
+    for (int i = 0; i < K; ++i)
+      for (int k = 0; k < S; ++k) __builtin_prefetch(r.rows[i] + j * S + k * kLanes + kAhead);
+    Windows<dice, soft, K, InRegisters<K, Order, weighed>> w;
+    w.taps.soft = r.soft;
+    w.taps.at = j * S;
+    for (int i = 0; i < K; ++i) Order::template take<K>(r.rows[i] + j * S, w.taps.a + i * K);
+    w.open();
+    const V grad = Order::lanes(r.grad.at(0, j)) * same(r.gain);
+    w.template differentiate<exact>(Order::lanes(r.beta.at(0, j)), grad);
+    if constexpr (dice && soft)
+      if (r.by_beta) store(r.by_beta + j, Order::natural(grad * w.apart()));
+    const bool done = j + kLanes >= r.cells;
+    const int64_t step = done || j + 2 * kLanes <= r.cells ? kLanes : r.cells - kLanes - j;
+    const auto share_of = [&](int i, V* to) __attribute__((always_inline)) {
+      w.template share<exact>(i, to);
+      for (int k = 0; k < K; ++k) to[k] = Order::natural(to[k]);
+      for (int k = 0; k < K && r.cells < kLanes; ++k) to[k] = joined(to[k], V{}, r.cells);
+    };
+    if (__builtin_expect(w.bad, 0)) {
+      V share[K * K];
+      for (int i = 0; i < K; ++i) share_of(i, share + i * K);
+      redo_shares<Order, K>(r, w.bad, j, share);
+      for (int i = 0; i < K; ++i) places.add(i, share + i * K, j, step);
+    } else {
+      each_of<K>([&](int i) __attribute__((always_inline)) {
+        V share[K];
+        share_of(i, share);
+        places.add(i, share, j, step);
+      });
+    }
+    j += step;
+    if (!done) continue;
+    const V none[K] = {};
+    for (int i = 0; i < K; ++i) places.add(i, none, j, kLanes);
+    for (int i = 0; i < S; ++i)
+      for (int64_t c = (j + kLanes) * S; c < r.columns; ++c) r.to[i][c] = 0;
+    return;
+  }
+}
+
+template <bool dice, bool soft, int K, int S, Want want> void run_overlapping(const Row& r) {
+  if constexpr (soft)
+    if (r.soft[0]) return run_places<dice, soft, K, S, want, true>(r);
+  run_places<dice, soft, K, S, want, false>(r);
+}
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool
