@@ -61,13 +61,52 @@ template <class T> inline void ask(const T* begin, const T* end) {
   for (const T* p = begin; p < end; p += 64 / sizeof(T)) asm volatile("prefetcht1 %0" ::"m"(*p));
 }
 
+// Calls f with a factor of `planes` that registers are taken apart by, or with 0.
+template <class F> inline void with_factor(int64_t planes, const F& f) {
+  if (planes % 3 == 0) f.template operator()<3>();
+  else if (planes % 2 == 0) f.template operator()<2>();
+  else if (planes % 5 == 0) f.template operator()<5>();
+  else if (planes % 7 == 0) f.template operator()<7>();
+  else f.template operator()<0>();
+}
+
+// n numbers of each of `planes`, which lie side by side, to rows `pitch` apart. `spare` has room for twice as many.
+inline void take_apart(float* to, int64_t pitch, const float* from, int64_t planes, int64_t n, float* spare) {
+  with_factor(planes, [&]<int f>() {
+    if constexpr (f == 0) {
+      for (int64_t c = 0; c < planes; ++c)
+        for (int64_t i = 0; i < n; ++i) to[c * pitch + i] = from[i * planes + c];
+    } else if (planes == f) {
+      separate<f>(to, pitch, from, n);
+    } else {
+      const int64_t rest = planes / f, part = n * rest;
+      separate<f>(spare, part, from, part);
+      for (int64_t r = 0; r < f; ++r) take_apart(to + r * pitch, f * pitch, spare + r * part, rest, n, spare + f * part);
+    }
+  });
+}
+// The way back.
+inline void put_together(float* to, const float* from, int64_t pitch, int64_t planes, int64_t n, float* spare) {
+  with_factor(planes, [&]<int f>() {
+    if constexpr (f == 0) {
+      for (int64_t i = 0; i < n * planes; ++i) to[i] = from[i % planes * pitch + i / planes];
+    } else if (planes == f) {
+      interleave<f>(to, from, pitch, f * n);
+    } else {
+      const int64_t rest = planes / f, part = n * rest;
+      for (int64_t r = 0; r < f; ++r) put_together(spare + r * part, from + r * pitch, f * pitch, rest, n, spare + f * part);
+      interleave<f>(to, spare, part, f * part);
+    }
+  });
+}
+
 // The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side.
 template <class T> class Rows {
  public:
   Rows(const void* data, int64_t lines, int64_t width, int64_t planes, int64_t slots, int64_t reach)
       : data_(static_cast<T*>(const_cast<void*>(data))), width_(width), planes_(planes), slots_(slots),
         reach_(std::max(reach, width)), end_(lines * width),
-        pitch_(padded(reach_)), wide_(width * planes),
+        pitch_(padded(reach_)), wide_(width * planes), spare_(2 * width * planes),
         copies_(slots * planes * pitch_), held_(slots, -1) {}
 
   // Vectors may pass the end of a row by `reach` in all, but not the end of `lines` rows: others may own what follows.
@@ -80,12 +119,9 @@ template <class T> class Rows {
     const T* from = data_ + line * width_ * planes_;
     ask(from + kAhead, from + kAhead + width_ * planes_);
     if (planes_ == 1) return copy_row(to, from, width_);
-    if constexpr (std::is_same_v<T, float>)
-      if (planes_ == 3) return separate<3>(to, pitch_, from, width_);
+    if constexpr (std::is_same_v<T, float>) return take_apart(to, pitch_, from, planes_, width_, spare_.at(0));
     copy_row(wide_.at(0), from, width_ * planes_);
-    if (planes_ == 3) return separate<3>(to, pitch_, wide_.at(0), width_);
-    for (int64_t c = 0; c < planes_; ++c)
-      for (int64_t i = 0; i < width_; ++i) to[c * pitch_ + i] = wide_.at(0)[i * planes_ + c];
+    take_apart(to, pitch_, wide_.at(0), planes_, width_, spare_.at(0));
   }
   float* at(int64_t line, int64_t plane) const {
     return in_place(line) ? reinterpret_cast<float*>(data_ + line * width_) : copy(line, plane);
@@ -100,10 +136,8 @@ template <class T> class Rows {
     T* to = data_ + line * width_ * planes_;
     ask(to + kAhead, to + kAhead + width_ * planes_);
     if (planes_ == 1) return copy_row(to, from, width_);
-    if constexpr (std::is_same_v<T, float>)
-      if (planes_ == 3) return interleave<3>(to, from, pitch_, 3 * width_);
-    if (planes_ == 3) interleave<3>(wide_.at(0), from, pitch_, 3 * width_);
-    else for (int64_t i = 0; i < width_ * planes_; ++i) wide_.at(0)[i] = from[i % planes_ * pitch_ + i / planes_];
+    if constexpr (std::is_same_v<T, float>) return put_together(to, from, pitch_, planes_, width_, spare_.at(0));
+    put_together(wide_.at(0), from, pitch_, planes_, width_, spare_.at(0));
     copy_row(to, wide_.at(0), width_ * planes_);
   }
 
@@ -115,7 +149,7 @@ template <class T> class Rows {
 
   T* data_;
   int64_t width_, planes_, slots_, reach_, end_, pitch_;
-  Buffer wide_, copies_;
+  Buffer wide_, spare_, copies_;
   std::vector<int64_t> held_;
 };
 
