@@ -48,6 +48,7 @@ template <int K, int S> class Places {
       for (int64_t c = j * S; c < r_.columns; ++c) r_.to[i][c] = end[c - j * S];
     }
   }
+
  private:
   template <int k> static ADAPOOL_INLINE void carry(V* carried, const V* share, V* sum, int64_t step) {
     if constexpr (k < K) {
