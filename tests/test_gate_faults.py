@@ -89,7 +89,7 @@ def test_sources_that_do_not_compile_are_infrastructure(tmp_path: Path) -> None:
 FAULTS = {  # changes of native.py
     "falls back": {"    return method in METHODS and": "    return method != 'softpool' and method in METHODS and"},
     "doubled saved tensor": {
-        "ctx.save_for_backward(x, *inputs[9:])": "ctx.save_for_backward(x, *inputs[9:], x.clone())",
+        "ctx.save_for_backward(*tensors)": "ctx.save_for_backward(*tensors, tensors[0].clone())",
         "*ctx.saved_tensors)": "*ctx.saved_tensors[:-1])",
     },
     "extra launch": {"_POOL(x, tensors": "_POOL(x + 0, tensors", "_POOL(x, list": "_POOL(x + 0, list"},
