@@ -37,7 +37,10 @@ class FlatWalk {
     float* target = static_cast<float*>(job_.target.data) + plane * w_.in[1] * w_.in[2];
     for (int64_t i = first; i < last;) {
       const int64_t next = std::min({i + rows_, last, sums ? (i / sums->rows() + 1) * sums->rows() : last});
-      for (int64_t r = 0; r < k; ++r) row_.to[r] = target + (i * k + r) * w_.in[2];
+      for (int64_t r = 0; r < k; ++r) {
+        row_.to[r] = target + (i * k + r) * w_.in[2];
+        row_.writes[r] = {row_.to[r] + kAhead, false};
+      }
       run(job_.use_through ? kernel_.exact : kernel_.detached, plane, i, next, nullptr);
       if (sums) sums->add_cells(plane, i, 0, row_.by_beta, row_.cells);
       for (int64_t r = i * k; covered < w_.in[2] && r < next * k; ++r)
@@ -58,8 +61,10 @@ class FlatWalk {
   }
 
   void run(void (*kernel)(const Row&), int64_t plane, int64_t i, int64_t next, float* out) {
-    for (int64_t r = 0; r < kernel_.k; ++r)
+    for (int64_t r = 0; r < kernel_.k; ++r) {
       row_.rows[r] = static_cast<const float*>(job_.x.data) + (plane * w_.in[1] + i * kernel_.s + r) * w_.in[2];
+      row_.reads[r] = {row_.rows[r] + kAhead, false};
+    }
     row_.cells = (next - i) * w_.out[2];
     row_.first = {plane / job_.channels, plane % job_.channels, {0, i, 0}};
     if (lines_beta()) row_.beta = operand_line(job_, row_.first, row_.cells, beta_.at(0));

@@ -55,12 +55,6 @@ inline Line line_of(const Any& t, int64_t at, int64_t cell, int64_t lane, int64_
   return {copy, cell == 0 ? 0 : room, lane == 0 ? 0 : 1};
 }
 
-// Asks for memory that is used soon, into the second cache.
-// An instruction of its own: a call that does nothing else would be dropped.
-template <class T> inline void ask(const T* begin, const T* end) {
-  for (const T* p = begin; p < end; p += 64 / sizeof(T)) asm volatile("prefetcht1 %0" ::"m"(*p));
-}
-
 // Calls f with a factor of `planes` that registers are taken apart by, or with 0.
 template <class F> inline void with_factor(int64_t planes, const F& f) {
   if (planes % 3 == 0) f.template operator()<3>();
@@ -117,7 +111,6 @@ template <class T> class Rows {
     held_[line % slots_] = line;
     float* to = copy(line, 0);
     const T* from = data_ + line * width_ * planes_;
-    ask(from + kAhead, from + kAhead + width_ * planes_);
     if (planes_ == 1) return copy_row(to, from, width_);
     if constexpr (std::is_same_v<T, float>) return take_apart(to, pitch_, from, planes_, width_, spare_.at(0));
     copy_row(wide_.at(0), from, width_ * planes_);
@@ -126,15 +119,15 @@ template <class T> class Rows {
   float* at(int64_t line, int64_t plane) const {
     return in_place(line) ? reinterpret_cast<float*>(data_ + line * width_) : copy(line, plane);
   }
-  // Asks for rows that are written soon.
-  void expect(int64_t line, int64_t lines) const {
-    if (in_place(line + lines - 1)) ask(data_ + line * width_, data_ + (line + lines) * width_);
+  // Of a line that lies in place what follows; else a plane's part of the one that is `step` lines further.
+  Soon soon(int64_t line, int64_t plane, int64_t step) const {
+    const int64_t at = in_place(line) ? line * width_ + kAhead : ((line + step) * planes_ + plane) * width_;
+    return {data_ + at, sizeof(T) < sizeof(float)};
   }
   void write(int64_t line) const {
     if (in_place(line)) return;
     const float* from = copy(line, 0);
     T* to = data_ + line * width_ * planes_;
-    ask(to + kAhead, to + kAhead + width_ * planes_);
     if (planes_ == 1) return copy_row(to, from, width_);
     if constexpr (std::is_same_v<T, float>) return put_together(to, from, pitch_, planes_, width_, spare_.at(0));
     put_together(wide_.at(0), from, pitch_, planes_, width_, spare_.at(0));

@@ -68,8 +68,10 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
   constexpr bool exact = want == Want::exact;
   Places<K, S> places(r);
   for (int64_t j = 0;;) {
-    for (int i = 0; i < K; ++i)
-      for (int k = 0; k < S; ++k) __builtin_prefetch(r.rows[i] + j * S + k * kLanes + kAhead);
+    for (int i = 0; i < K; ++i) {
+      if (i >= K - S) r.reads[i].ask<S>(j * S);
+      if (i < S) r.writes[i].ask<S>(j * S);
+    }
     Windows<dice, soft, K, InRegisters<K, Order, weighed>> w;
     w.taps.soft = r.soft;
     w.taps.at = j * S;

@@ -28,6 +28,7 @@ template <class T> class PlaneWalk {
       const int64_t line = group * w_.in[1] + i * kernel_.s + r;
       in_.read(line);
       row_.rows[r] = in_.at(line, plane);
+      row_.reads[r] = in_.soon(line, plane, kernel_.s);
     }
     bool near = weighed_;
     for (int64_t r = 0; near && r < kernel_.k; ++r) {
@@ -85,7 +86,10 @@ template <class T> class PlaneWalk {
     for (int64_t i = first; i < last; ++i) {
       const int64_t row = group * w_.in[1] + i * k, rows = i + 1 < w_.out[1] ? k : w_.in[1] - i * k;
       for (int64_t c = 0; c < planes_; ++c) {
-        for (int64_t r = 0; r < k; ++r) row_.to[r] = target.at(row + r, c);
+        for (int64_t r = 0; r < k; ++r) {
+          row_.to[r] = target.at(row + r, c);
+          row_.writes[r] = target.soon(row + r, c, 0);
+        }
         gradients(group, c, i, sums);
         for (int64_t r = 0; r < k; ++r) std::fill(row_.to[r] + k * w_.out[2], row_.to[r] + w_.in[2], 0.f);
       }
@@ -110,13 +114,15 @@ template <class T> class PlaneWalk {
     for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; ++i) {
       const int64_t row = group * w_.in[1] + i * s;
       for (int64_t c = 0; c < planes_; ++c) {
-        for (int64_t r = 0; r < s; ++r) row_.to[r] = i < first ? nowhere.at(r * row_.columns) : target.at(row + r, c);
+        for (int64_t r = 0; r < s; ++r) {
+          row_.to[r] = i < first ? nowhere.at(r * row_.columns) : target.at(row + r, c);
+          row_.writes[r] = target.soon(row + r, c, 0);
+        }
         row_.before = waits.at((2 * c + i % 2) * waiting);
         row_.after = waits.at((2 * c + 1 - i % 2) * waiting);
         gradients(group, c, i, i >= first ? sums : nullptr);
       }
       if (i < first) continue;
-      target.expect(row + s, s);
       for (int64_t r = 0; r < s; ++r) target.write(row + r);
     }
     for (int64_t r = last * s; last == w_.out[1] && r < w_.in[1]; ++r) {

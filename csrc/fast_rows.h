@@ -24,8 +24,20 @@ struct Redo {
 
 enum class Want { value, difference, exact, detached };  // difference: g dy / dbeta
 
+// Memory that is used soon: as many numbers from p on as a row of taps takes, of half the size if `half`.
+struct Soon {
+  const void* p;
+  bool half;
+  template <int vectors> ADAPOOL_INLINE void ask(int64_t i) const {
+    const float* at = static_cast<const float*>(p) + (i >> half);
+#pragma GCC unroll 8
+    for (int k = 0; k < vectors; ++k) __builtin_prefetch(at + k * kLanes);
+  }
+};
+
 struct Row {
   const float* rows[7];  // of the taps, from the first cell's first
+  Soon reads[7], writes[7];  // beside each row of taps; writes: of those that have a row in `to`
   const float* soft[7];  // e^a of the taps, if all are within kNear, where regions overlap; or null
   int64_t cells;
   int64_t width, jump;   // cells of a row; taps go on `jump` elements further after so many. One row: width == cells
@@ -99,10 +111,8 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
       else f(Split{const_cast<float*>(row) + from, left * S, r.jump});
     };
     const auto fetch = [&](int i) __attribute__((always_inline)) {
-      for (int k = 0; k < S; ++k) {
-        __builtin_prefetch(r.rows[i] + from + k * kLanes + kAhead);
-        if (want == Want::exact || want == Want::detached) __builtin_prefetch(r.to[i] + from + k * kLanes + kAhead);
-      }
+      if (i >= K - S) r.reads[i].ask<S>(from);
+      if (want == Want::exact || want == Want::detached) r.writes[i].ask<S>(from);
     };
     const auto beside = [&](int i) __attribute__((always_inline)) {
       if constexpr (!written_out<K>) fetch(i);
