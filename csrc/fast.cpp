@@ -18,8 +18,7 @@ template <bool dice, bool soft, int K, int S> constexpr Kernel kernel_for() {
                 run_row<dice, soft, K, S, Want::value>, nullptr,
                 gradients_of<dice, soft, K, S, Want::exact>(), gradients_of<dice, soft, K, S, Want::detached>(),
                 run_channels<dice, soft, K, S, Want::value>, nullptr,
-                run_channels<dice, soft, K, S, Want::exact>, run_channels<dice, soft, K, S, Want::detached>,
-                run_aside<dice, soft, K, S, Want::exact>, run_aside<dice, soft, K, S, Want::detached>,
+                run_shares<dice, soft, K, S, Want::exact>, run_shares<dice, soft, K, S, Want::detached>,
                 run_edges<dice, soft, K, S, Want::value>, run_edges<dice, soft, K, S, Want::exact>,
                 run_edges<dice, soft, K, S, Want::detached>,
                 interleave<S>};

@@ -66,6 +66,13 @@ template <class T> class Band {
     return {reinterpret_cast<const char*>(at), height_ * width_ * int64_t(sizeof(T)), kLanes * sizeof(T),
             ((hi - lo) * width_ + kLanes - 1) / kLanes * kLanes};
   }
+  // Where channels lie innermost: of a row that lies in place what follows, or the row `step` further if rows are read
+  // before they are computed; of others the memory of that row.
+  Soon soon(int64_t row, int64_t step, bool before) const {
+    if (!dense_ || !job_.channels_last || tensor_.type != Number<T>::type) return {nullptr, false};
+    if (in_place_) return {at(row) + (before ? step * pitch_ : kAhead), false};
+    return {data(row + step), sizeof(T) < sizeof(float)};
+  }
   void write(int64_t lo, int64_t hi) const {
     if (in_place_) return;
     in_pieces(lo, hi, [&](int64_t row, int64_t n) {

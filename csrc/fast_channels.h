@@ -34,8 +34,10 @@ template <class T> class ChannelWalk {
         target_(job, groups_, job.target, job.xs, w_.in, redo.direction == Direction::gather ? rows_ * kernel.s + kernel.k : 0),
         soft_(kernel.weighed ? kernel.k : 0, w_.in[2] * groups_.size), beta_(padded(w_.out[2] * groups_.size)),
         by_beta_(redo.direction == Direction::gather ? padded(rows_ * w_.out[2] * groups_.size) : 0),
+        kept_(kernel.k * (kernel.k - kernel.s) * (groups_.size + kLanes)),
         nowhere_(redo.direction == Direction::gather ? w_.in[2] * groups_.size : 0) {
     row_.channels = groups_.size;
+    row_.kept = kept_.at(0);
     row_.width = w_.in[2];
     row_.step = kernel.s * groups_.size;
     row_.jump = kernel.k * (w_.in[2] - w_.out[2]) * groups_.size;
@@ -73,12 +75,11 @@ template <class T> class ChannelWalk {
   // A part begins with the rows of cells before it whose regions reach into its own rows of the target.
   void backward(int64_t group, int64_t first, int64_t last, BetaSums* sums) {
     const int64_t k = kernel_.k, s = kernel_.s, size = groups_.size, width = w_.in[2] * size;
-    const bool adds = k > s && (job_.channels_last || rim_there_);
+    const bool adds = k > s && rim_there_;
     const int64_t covered = adds ? 0 : std::min(s * (w_.out[2] - 1) + k - w_.padding[2], w_.in[2]) * size;
     row_.by_beta = sums ? by_beta_.at(0) : nullptr;
     row_.by_cell = sums && sums->by_cell() ? size : 0;
-    const auto kernel = job_.channels_last ? (job_.use_through ? kernel_.channels_exact : kernel_.channels_detached)
-                                           : (job_.use_through ? kernel_.aside_exact : kernel_.aside_detached);
+    const auto kernel = job_.use_through ? kernel_.channels_exact : kernel_.channels_detached;
     const auto edges = job_.use_through ? kernel_.edges_exact : kernel_.edges_detached;
     open(group);
     grad_.open(group);
@@ -98,7 +99,9 @@ template <class T> class ChannelWalk {
       for (int64_t r = i; r < next; r += step) {
         for (int64_t t = 0; t < k; ++t) {
           const int64_t row = r * s - w_.padding[1] + t;
-          row_.to[t] = row >= own && row < own_end ? target_.at(row) : nowhere_.at(0);
+          const bool here = row >= own && row < own_end;
+          row_.to[t] = here ? target_.at(row) : nowhere_.at(0);
+          row_.writes[t] = here ? target_.soon(row, 0, false) : Soon{};
         }
         row_.grad = grad_.at(r);
         row_.begun = adds ? k : r == start ? 0 : k - s;
@@ -149,8 +152,11 @@ template <class T> class ChannelWalk {
   // Of row i of the cells, or of so many rows from it on.
   void run(Run kernel, Run edges, int64_t i, float* out, int64_t rows = 1) {
     const int64_t first = i * kernel_.s - w_.padding[1], k = kernel_.k;
-    for (int64_t r = 0; r < k; ++r)
-      row_.rows[r] = first + r >= 0 && first + r < w_.in[1] ? in_.at(first + r) : nullptr;
+    for (int64_t r = 0; r < k; ++r) {
+      const bool there = first + r >= 0 && first + r < w_.in[1];
+      row_.rows[r] = there ? in_.at(first + r) : nullptr;
+      row_.reads[r] = there ? in_.soon(first + r, kernel_.s, kernel_.weighed) : Soon{};
+    }
     row_.first.at[1] = i;
     row_.beta = operand_line(job_, row_.first, w_.out[2], row_.live, groups_.size, beta_.at(0));
     row_.out = out;
@@ -170,6 +176,8 @@ template <class T> class ChannelWalk {
     for (int64_t r = 0; r < kernel_.k; ++r) {
       part.rows[r] += skip;
       part.to[r] += skip;
+      part.reads[r] = row_.reads[r].from(skip);
+      part.writes[r] = row_.writes[r].from(skip);
       if (part.soft[0]) part.soft[r] += skip;
     }
     part.across = end - j;
@@ -193,7 +201,7 @@ template <class T> class ChannelWalk {
   const int64_t rows_;  // of cells that are walked at once
   Band<T> in_, y_, grad_, target_;
   SoftRows soft_;
-  Buffer beta_, by_beta_, nowhere_;
+  Buffer beta_, by_beta_, kept_, nowhere_;
   Channels row_{};
 };
 

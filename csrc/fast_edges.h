@@ -49,7 +49,7 @@ template <bool dice, bool soft, int K, int S, Want want> void run_edges(const Ch
             store(to, K > S ? load(to) + joined(V{}, share[n], done) : share[n]);
           }
         if (r.by_beta && r.by_cell) store(r.by_beta + j * r.by_cell + c, by);
-        else if (r.by_beta) put<true>(r.by_beta + c, joined(V{}, by, done));
+        else if (r.by_beta) store(r.by_beta + c, load(r.by_beta + c) + joined(V{}, by, done));
       }
       if (c + kLanes >= r.channels) break;
     }

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "fast_aside.h"
+#include "fast_kept.h"
 #include "fast_overlap.h"
 #include "fast_edges.h"
 #include "fast_beta.h"
@@ -152,7 +152,6 @@ struct Kernel {  // for one window and method
   void (*value)(const Row&), (*difference)(const Row&), (*exact)(const Row&), (*detached)(const Row&);
   void (*channels_value)(const Channels&), (*channels_difference)(const Channels&);
   void (*channels_exact)(const Channels&), (*channels_detached)(const Channels&);
-  void (*aside_exact)(const Channels&), (*aside_detached)(const Channels&);
   void (*edges_value)(const Channels&), (*edges_exact)(const Channels&), (*edges_detached)(const Channels&);
   void (*interleave)(float* to, const float* from, int64_t pitch, int64_t n);
 };

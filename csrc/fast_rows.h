@@ -24,14 +24,15 @@ struct Redo {
 
 enum class Want { value, difference, exact, detached };  // difference: g dy / dbeta
 
-// Memory that is used soon: as many numbers from p on as a row of taps takes, of half the size if `half`.
+// Memory that is used soon, or null: as many numbers from p on as a row of taps takes, of half the size if `half`.
 struct Soon {
   const void* p;
   bool half;
-  template <int vectors> ADAPOOL_INLINE void ask(int64_t i) const {
+  Soon from(int64_t i) const { return {p ? static_cast<const float*>(p) + (i >> half) : nullptr, half}; }
+  template <int vectors> ADAPOOL_INLINE void ask(int64_t i, int64_t step = kLanes) const {
     const float* at = static_cast<const float*>(p) + (i >> half);
 #pragma GCC unroll 8
-    for (int k = 0; k < vectors; ++k) __builtin_prefetch(at + k * kLanes);
+    for (int k = 0; k < vectors; ++k) __builtin_prefetch(at + (k * step >> half));
   }
 };
 
@@ -170,24 +171,30 @@ struct Channels {  // a row of cells, or rows of regions that abut; lanes are ch
   float gain;         // times grad
   float* out;     // one number per cell and channel
   float* to[7];   // or the rows that shares go to, laid out as `rows`
-  int64_t begun;  // of them, that hold sums; for run_aside
+  int64_t begun;  // of them, that hold sums, where regions overlap
+  float* kept;    // there: room for every vector's K rows of the K - S places that neighbours share
   float* by_beta; // beside gradients, g dy / dbeta of each channel, summed over the cells; or null
   int64_t by_cell;  // or, where not 0, of each cell, and its pitch
   Ahead ahead[3];  // of x, of the cells and of the target, for the next rows, where planes are laid side by side
   int64_t before;  // cells that have asked for their part of it
+  Soon reads[7], writes[7];  // or of x and of the target, beside each row of taps
   int64_t column, width;  // where regions are cut off: of the first cell's first tap; of the rows, which are given whole
   Redo redo;
   Point first;
 
-  // Asks for the part of that which belongs to a row of cell j's region: in a burst, lines would wait for each other, and
-  // the arithmetic for the burst.
-  template <int K, int S, bool target> ADAPOOL_INLINE void ask(int64_t j, int row) const {
+  // Asks for what belongs to row i of cell j's region, whose first tap is at `at`. Planes side by side: in a burst, lines
+  // would wait for each other, and the arithmetic for the burst.
+  template <int K, int S, bool target> ADAPOOL_INLINE void ask(int64_t j, int i) const {
     constexpr int parts = K == 2 ? 1 : S, count = S * S / parts;
-    if (row >= parts) return;
-    const int64_t n = (before + j) * S * S + row * count;
-    if (row == 0) ahead[1].ask<1>(before + j);
+    if (i >= parts) return;
+    const int64_t n = (before + j) * S * S + i * count;
+    if (i == 0) ahead[1].ask<1>(before + j);
     ahead[0].ask<count>(n);
     if (target) ahead[2].ask<count>(n);
+  }
+  template <int K, int S, bool target> ADAPOOL_INLINE void ask_rows(int64_t at, int i) const {
+    if (i >= K - S) reads[i].ask<S>(at, channels);
+    if (target && i < S) writes[i].ask<S>(at, channels);
   }
 };
 
@@ -212,12 +219,9 @@ __attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, i
   if (by) *by = load(terms);
 }
 
-template <bool adds> ADAPOOL_INLINE void put(float* to, V v) { store(to, adds ? load(to) + v : v); }
-
-// Shares are added to what is there, or written where windows do not overlap. The last channels' vector overlaps.
+// Values, or shares of regions that abut. The last channels' vector overlaps the one before it.
 // The next windows are opened early: their division is done when they are weighed.
 template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_cells(const Channels& r) {
-  constexpr bool adds = K > S && (want == Want::exact || want == Want::detached);
   Windows<dice, soft, K, InMemory<K, weighed>> w, next;
   next.taps = {r.rows, r.soft, 0, r.channels};
   next.open();
@@ -234,18 +238,12 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
       next.taps.at = then > c ? place + then : j + 1 < r.cells ? following : at;
       next.open();
       constexpr bool target = want == Want::exact || want == Want::detached;
-      const auto fetch = [&](int i) __attribute__((always_inline)) {
-        for (int k = 0; k < K; ++k) {
-          __builtin_prefetch(r.rows[i] + at + k * r.channels + kAhead);
-          if (target) __builtin_prefetch(r.to[i] + at + k * r.channels + kAhead);
-        }
-      };
-      const bool far = !adds && r.channels > kLanes;  // in memory, where the processor does not see that rows follow each other
+      const bool far = r.channels > kLanes;
       const auto beside = [&](int i) __attribute__((always_inline)) {
         if (r.ahead[0].lines > 0) r.ask<K, S, target>(j, i);
-        if (!written_out<K> && far) fetch(i);
+        if (!written_out<K> && far) r.ask_rows<K, S, target>(at, i);
       };
-      for (int i = 0; written_out<K> && far && i < K; ++i) fetch(i);
+      for (int i = 0; written_out<K> && far && i < K; ++i) r.ask_rows<K, S, target>(at, i);
       const V beta = r.beta.at(j, c);
       if constexpr (want == Want::value || want == Want::difference) {
         V y = want == Want::value ? w.pooled(beta, beside) : w.difference(beside) * load(r.grad + j * r.channels + c);
@@ -257,25 +255,24 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
         w.template differentiate<exact>(beta, grad, beside);
         V by{};
         if constexpr (dice && soft) by = grad * w.apart();
-        const bool again = c % kLanes != 0;  // the vector before this one has added the lower lanes
-        const auto fresh = [&](V v) { return again ? joined(V{}, v, kLanes - r.channels % kLanes) : v; };
-        if (__builtin_expect(w.bad != 0 || again, 0)) {
+        if (__builtin_expect(w.bad, 0)) {
           V share[K * K];
           for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
-          if (w.bad) redo_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
-          if (!r.by_cell) by = fresh(by);
-          for (int k = 0; k < K * K; ++k)
-            put<adds>(r.to[k / K] + at + k % K * r.channels, adds ? fresh(share[k]) : share[k]);
+          redo_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
+          for (int k = 0; k < K * K; ++k) store(r.to[k / K] + at + k % K * r.channels, share[k]);
         } else {
           each_of<K>([&](int i) __attribute__((always_inline)) {
             float* to = r.to[i] + at;
             V share[K];
             w.template share<exact>(i, share);
-            for (int k = 0; k < K; ++k) put<adds>(to + k * r.channels, share[k]);
+            for (int k = 0; k < K; ++k) store(to + k * r.channels, share[k]);
           });
         }
         if (r.by_beta && r.by_cell) store(r.by_beta + j * r.by_cell + c, by);
-        else if (r.by_beta) put<true>(r.by_beta + c, by);
+        else if (r.by_beta) {
+          if (c % kLanes != 0) by = joined(V{}, by, kLanes - r.channels % kLanes);  // the vector before has the lower lanes
+          store(r.by_beta + c, load(r.by_beta + c) + by);
+        }
       }
       if (c + kLanes >= r.channels) break;
     }

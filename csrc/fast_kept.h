@@ -1,0 +1,91 @@
+// Gradients of a row of cells whose lanes are channels and whose regions overlap.
+#pragma once
+#include "fast_rows.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+// What the next cell adds to is kept, in registers if there is one vector of channels.
+template <bool dice, bool soft, int K, int S, Want want, bool weighed, bool one> void run_kept(const Channels& r) {
+  constexpr bool exact = want == Want::exact;
+  const int64_t channels = one ? kLanes : r.channels;
+  V kept[K][K - S] = {}, terms{};
+  if (!one) std::fill_n(r.kept, K * (K - S) * (channels + kLanes), 0.f);
+  // Of the channels from c on: lanes that the vector before has done are 0.
+  const auto fresh = [&](V v, int64_t c) __attribute__((always_inline)) {
+    return one || c % kLanes == 0 ? v : joined(V{}, v, kLanes - channels % kLanes);
+  };
+  const auto put = [&](int i, int64_t column, int64_t c, V v) __attribute__((always_inline)) {
+    float* to = r.to[i] + column * channels + c;
+    store(to, i < r.begun ? load(to) + fresh(v, c) : v);
+  };
+  const auto carried = [&](int i, int k, int64_t c) __attribute__((always_inline)) {
+    return r.kept + (i * (K - S) + k) * (channels + kLanes) + ((c + kLanes - 1) & -kLanes);
+  };
+  Windows<dice, soft, K, InMemory<K, weighed>> w, next;
+  next.taps = {r.rows, r.soft, 0, channels};
+  next.open();
+  for (int64_t j = 0; j < r.cells; ++j)
+    for (int64_t c = 0, then;; c = then) {
+      then = one || c + 2 * kLanes <= channels ? c + kLanes : channels - kLanes;
+      const bool last = one || c + kLanes >= channels;
+      const int64_t at = j * r.step + c;
+      w.begin(next);
+      next.taps.at = last ? std::min(j + 1, r.cells - 1) * r.step : j * r.step + then;
+      next.open();
+      for (int i = 0; !one && i < K; ++i) r.ask_rows<K, S, true>(at, i);
+      const V grad = load(r.grad + j * channels + c) * same(r.gain);
+      w.template differentiate<exact>(r.beta.at(j, c), grad, [&](int row) __attribute__((always_inline)) {
+        if (r.ahead[0].lines > 0) r.ask<K, S, true>(j, row);
+      });
+      V by{};
+      if constexpr (dice && soft) by = grad * w.apart();
+      const auto add = [&](int i, const V* share) __attribute__((always_inline)) {
+        V old[K - S];
+        for (int k = 0; k < K - S; ++k) old[k] = one ? kept[i][k] : load(carried(i, k, c));
+        for (int k = 0; k < K; ++k) {
+          const V v = k < K - S ? old[k] + share[k] : share[k];
+          if (k < S) put(i, j * S + k, c, v);
+          else if (one) kept[i][k - S] = v;
+          else store(carried(i, k - S, c), v);
+        }
+      };
+      if (__builtin_expect(w.bad, 0)) {
+        V share[K * K];
+        for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
+        redo_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
+        for (int i = 0; i < K; ++i) add(i, share + i * K);
+      } else {
+        each_of<K>([&](int i) __attribute__((always_inline)) {
+          V share[K];
+          w.template share<exact>(i, share);
+          add(i, share);
+        });
+      }
+      if (one) terms = terms + by;
+      if (r.by_beta && r.by_cell) store(r.by_beta + j * r.by_cell + c, by);
+      else if (!one && r.by_beta) store(r.by_beta + c, load(r.by_beta + c) + fresh(by, c));
+      if (last) break;
+    }
+  for (int64_t c = 0;; c = c + 2 * kLanes <= channels ? c + kLanes : channels - kLanes) {
+    for (int i = 0; i < K; ++i)
+      for (int k = 0; k < K - S; ++k)
+        put(i, r.cells * S + k, c, one ? kept[i][k] : load(carried(i, k, c)));
+    if (one || c + kLanes >= channels) break;
+  }
+  if (one && r.by_beta && !r.by_cell) store(r.by_beta, load(r.by_beta) + terms);
+}
+
+template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_any(const Channels& r) {
+  if (r.channels == kLanes) run_kept<dice, soft, K, S, want, weighed, true>(r);
+  else run_kept<dice, soft, K, S, want, weighed, false>(r);
+}
+
+template <bool dice, bool soft, int K, int S, Want want> void run_shares(const Channels& r) {
+  if constexpr (K == S) return run_channels<dice, soft, K, S, want>(r);
+  else if (soft && r.soft[0]) run_any<dice, soft, K, S, want, soft>(r);
+  else run_any<dice, soft, K, S, want, false>(r);
+}
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool
