@@ -22,8 +22,8 @@ namespace {
 
 struct Table {
   Launch launch[2];  // in double, in float
-  Fast fast;         // or null
-  Fast narrow;       // for so many channels side by side that lanes of AVX2 are filled and not those of AVX-512
+  Fast fast;
+  Fast narrow;       // for what lanes of AVX-512 are too many for; or null
 };
 
 // ADAPOOL_ISA=portable, avx2 or avx512 asks for at most that set, for tests and comparisons.
@@ -38,7 +38,7 @@ Table table() {
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
   const Fast narrow = fast ? adapool_fast_avx2 : nullptr;
   if (avx512 && most == "avx512") return {ADAPOOL_TABLE(avx512), fast ? adapool_fast_avx512 : nullptr, narrow};
-  if (avx2 && most != "portable") return {ADAPOOL_TABLE(avx2), narrow, narrow};
+  if (avx2 && most != "portable") return {ADAPOOL_TABLE(avx2), narrow, nullptr};
 #endif
   return {ADAPOOL_TABLE(portable), nullptr, nullptr};
 }
@@ -57,9 +57,8 @@ struct Cpu {
   static bool done(const Call& call, Direction direction, const Reduction* reduction, double* partial, const Any* result) {
     const int32_t method = int32_t(call.traits.method), type = int32_t(call.type()), way = int32_t(direction);
     const Job& job = call.job;
-    const bool narrow = job.channels_last && job.channels >= 8 && job.channels < 16;
-    const Fast fast = narrow ? best().narrow : best().fast;
-    if (fast && fast(method, type, way, &job, reduction, result, in_threads)) return true;
+    for (const Fast fast : {best().fast, best().narrow})
+      if (fast && fast(method, type, way, &job, reduction, result, in_threads)) return true;
     const Launch launch = best().launch[call.type() == Type::float64 ? 0 : 1];
     return launch(method, way, &job, reduction, partial, result, in_threads);
   }

@@ -18,7 +18,7 @@ template <bool dice, bool soft, int K, int S> constexpr Kernel kernel_for() {
                 run_row<dice, soft, K, S, Want::value>, nullptr,
                 gradients_of<dice, soft, K, S, Want::exact>(), gradients_of<dice, soft, K, S, Want::detached>(),
                 run_channels<dice, soft, K, S, Want::value>, nullptr,
-                run_shares<dice, soft, K, S, Want::exact>, run_shares<dice, soft, K, S, Want::detached>,
+                run_channels<dice, soft, K, S, Want::exact>, run_channels<dice, soft, K, S, Want::detached>,
                 run_edges<dice, soft, K, S, Want::value>, run_edges<dice, soft, K, S, Want::exact>,
                 run_edges<dice, soft, K, S, Want::detached>,
                 interleave<S>};
@@ -65,7 +65,7 @@ constexpr int kFewColumns = 3;
 
 // Whether that leaves fewer lanes idle than rows of cells would; laying planes side by side costs a tenth.
 bool lanes_are_channels(const Job& job) {
-  if (job.channels_last) return job.channels >= kLanes;
+  if (job.channels_last) return job.channels >= (kPairs ? kHalf : kLanes);
   const int64_t cells = job.window.out[2], vectors = (cells + kLanes - 1) / kLanes;
   return Groups(job).each_image * cells * 10 <= vectors * job.channels * 11;
 }
@@ -103,7 +103,7 @@ bool run_typed(Direction direction, const Job& job, const Reduction* reduction, 
   const Redo redo{&job, direction, redo_cell<M, T>};
   const bool by_channel = lanes_are_channels(job);
   if (Rim(job.window).there()) {
-    if (direction == Direction::operand || (job.channels_last && !by_channel)) return false;
+    if (direction == Direction::operand || (job.channels_last && job.channels < kLanes)) return false;
     run_walk<ChannelWalk<T>>(job, *kernel, redo, reduction, result, threads);
   } else if (direction == Direction::operand) {
     if (job.channels_last && by_channel) sum_operand<ChannelWalk<T>>(job, *kernel, redo, *reduction, *result, threads);

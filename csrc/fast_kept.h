@@ -1,6 +1,6 @@
 // Gradients of a row of cells whose lanes are channels and whose regions overlap.
 #pragma once
-#include "fast_rows.h"
+#include "fast_pairs.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -33,7 +33,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed, bool one>
       w.begin(next);
       next.taps.at = last ? std::min(j + 1, r.cells - 1) * r.step : j * r.step + then;
       next.open();
-      for (int i = 0; !one && i < K; ++i) r.ask_rows<K, S, true>(at, i);
+      for (int i = 0; !one && i < K; ++i) r.ask_rows<K, S, true>(at, i, channels);
       const V grad = load(r.grad + j * channels + c) * same(r.gain);
       w.template differentiate<exact>(r.beta.at(j, c), grad, [&](int row) __attribute__((always_inline)) {
         if (r.ahead[0].lines > 0) r.ask<K, S, true>(j, row);
@@ -77,14 +77,16 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed, bool one>
 }
 
 template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_any(const Channels& r) {
-  if (r.channels == kLanes) run_kept<dice, soft, K, S, want, weighed, true>(r);
+  if (kPairs && r.channels < kLanes) return run_pairs<dice, soft, K, S, want, weighed>(r);
+  if constexpr (K == S || want == Want::value || want == Want::difference) run_cells<dice, soft, K, S, want, weighed>(r);
+  else if (r.channels == kLanes) run_kept<dice, soft, K, S, want, weighed, true>(r);
   else run_kept<dice, soft, K, S, want, weighed, false>(r);
 }
 
-template <bool dice, bool soft, int K, int S, Want want> void run_shares(const Channels& r) {
-  if constexpr (K == S) return run_channels<dice, soft, K, S, want>(r);
-  else if (soft && r.soft[0]) run_any<dice, soft, K, S, want, soft>(r);
-  else run_any<dice, soft, K, S, want, false>(r);
+template <bool dice, bool soft, int K, int S, Want want> void run_channels(const Channels& r) {
+  if constexpr (soft && K > S)
+    if (r.soft[0]) return run_any<dice, soft, K, S, want, true>(r);
+  run_any<dice, soft, K, S, want, false>(r);
 }
 
 }  // namespace ADAPOOL_ISA

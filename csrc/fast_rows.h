@@ -192,14 +192,14 @@ struct Channels {  // a row of cells, or rows of regions that abut; lanes are ch
     ahead[0].ask<count>(n);
     if (target) ahead[2].ask<count>(n);
   }
-  template <int K, int S, bool target> ADAPOOL_INLINE void ask_rows(int64_t at, int i) const {
-    if (i >= K - S) reads[i].ask<S>(at, channels);
-    if (target && i < S) writes[i].ask<S>(at, channels);
+  template <int K, int S, bool target> ADAPOOL_INLINE void ask_rows(int64_t at, int i, int64_t next) const {
+    if (i >= K - S) reads[i].ask<S>(at, next);
+    if (target && i < S) writes[i].ask<S>(at, next);
   }
 };
 
-// v: values or shares; `by`: g dy / dbeta, or null.
-template <int N>
+// v: values or shares; `by`: g dy / dbeta, or null. Lanes: `each` channels of a cell, then of its neighbour.
+template <int N, int each = kLanes>
 __attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, int64_t j, int64_t c, V* v, V* by) {
   float lanes[N][kLanes], terms[kLanes];
   for (int k = 0; k < N; ++k) store(lanes[k], v[k]);
@@ -207,11 +207,12 @@ __attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, i
   for (int lane = 0; lane < kLanes; ++lane) {
     if ((bad >> lane & 1) == 0) continue;
     if (by) terms[lane] = 0;
-    if (c + lane >= r.live) continue;
+    const int64_t cell = j + lane / each, channel = c + lane % each;
+    if (channel >= r.live || cell >= r.cells) continue;
     Point p = r.first;
-    p.at[1] += j / r.across;
-    p.at[2] += j % r.across;
-    p.c += c + lane;
+    p.at[1] += cell / r.across;
+    p.at[2] += cell % r.across;
+    p.c += channel;
     r.redo.cell(*r.redo.job, r.redo.direction, p, lanes[0] + lane, kLanes);
     if (by) r.redo.cell(*r.redo.job, Direction::operand, p, terms + lane, 0);
   }
@@ -241,9 +242,9 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
       const bool far = r.channels > kLanes;
       const auto beside = [&](int i) __attribute__((always_inline)) {
         if (r.ahead[0].lines > 0) r.ask<K, S, target>(j, i);
-        if (!written_out<K> && far) r.ask_rows<K, S, target>(at, i);
+        if (!written_out<K> && far) r.ask_rows<K, S, target>(at, i, r.channels);
       };
-      for (int i = 0; written_out<K> && far && i < K; ++i) r.ask_rows<K, S, target>(at, i);
+      for (int i = 0; written_out<K> && far && i < K; ++i) r.ask_rows<K, S, target>(at, i, r.channels);
       const V beta = r.beta.at(j, c);
       if constexpr (want == Want::value || want == Want::difference) {
         V y = want == Want::value ? w.pooled(beta, beside) : w.difference(beside) * load(r.grad + j * r.channels + c);
@@ -277,12 +278,6 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
       if (c + kLanes >= r.channels) break;
     }
   }
-}
-
-template <bool dice, bool soft, int K, int S, Want want> void run_channels(const Channels& r) {
-  if constexpr (soft && K > S)
-    if (r.soft[0]) return run_cells<dice, soft, K, S, want, true>(r);
-  run_cells<dice, soft, K, S, want, false>(r);
 }
 
 }  // namespace ADAPOOL_ISA
