@@ -1,12 +1,9 @@
-// A row of cells with too few channels for a vector, innermost: two neighbouring cells by half as many channels.
+// A row of cells with too few channels left for a vector, innermost: two neighbouring cells by half as many channels.
 #pragma once
 #include "fast_rows.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
-
-constexpr int kHalf = 8;  // channels; lanes of the second cell begin there
-constexpr bool kPairs = kLanes == 2 * kHalf;
 
 #if ADAPOOL_VECTOR == 64
 ADAPOOL_INLINE V load_pair(const float* low, const float* high) {
@@ -51,7 +48,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
   const int64_t channels = r.channels, columns = r.cells * S + K - S;
   // Lanes that the eight channels before have done are 0.
   const auto fresh = [&](V v) __attribute__((always_inline)) {
-    return c == 0 ? v : V(_mm512_maskz_mov_ps((0xff << (kHalf - channels % kHalf) & 0xff) * 0x101, v));
+    return c % kHalf == 0 ? v : V(_mm512_maskz_mov_ps((0xff << (kHalf - channels % kHalf) & 0xff) * 0x101, v));
   };
   Pairs<K, S> pairs;
   V terms{};
@@ -125,10 +122,11 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
 }
 #endif
 
+// The channels that whole vectors do not do.
 template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_pairs(const Channels& r) {
   if constexpr (kPairs) {
-    run_eight<dice, soft, K, S, want, weighed>(r, 0);
-    if (r.channels > kHalf) run_eight<dice, soft, K, S, want, weighed>(r, r.channels - kHalf);
+    if (r.channels < kLanes) run_eight<dice, soft, K, S, want, weighed>(r, 0);
+    if (r.channels % kLanes != 0 && r.channels != kHalf) run_eight<dice, soft, K, S, want, weighed>(r, r.channels - kHalf);
   }
 }
 

@@ -161,6 +161,9 @@ template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row&
   run_line<dice, soft, K, S, want, false>(r);
 }
 
+constexpr int kHalf = 8;  // channels of a cell that share a vector with those of its neighbour
+constexpr bool kPairs = kLanes == 2 * kHalf;
+
 struct Channels {  // a row of cells, or rows of regions that abut; lanes are channels, of which there are as many at least
   const float* rows[7];
   const float* soft[7];  // e^a of the taps, if all are within kNear, where regions overlap; or null
@@ -181,6 +184,12 @@ struct Channels {  // a row of cells, or rows of regions that abut; lanes are ch
   int64_t column, width;  // where regions are cut off: of the first cell's first tap; of the rows, which are given whole
   Redo redo;
   Point first;
+
+  // Channels that whole vectors do: the few that may be left are done eight at a time, see fast_pairs.h.
+  int64_t whole() const {
+    const int64_t rest = channels % kLanes;
+    return kPairs && channels > kLanes && rest <= kHalf ? channels - rest : channels;
+  }
 
   // Asks for what belongs to row i of cell j's region, whose first tap is at `at`. Planes side by side: in a burst, lines
   // would wait for each other, and the arithmetic for the burst.
@@ -223,6 +232,7 @@ __attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, i
 // Values, or shares of regions that abut. The last channels' vector overlaps the one before it.
 // The next windows are opened early: their division is done when they are weighed.
 template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_cells(const Channels& r) {
+  const int64_t channels = r.whole();
   Windows<dice, soft, K, InMemory<K, weighed>> w, next;
   next.taps = {r.rows, r.soft, 0, r.channels};
   next.open();
@@ -233,7 +243,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
       following += r.jump;
     }
     for (int64_t c = 0, then;; c = then) {
-      then = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes;
+      then = c + 2 * kLanes <= channels ? c + kLanes : channels - kLanes;
       const int64_t at = place + c;
       w.begin(next);
       next.taps.at = then > c ? place + then : j + 1 < r.cells ? following : at;
@@ -271,11 +281,11 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
         }
         if (r.by_beta && r.by_cell) store(r.by_beta + j * r.by_cell + c, by);
         else if (r.by_beta) {
-          if (c % kLanes != 0) by = joined(V{}, by, kLanes - r.channels % kLanes);  // the vector before has the lower lanes
+          if (c % kLanes != 0) by = joined(V{}, by, kLanes - channels % kLanes);  // the vector before has the lower lanes
           store(r.by_beta + c, load(r.by_beta + c) + by);
         }
       }
-      if (c + kLanes >= r.channels) break;
+      if (c + kLanes >= channels) break;
     }
   }
 }
