@@ -5,6 +5,7 @@ The calls here trust their arguments; `functional` has checked them.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.resources
 import inspect
 import os
@@ -61,6 +62,8 @@ def _load(device: str) -> str:
         where = f" in {folder}" if folder else " beside the installed package"
         return f"not built: no {name}{where}; install with a C++ compiler{' and nvcc' if device == 'cuda' else ''}"
     try:
+        if device == "cuda":  # loaded by torch, but its symbols are not for others to see
+            ctypes.CDLL(str(Path(torch.__file__).with_name("lib") / "libtorch_cuda.so"), mode=ctypes.RTLD_GLOBAL)
         torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
     except OSError as error:
         return f"does not load: {str(error).splitlines()[0]}"
