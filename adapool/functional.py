@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from adapool import methods as _rows  # noqa: F401  (declares the methods)
-from adapool import native
-from adapool.region import Region
+from adapool import native, plain
 from adapool.registry import Method, Operand, get
 from adapool.window import Ints, Window, is_traced, remembered
 
@@ -167,32 +166,6 @@ def make_plan(
     return Plan(entry, window, added, cells, uses_native(implementation, entry, dtype, device, similarity))
 
 
-def run_row(
-    entry: Method,
-    x: Tensor,
-    window: Window,
-    operands: dict[str, Any],
-    similarity: str = "channel",
-    gradient: str = "exact",
-) -> tuple[Tensor, Tensor | None]:
-    """The plain row on `x [N, C, *spatial]`, in float32 at least: the cells, and weights or chosen taps."""
-    wide = torch.promote_types(x.dtype, torch.float32)
-    region = Region(window.unfold(x).to(wide), window.inside(x.shape[2:], x.device), gradient == "detached")
-    given = {
-        spec.name: window.unfold(operands[spec.name]).to(wide) if spec.kind == "input" else operands[spec.name]
-        for spec in entry.operands
-    }
-    if entry.vector:
-        given["similarity"] = similarity
-    return entry(region, **given)
-
-
-def _places(taps: Tensor, x: Tensor, window: Window) -> Tensor:
-    """Flat index in the plane of `x` of the chosen tap of every cell."""
-    places = window.places(x.shape[2:], x.device).expand(*taps.shape, -1)
-    return places.gather(-1, taps.unsqueeze(-1)).squeeze(-1)
-
-
 def run(
     x: Tensor,
     rank: int | None,
@@ -231,10 +204,7 @@ def run(
     if plan.native:
         y, extra = native.pool(x, method, window, operands.values(), want_extra, gradient == "detached")
     else:
-        y, extra = run_row(entry, x, window, operands, similarity, gradient)
-        y = y.to(x.dtype)
-        if extra is not None:
-            extra = _places(extra, x, window) if entry.extra == "indices" else extra.detach()
+        y, extra = plain.pool(entry, x, window, operands, similarity, gradient)
     if plan.added:
         y, extra = y.squeeze(0), None if extra is None else extra.squeeze(0)
     return y, extra

@@ -1,6 +1,6 @@
 """What PyTorch must know of the compiled operators besides running them: shapes, strides and batching.
 
-Imported by native.py once the operators are loaded.
+Imported by native.py where the operators are loaded.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ def _pool(
     ceil_mode: bool,
     constants: list[float],
     want_extra: bool,
+    detached: bool = False,
 ) -> tuple[Tensor, Tensor]:
     window = _window(kernel, stride, padding, ceil_mode)
     cells = (*x.shape[:2], *window.output(x.shape[2:]))
@@ -212,7 +213,7 @@ def _pool_vmap(info: Any, dims: Any, x: Tensor, operands: list[Tensor], method: 
     batch = flat.shape[0] // size
     folded = _fold_all(operands, dims[1], size, batch, flat.dim(), method == "lip")
     y, extra = torch.ops.adapool.pool(flat, folded, method, *rest)
-    want_extra = rest[-1]
+    want_extra = rest[5]  # and not the last: an argument that has its default is left away
     return (_unfold(y, size), _unfold(extra, size) if want_extra else extra), (0, 0 if want_extra else None)
 
 

@@ -11,22 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapool import native
-from adapool.functional import Implementation, Similarity, check_operands, make_batched, run_row, uses_native
-from adapool.region import Region
+from adapool import native, plain
+from adapool.functional import Implementation, Similarity, check_operands, make_batched, uses_native
 from adapool.registry import get
 from adapool.window import Ints, Window
-
-
-def _spread(y: Tensor, weights: Tensor, window: Window, spatial: Sequence[int], normalize: bool) -> Tensor:
-    """`sum_R w_Ri y_R` at every place; normalised: times the region's taps, over the number of regions there."""
-    inside = window.inside(spatial, y.device)
-    region = Region(weights, inside)
-    taps = region.keep(weights * y.unsqueeze(-1))
-    if not normalize:
-        return window.fold(taps, spatial).to(y.dtype)
-    ones = region.keep(torch.ones((*y.shape[2:], window.taps), device=y.device, dtype=taps.dtype))
-    return (window.fold(taps * region.count, spatial) / window.fold(ones, spatial).clamp(min=1)).to(y.dtype)
 
 
 def unpool(
@@ -72,9 +60,7 @@ def unpool(
     if uses_native(implementation, entry, guide.dtype, guide.device, similarity):
         out = native.unpool(y, guide, method, window, list(found.values()), normalize)
     else:
-        weights = run_row(entry, guide, window, found, similarity)[1]
-        assert weights is not None
-        out = _spread(y, weights.expand(*cells, -1), window, guide.shape[2:], normalize)
+        out = plain.unpool(entry, y, guide, window, found, normalize, similarity)
     return out.squeeze(0) if added else out
 
 
@@ -115,7 +101,7 @@ def unpool_weights(
     if uses_native(implementation, get("avg"), y.dtype, y.device):
         out = native.unpool_masks(y, weights, window, spatial, normalize)
     else:
-        out = _spread(y, weights, window, spatial, normalize)
+        out = plain.spread(y, weights, window, spatial, normalize)
     return out.squeeze(0) if added else out
 
 

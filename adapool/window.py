@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
-from torch.jit import is_tracing  # type: ignore[attr-defined]
 
 Ints = int | Sequence[int]
 Found = TypeVar("Found")
@@ -22,7 +21,7 @@ Found = TypeVar("Found")
 
 def is_traced() -> bool:
     """Whether the call is traced rather than run, so that sizes may be symbols or tensors."""
-    return is_compiling() or is_tracing()  # type: ignore[no-untyped-call]
+    return is_compiling() or torch._C._is_tracing()
 
 
 def remembered(check: Callable[..., Found]) -> Callable[..., Found]:

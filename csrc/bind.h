@@ -14,7 +14,7 @@ inline Tensor nothing(const Tensor& like, ScalarType dtype) { return allocate({0
 template <class Device>
 std::tuple<Tensor, Tensor> pool(const Tensor& x, std::vector<Tensor> operands, std::string method, Ints kernel,
                                 Ints stride, Ints padding, bool ceil_mode, std::vector<double> constants,
-                                bool want_extra) {
+                                bool want_extra, bool) {
   Call call(x, operands, method, kernel, stride, padding, ceil_mode, constants);
   Job& job = call.job;
   const Tensor& in = call.input.x;

@@ -98,7 +98,7 @@ def _module(path: Path) -> Any:
 
 
 def _from_row(name: str, row: Callable[..., Any]) -> Callable[..., Tensor]:
-    from adapool.functional import run_row
+    from adapool.plain import run_row
     from adapool.registry import Method
     from adapool.window import Window
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as nn
 from torch import Tensor
 
-from adapool import functional, registry, unpooling
+from adapool import functional, plain, registry, unpooling
 from adapool.region import Region
 from adapool.window import Window
 from suites import own
@@ -162,7 +162,7 @@ def _compiled(case: Case) -> Callable[..., Tensor]:
 
     def unfolded(x: Tensor, *operands: Tensor) -> Tensor:
         given: Any = {o.name: o.default for o in entry.operands} | dict(zip(names, operands, strict=True))
-        return functional.run_row(entry, x, window, given)[0].to(x.dtype)
+        return plain.run_row(entry, x, window, given)[0].to(x.dtype)
 
     def sliced(x: Tensor, *operands: Tensor) -> Tensor:
         wide = torch.promote_types(x.dtype, torch.float32)

@@ -39,7 +39,7 @@ def test_the_same_code_is_no_regression(good: Path, tmp_path: Path) -> None:
 
 
 def test_more_memory_is_a_regression(good: Path, tmp_path: Path) -> None:
-    worse = build(tmp_path / "head", "functional.py", "def run_row(", "def run_row(*args: Any) -> Any:\n"
+    worse = build(tmp_path / "head", "plain.py", "def run_row(", "def run_row(*args: Any) -> Any:\n"
                   "    args[1].repeat(9, 1, 1, 1)\n    return _run_row(*args)\n\n\ndef _run_row(")  # fmt: skip
     done = memory(good, worse, tmp_path / "out")
     assert done.returncode == 1, done.stdout + done.stderr
@@ -75,7 +75,7 @@ def test_a_wrong_result_is_no_speed(good: Path, tmp_path: Path) -> None:
 
 
 def test_a_case_that_fails_is_unmeasured(good: Path, tmp_path: Path) -> None:
-    fails = build(tmp_path / "head", "functional.py", "def run_row(", "def run_row(*args: Any) -> Any:\n"
+    fails = build(tmp_path / "head", "plain.py", "def run_row(", "def run_row(*args: Any) -> Any:\n"
                   "    raise RuntimeError('made so')\n\n\ndef _run_row(")  # fmt: skip
     done = memory(good, fails, tmp_path / "out")
     assert done.returncode == 5, done.stdout + done.stderr

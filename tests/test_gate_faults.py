@@ -86,13 +86,22 @@ def test_sources_that_do_not_compile_are_infrastructure(tmp_path: Path) -> None:
     assert done.returncode == 6 and "made so" in done.stderr, done.stdout + done.stderr
 
 
-FAULTS = {  # changes of native.py
-    "falls back": {"    return method in METHODS and": "    return method != 'softpool' and method in METHODS and"},
-    "doubled saved tensor": {
-        "ctx.save_for_backward(*tensors)": "ctx.save_for_backward(*tensors, tensors[0].clone())",
-        "*ctx.saved_tensors)": "*ctx.saved_tensors[:-1])",
+FAULTS = {  # changes of the library's files
+    "falls back": {
+        "native_library.py": {
+            "    return method in METHODS and": "    return method != 'softpool' and method in METHODS and"
+        }
     },
-    "extra launch": {"_POOL(x, tensors": "_POOL(x + 0, tensors", "_POOL(x, list": "_POOL(x + 0, list"},
+    "doubled saved tensor": {
+        "native_gradients.py": {
+            "ctx.save_for_backward(x, *tensors)": "ctx.save_for_backward(x, *tensors, x.clone())",
+            "x, *tensors = ctx.saved_tensors": "x, *tensors = ctx.saved_tensors[:-1]",
+        }
+    },
+    "extra launch": {
+        "native.py": {"below_autograd(POOL, x,": "below_autograd(POOL, x + 0,"},
+        "native_gradients.py": {"_next(POOL, x,": "_next(POOL, x + 0,"},
+    },
 }
 SHOWN = {
     "falls back": "native_forward 1 -> 0",
@@ -108,14 +117,15 @@ def test_faults_in_the_library_exit_1(tmp_path: Path) -> None:
     )
     places = {"ADAPOOL_LIBRARY_DIR": library, "TORCHDYNAMO_DISABLE": "1"}
     words = ("--part", "python", "--method", "softpool", "--baseline", str(tmp_path / "baseline"))
-    for name, changes in {"good": dict[str, str](), **FAULTS}.items():
+    for name, changes in {"good": dict[str, dict[str, str]](), **FAULTS}.items():
         package = tmp_path / name / "adapool"
         shutil.copytree(ROOT / "adapool", package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-        text = (package / "native.py").read_text()
-        for old, new in changes.items():
-            assert old in text, f"{name}: native.py has no {old!r} any more"
-            text = text.replace(old, new, 1)
-        (package / "native.py").write_text(text)
+        for file, edits in changes.items():
+            text = (package / file).read_text()
+            for old, new in edits.items():
+                assert old in text, f"{name}: {file} has no {old!r} any more"
+                text = text.replace(old, new, 1)
+            (package / file).write_text(text)
     accepted = run("baseline", "accept", "--reason", "made", *words, library=tmp_path / "good", **places)
     assert accepted.returncode == 0, accepted.stdout + accepted.stderr
     assert run("gate", "static", *words, library=tmp_path / "good", **places).returncode == 0

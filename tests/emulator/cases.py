@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapool.functional import pool, pool_with_extra, run_row
+from adapool import plain
+from adapool.functional import pool, pool_with_extra
 from adapool.registry import get
-from adapool.unpooling import _spread, unpool_weights
+from adapool.unpooling import unpool_weights
 from adapool.window import Window
 from tests.emulator.driver import Request
 from tests.emulator.layout import five, memory_of, three
@@ -261,9 +262,9 @@ class Problem:
         y, where = self._coefficient(dtype)
         x, operands = self._leaves()
         y = y.clone().requires_grad_()
-        weights = run_row(self.entry, x, self.window, operands)[1]
+        weights = plain.run_row(self.entry, x, self.window, operands)[1]
         assert weights is not None
-        out = _spread(y, weights.expand(*self.cells, -1), self.window, self.shape[2:], normalize)
+        out = plain.spread(y, weights.expand(*self.cells, -1), self.window, self.shape[2:], normalize)
         flags = {"unpool": True, "normalize": normalize}
         target = {"target": (dtype, out.numel())}
         request = self._request(

@@ -1,0 +1,108 @@
+"""The compiled library: loading it, what it holds, and how operands are written for its operators. No formulas."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.resources
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+METHODS = frozenset(
+    [
+        "max",
+        "avg",
+        "sum",
+        "lp",
+        "lp_abs",
+        "stochastic",
+        "stochastic_eval",
+        "softpool",
+        "edscw",
+        "idw",
+        "ada",
+        "dpp",
+        "dpp_asym",
+        "lip",
+    ]
+)  # the lines of ADAPOOL_METHODS in csrc/methods.h
+TENSOR = sys.float_info.max  # in place of an operand's number; finite, as a packaged model's JSON must be
+DTYPES = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
+
+Operands = Iterable["Tensor | float | None"]
+
+
+def _load(device: str) -> str:
+    """Load the library of a device: "ok", or in one line why there is none."""
+    if os.environ.get("ADAPOOL_NATIVE") == "0":
+        return "switched off by ADAPOOL_NATIVE=0"
+    if device == "cuda" and torch.version.cuda is None:
+        return "this torch is built without CUDA"
+    if device == "cuda" and _STATUS["cpu"] != "ok":
+        return f"needs the CPU library ({_STATUS['cpu']})"
+    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    if version < (2, 10):
+        return f"needs torch 2.10 or newer, got {torch.__version__}"
+    name = f"libadapool_{device}.so"
+    folder = os.environ.get("ADAPOOL_LIBRARY_DIR")
+    path = Path(folder, name) if folder else importlib.resources.files("adapool").joinpath(name)
+    if not path.is_file():
+        where = f" in {folder}" if folder else " beside the installed package"
+        return f"not built: no {name}{where}; install with a C++ compiler{' and nvcc' if device == 'cuda' else ''}"
+    try:
+        if device == "cuda":  # loaded by torch, but its symbols are not for others to see
+            ctypes.CDLL(str(Path(torch.__file__).with_name("lib") / "libtorch_cuda.so"), mode=ctypes.RTLD_GLOBAL)
+        torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
+    except OSError as error:
+        return f"does not load: {str(error).splitlines()[0]}"
+    return "ok"
+
+
+_STATUS: dict[str, str] = {}
+for _device in ("cpu", "cuda"):
+    _STATUS[_device] = _load(_device)
+_LOADED = frozenset(device for device, state in _STATUS.items() if state == "ok")
+LOADED = "cpu" in _LOADED  # the library of the CPU declares the operators
+
+
+def status() -> dict[str, str]:
+    """For each device "ok", or in one line why its compiled operators cannot run."""
+    found = dict(_STATUS)
+    if found["cuda"] == "ok" and not torch.cuda.is_available():
+        found["cuda"] = "built and loaded, but torch sees no GPU"
+    return found
+
+
+def has_kernel(method: str, dtype: torch.dtype, device: str) -> bool:
+    """Whether a compiled kernel exists for this method, dtype and type of device."""
+    return method in METHODS and device in _LOADED and dtype in DTYPES
+
+
+def operator(name: str) -> Any:
+    """One of the four operators, to be looked up once and not at every call; None where nothing is loaded."""
+    return getattr(torch.ops.adapool, name).default if LOADED else None
+
+
+def encode(operands: Operands) -> tuple[list[Tensor], list[float]]:
+    """The tensors among the operands, and a number for each: the largest marks a tensor, the lowest a default."""
+    tensors: list[Tensor] = []
+    constants: list[float] = []
+    for o in operands:
+        if isinstance(o, Tensor):
+            tensors.append(o)
+            constants.append(TENSOR)
+        else:
+            constants.append(-TENSOR if o is None else o)
+    return tensors, constants
+
+
+def decode(names: Iterable[str], tensors: Iterable[Tensor], constants: Iterable[float]) -> dict[str, Any]:
+    """The operands by their names, from what `encode` made of them."""
+    left = iter(tensors)
+    pairs = zip(names, constants, strict=True)
+    return {name: next(left) if c == TENSOR else None if c == -TENSOR else c for name, c in pairs}
