@@ -21,28 +21,18 @@ if TYPE_CHECKING:
     from suites.session import Session
 
 
-class List(click.ParamType[Any]):
+def listed(value: str) -> list[str]:
     """Values joined by commas; the option may also be repeated."""
-
-    name = "list"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
-class Duration(click.ParamType[float]):
+def duration(value: str) -> float:
     """Seconds, or 90s, 10m, 1.5h."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value)
-        seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
-        if seconds <= 0:
-            self.fail(f"expected a duration such as 90s, 10m or 1h, got {value!r}", param, ctx)
-        return seconds
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value)
+    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
+    if seconds <= 0:
+        raise click.BadParameter(f"expected a duration such as 90s, 10m or 1h, got {value!r}")
+    return seconds
 
 
 def fail(error: object) -> NoReturn:
@@ -54,28 +44,28 @@ def fail(error: object) -> NoReturn:
 _AXES: list[Callable[[Any], Any]] = [
     click.option("--profile", type=click.Choice(["smoke", "default", "full"]), default="default", show_default=True,
                  help="How much: smoke < 30 s, default < 3 min on two CPU cores."),
-    click.option("--method", "methods", type=List(), multiple=True, metavar="NAME",
+    click.option("--method", "methods", type=listed, multiple=True, metavar="NAME",
                  help="Methods by name, or one's own as path/to/file.py:function."),
-    click.option("--implementation", "implementations", type=List(), multiple=True,
+    click.option("--implementation", "implementations", type=listed, multiple=True,
                  metavar="NAME", help="native, plain, compiled, torch, own, copy."),
-    click.option("--kernel", "kernels", type=List(), multiple=True, metavar="K", help="2, 3, 2x3, 3s2, 3s2p1."),
-    click.option("--stride", "strides", type=List(), multiple=True, metavar="S", help="Default: the kernel."),
-    click.option("--padding", "paddings", type=List(), multiple=True, metavar="P", help="Default: 0."),
+    click.option("--kernel", "kernels", type=listed, multiple=True, metavar="K", help="2, 3, 2x3, 3s2, 3s2p1."),
+    click.option("--stride", "strides", type=listed, multiple=True, metavar="S", help="Default: the kernel."),
+    click.option("--padding", "paddings", type=listed, multiple=True, metavar="P", help="Default: 0."),
     click.option("--ceil", is_flag=True, help="ceil_mode."),
-    click.option("--shape", "shapes", type=List(), multiple=True, metavar="NxCx...",
+    click.option("--shape", "shapes", type=listed, multiple=True, metavar="NxCx...",
                  help="4x64x56x56 (1 to 3 spatial sizes), or a layer such as resnet_stem."),
-    click.option("--dtype", "dtypes", type=List(), multiple=True, metavar="T",
+    click.option("--dtype", "dtypes", type=listed, multiple=True, metavar="T",
                  help="float32, float16, bfloat16, float64."),
-    click.option("--layout", "layouts", type=List(), multiple=True, metavar="L", help="nchw, channels_last."),
-    click.option("--direction", "directions", type=List(), multiple=True, metavar="D",
+    click.option("--layout", "layouts", type=listed, multiple=True, metavar="L", help="nchw, channels_last."),
+    click.option("--direction", "directions", type=listed, multiple=True, metavar="D",
                  help="forward, backward, both, inverse."),
-    click.option("--probe", "probes", type=List(), multiple=True, metavar="P",
+    click.option("--probe", "probes", type=listed, multiple=True, metavar="P",
                  help="latency, memory, energy, retention."),
-    click.option("--clock", "clocks", type=List(), multiple=True, metavar="C", help="cold, hot; on a GPU graph, host."),
+    click.option("--clock", "clocks", type=listed, multiple=True, metavar="C", help="cold, hot; on a GPU graph, host."),
     click.option("--images", metavar="DIR", help="Photographs to measure retained information on."),
     click.option("--crop", type=int, metavar="PIXELS", help="Longest side used of a photograph; 0: all of it."),
     click.option("--seed", type=int, default=0, show_default=True),
-    click.option("--budget", type=Duration(), metavar="TIME", help="Fit the whole run into this, such as 10m."),
+    click.option("--budget", type=duration, metavar="TIME", help="Fit the whole run into this, such as 10m."),
     click.option("--gpu", metavar="all|IDS|UUIDS", help="GPUs to measure; default: those there are, else the CPU."),
     click.option("--cpu", is_flag=True, help="Measure the CPU."),
 ]  # fmt: skip

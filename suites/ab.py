@@ -113,7 +113,7 @@ class Experiment:
         build = self.builds[side]
         source = machine.source()
         commit, dirty = (source["commit"], source["dirty"]) if build.folder is None else (build.commit, build.dirty)
-        return records.Origin(self.device, key, source["version"], commit, dirty, self.seed)
+        return records.Origin(self.device, key, build.version, commit, dirty, self.seed)
 
     def setup(self, side: str) -> dict[str, Any]:
         folder = self.builds[side].folder

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -41,8 +42,19 @@ class Build:
 
     def library(self, kind: str) -> Path | None:
         """The compiled operators; None where there are none."""
-        path = (_found() if self.folder is None else self.folder) / "adapool" / LIBRARIES[kind]
+        path = self._package() / LIBRARIES[kind]
         return path if path.is_file() else None
+
+    @property
+    def version(self) -> str:
+        """What the package says of itself as `__version__`; read, since two builds cannot be imported side by side."""
+        told = re.search(
+            r"^__version__ *= *[\"'](.+?)[\"']", (self._package() / "__init__.py").read_text(), re.MULTILINE
+        )
+        return told[1] if told else "unknown"
+
+    def _package(self) -> Path:
+        return (_found() if self.folder is None else self.folder) / "adapool"
 
 
 def git(*words: str) -> str:

@@ -56,6 +56,7 @@ def _torch() -> Iterator[Finding]:
 
 def _native() -> Iterator[Finding]:
     try:
+        import adapool
         from adapool import native
     except ImportError as error:
         yield (
@@ -65,6 +66,7 @@ def _native() -> Iterator[Finding]:
             "run from the repository, or python -m pip install --no-build-isolation .",
         )
         return
+    yield "ok", "adapool", adapool.__version__, None
     advice = "python -m pip install --no-build-isolation --no-deps -e . (needs a C++ compiler; CUDA needs nvcc too)"
     for device, status in native.status().items():
         good = status == "ok"

@@ -1,6 +1,6 @@
 """What a run ran on: CPU, software, commit. No host name, no user name, no absolute path: reports get published.
 
-Every fact may be missing and is None then. Imports torch only for `software`.
+Every fact may be missing and is None then. Imports torch only for `software` and `source`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import platform
 import re
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +71,13 @@ def software() -> dict[str, Any]:
 
 
 def source() -> dict[str, Any]:
-    """Version, commit and dirty flag of the code that runs; None where it is no git checkout."""
-    return {"version": release(), "commit": _git("rev-parse", "HEAD"), "dirty": _dirty()}
+    """Version, commit and dirty flag of the code that runs; None where it is no git checkout.
 
+    The version is the imported package's own: metadata is missing in a clone, and that of an editable install is old.
+    """
+    import adapool
 
-def release() -> str:
-    try:
-        return version("adapool")
-    except PackageNotFoundError:
-        return "0+uninstalled"
+    return {"version": adapool.__version__, "commit": _git("rev-parse", "HEAD"), "dirty": _dirty()}
 
 
 def _git(*words: str) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from suites import verify
 from suites.case import Case
 from suites.latency import Finding
 from suites.subject import build
@@ -25,7 +26,9 @@ from suites.timed import Timed
 def measure(case: Case, device: torch.device, seed: int) -> list[Finding]:
     """Peak of the case's direction; for forward also the bytes saved for backward."""
     timed = Timed(build(case, device, seed), case, seed)
-    timed()  # what a first call sets up for good is not the call's own
+    fault = verify.unfit(timed, timed())  # and what a first call sets up for good is not the call's own
+    if fault is not None:
+        return [Finding("peak_bytes", status="incorrect", reason=fault)]
     peak, how = (_cuda_peak if device.type == "cuda" else _cpu_peak)(timed)
     how["operands"] = timed.subject.operands
     found = [Finding("peak_bytes", value=peak, how=how)]

@@ -7,10 +7,11 @@ function
   `region.values [N, C, *out, taps]`; further parameters need defaults; or
 * any other: `f(x, kernel_size, stride, padding) -> y`, x `(N, C, *spatial)`, the three as tuples of one int per axis.
 
-The result is `(N, C, *out)` with `out = floor((size + 2 padding - kernel) / stride) + 1`. An own operator has no
-oracle: its output is checked for shape, for finiteness, and against a second run of itself on fresh copies of the same
-numbers; its gradient against a difference quotient where it runs in float64. `verified` is false in its records,
-unless the function says whose definition it implements: `f.oracle = "ada"`.
+The result is a floating-point tensor `(N, C, *out)` with `out = floor((size + 2 padding - kernel) / stride) + 1`;
+anything else is refused, a tuple around it too: what else it holds would be timed, and counted as memory, but is no
+pooled tensor. An own operator has no oracle: its output is checked for shape, for finiteness, and against a second run
+of itself on fresh copies of the same numbers; its gradient against a difference quotient where it runs in float64.
+`verified` is false in its records, unless the function says whose definition it implements: `f.oracle = "ada"`.
 """
 
 from __future__ import annotations
@@ -30,15 +31,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 GROUP = "adapool.methods"
+Sizes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Own:
-    """An own operator, loaded: always called as `call(x, kernel, stride, padding)`."""
+    """An own operator, loaded; `over` makes it callable."""
 
     name: str
-    call: Callable[..., Tensor]
+    function: Callable[..., Any]
+    is_row: bool
     oracle: str | None
+
+    def over(self, kernel: Sizes, stride: Sizes, padding: Sizes) -> Callable[[Tensor], Tensor]:
+        """The operator under one window, as `call(x)`: TypeError, which says what came, when it gives no tensor."""
+        return (_row if self.is_row else _whole)(self.name, self.function, kernel, stride, padding)
 
 
 def find(asked: str) -> tuple[str, str] | None:
@@ -80,8 +87,7 @@ def load(where: str) -> Own:
     if not callable(found):
         raise TypeError(f"{name}: expected a function, got {type(found).__name__}")
     first = next(iter(inspect.signature(found).parameters), None)
-    call = _from_row(name, found) if first == "region" else found
-    return Own(name, call, getattr(found, "oracle", None))
+    return Own(name, found, first == "region", getattr(found, "oracle", None))
 
 
 def _module(path: Path) -> Any:
@@ -97,18 +103,70 @@ def _module(path: Path) -> Any:
     return module
 
 
-def _from_row(name: str, row: Callable[..., Any]) -> Callable[..., Tensor]:
+def _whole(
+    name: str, function: Callable[..., Any], kernel: Sizes, stride: Sizes, padding: Sizes
+) -> Callable[[Tensor], Tensor]:
+    from torch import Tensor
+
+    from adapool.window import Window
+
+    def call(x: Tensor) -> Tensor:
+        y = function(x, kernel, stride, padding)
+        if isinstance(y, Tensor):  # all that is looked at inside the timed window; the verifier sees dtype and shape
+            return y
+        shape = (*x.shape[:2], *Window(kernel, stride, padding).output(x.shape[2:]))
+        held = isinstance(y, (tuple, list)) and len(y) > 0 and isinstance(y[0], Tensor)
+        remedy = "; return y alone" if held else ""
+        raise TypeError(f"{name}: expected a Tensor of shape {shape}, got {_came(y)}{remedy}")
+
+    return call
+
+
+def _row(
+    name: str, function: Callable[..., Any], kernel: Sizes, stride: Sizes, padding: Sizes
+) -> Callable[[Tensor], Tensor]:
+    from torch import Tensor
+
     from adapool.plain import run_row
     from adapool.registry import Method
     from adapool.window import Window
 
-    entry = Method(name, row, name, "", "")
+    def row(region: Any) -> tuple[Tensor, Tensor | None]:
+        given = function(region)
+        y, weights = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+        if isinstance(y, Tensor) and y.is_floating_point() and (weights is None or isinstance(weights, Tensor)):
+            return y, weights
+        shape = tuple(region.values.shape[:-1])
+        raise TypeError(
+            f"{name}: expected a floating-point Tensor of shape {shape}, alone or in a tuple with the weights, "
+            f"got {_came(given)}"
+        )
 
-    def call(x: Tensor, kernel_size: Any, stride: Any, padding: Any) -> Tensor:
-        window = Window.make(x.dim() - 2, kernel_size, stride, padding)
+    entry, window = Method(name, row, name, "", ""), Window(kernel, stride, padding)
+
+    def call(x: Tensor) -> Tensor:
         return run_row(entry, x, window, {})[0].to(x.dtype)
 
     return call
+
+
+def _came(given: Any) -> str:
+    """What an operator returned, in a few words: `a tuple of 2: Tensor, float`."""
+    if given is None:
+        return "None"
+    kind = next((kind.__name__ for kind in (tuple, list) if isinstance(given, kind)), None)
+    if kind is None:
+        return f"{'an' if _kind(given)[0] in 'aeiou' else 'a'} {_kind(given)}"
+    parts = ", ".join(_kind(part) for part in given[:4]) + ", ..." * (len(given) > 4)
+    return f"a {kind} of {len(given)}" + (f": {parts}" if parts else "")
+
+
+def _kind(given: Any) -> str:
+    from torch import Tensor
+
+    if isinstance(given, Tensor) and not given.is_floating_point():
+        return f"Tensor of {str(given.dtype).removeprefix('torch.')}"
+    return "None" if given is None else type(given).__name__
 
 
 def _top_names(tree: ast.Module) -> set[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adapool import functional, registry, unpooling
-from suites import images, resample
+from suites import images, resample, verify
 from suites.case import Case
 from suites.latency import Finding
 from suites.subject import build
@@ -110,7 +110,10 @@ def _pool(case: Case, x: Tensor, seed: int) -> Tensor:
         subject.inputs[0].copy_(x)
         if case.method == "lip":
             subject.inputs[1].copy_(x)  # G(x) = x, as the library does when no logits are given
-        return subject.call(*subject.inputs)
+        y = subject.call(*subject.inputs)
+    if (fault := verify.misfit(shaped, y)) is not None:
+        raise ValueError(fault)
+    return y
 
 
 def _inverse(case: Case, x: Tensor, pooled: Tensor) -> tuple[Tensor, int] | None:

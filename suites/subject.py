@@ -203,9 +203,7 @@ def _own(case: Case, device: torch.device) -> Subject:
     if case.ceil_mode:
         raise Unavailable("own operators take kernel_size, stride and padding, not ceil_mode")
 
-    def call(x: Tensor) -> Tensor:
-        return found.call(x, case.kernel, case.stride, case.padding)
-
+    call = found.over(case.kernel, case.stride, case.padding)
     oracle: Callable[..., Tensor] | None = None
     if found.oracle is not None:
         definition, kernel, stride, padding = found.oracle, case.kernel, case.stride, case.padding

@@ -51,7 +51,9 @@ class Timed:
             return
         y = self.subject.call(*self.inputs)
         if not y.requires_grad:
-            raise RuntimeError("backward: expected an output with a gradient, got one that is cut off from its input")
+            came = "one that is cut off from its input" if y.is_floating_point() else f"one of {y.dtype}"
+            wanted = f"an output with a gradient for direction {self.case.direction}"
+            raise RuntimeError(f"{self.case.method}: expected {wanted}, got {came}")
         if self.grad is None:
             values = torch.randn(y.shape, generator=generator(self.case, self.seed + 1))
             self.grad = torch.empty_like(y).copy_(values)

@@ -69,9 +69,27 @@ def after(timed: Timed, state: list[Tensor], snapshot: Outputs) -> tuple[str | N
     """
     if not timed.untouched(state):
         return "the call changed its inputs", None
+    if (fault := unfit(timed, snapshot)) is not None:
+        return fault, None
     if timed.subject.oracle is None:
         return compare_with_itself(timed, snapshot)
     return compare(timed.case, snapshot, expected(timed, state))
+
+
+def unfit(timed: Timed, outputs: Outputs) -> str | None:
+    """What keeps one's own operator's output from being the pooled tensor, whatever its numbers are."""
+    pooled = outputs[0] if timed.grad is None else timed.grad  # the gradient that goes in is made like the output
+    return misfit(timed.case, pooled)
+
+
+def misfit(case: Case, y: Tensor) -> str | None:
+    """The fault of an own operator's `y` in shape or dtype; the library's have none."""
+    if case.own is None:
+        return None
+    shape = (*case.shape[:2], *case.output)
+    if tuple(y.shape) != shape:
+        return f"output: expected shape {shape}, got {tuple(y.shape)}"
+    return None if y.is_floating_point() else f"output: expected a floating-point dtype, got {y.dtype}"
 
 
 def settled(snapshot: Outputs, outputs: Outputs, returned: float) -> str | None:
@@ -145,12 +163,8 @@ def _spread(x: Tensor, reach: list[int]) -> Tensor:
 
 
 def compare_with_itself(timed: Timed, outputs: Outputs) -> tuple[str | None, float | None]:
-    """What can be said without an oracle: shape, finiteness, a second run, the gradient along one direction."""
+    """What can be said without an oracle: finiteness, a second run, the gradient along one direction."""
     case = timed.case
-    shape = (*case.shape[:2], *case.output)
-    pooled = outputs[0] if timed.grad is None else timed.grad  # the gradient that goes in has the output's shape
-    if tuple(pooled.shape) != shape:
-        return f"output: expected shape {shape}, got {tuple(pooled.shape)}", None
     if outputs and not all(bool(out.isfinite().all()) for out in outputs):
         return "output: expected finite numbers for finite inputs, got NaN or inf", None
     second = timed.again()
