@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
+from torch.autograd import Function, forward_ad
+from torch.compiler import is_compiling, is_exporting
 
 from adapool import named
-from adapool.functional import check_choice, run
-from adapool.modules import ranks
-from adapool.window import Ints, Window
+from adapool.arguments import check_choice, check_flag, deferred
+from adapool.functional import run
+from adapool.layer import Layer, check_options, ranks
+from adapool.native_gradients import differentiates, is_transformed
+from adapool.registry import get
+from adapool.window import Ints, Sizes, is_traced, per_axis
 
 Constraint = Literal["clamp", "sigmoid"]
 
@@ -22,7 +28,7 @@ def initial_beta(
     device: Any = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Starting values of beta from a number, a tensor or a shape.
+    """Starting values of beta, in [0, 1], from a number, a tensor or a shape.
 
     A shape is filled with 0.5, or with `init="released"` by clamp(randn, 0, 1) as the released package does.
     """
@@ -31,7 +37,11 @@ def initial_beta(
     if isinstance(beta, Tensor):
         if not beta.is_floating_point():
             raise TypeError(f"beta: expected a floating point tensor, got {beta.dtype}")
+        if not (beta.is_meta or isinstance(beta, FakeTensor)) and not ((beta >= 0) & (beta <= 1)).all():
+            raise ValueError(f"beta: expected values in [0, 1], got {beta.min():g}..{beta.max():g}")
         return beta.detach().clone().to(device=device or beta.device, dtype=dtype)
+    if isinstance(beta, float) and not 0 <= beta <= 1:
+        raise ValueError(f"beta: expected a value in [0, 1], got {beta:g}")
     if isinstance(beta, float) or beta is None:
         return torch.full((1,), 0.5 if beta is None else beta, device=device, dtype=dtype)
     shape = (beta,) if isinstance(beta, int) and not isinstance(beta, bool) else beta
@@ -43,12 +53,51 @@ def initial_beta(
     return torch.full(tuple(shape), 0.5, device=device, dtype=dtype)
 
 
-class AdaPool(nn.Module):
+class _Clamp(Function):
+    """`clamp(b, 0, 1)` whose gradient goes on where descent leads back: outside, clamp's own would be 0 for ever."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(beta: Tensor) -> Tensor:
+        return beta.clamp(0, 1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (beta,) = ctx.saved_tensors
+        leaves = ((beta > 1) & (grad < 0)) | ((beta < 0) & (grad > 0))
+        return torch.where(leaves, 0.0, grad)
+
+
+_clamp_eagerly = super(Function, _Clamp).apply  # less what `Function.apply` does for transforms: 7 us instead of 20
+
+
+def clamp(beta: Tensor) -> Tensor:
+    """`clamp(beta, 0, 1)` with a gradient at both ends and, from outside, back to them."""
+    if not isinstance(beta, Tensor):
+        return deferred(clamp, "beta", beta)
+    share: Tensor
+    if is_compiling() and not is_exporting():
+        share = _Clamp.apply(beta)  # type: ignore[no-untyped-call]
+        return share
+    # A tangent has no way back to look for, and an exported or traced program keeps no function written in Python.
+    if is_traced() or forward_ad._current_level >= 0 or not differentiates(beta):
+        return beta.clamp(0, 1)
+    share = _Clamp.apply(beta) if is_transformed() else _clamp_eagerly(beta)  # type: ignore[no-untyped-call]
+    return share
+
+
+class AdaPool(Layer):
     """Adaptive exponential pooling: `y = beta eDSCW(x) + (1 - beta) eM(x)`, see `adapool.adapool2d`.
 
-    beta: a number, a shape or a tensor that broadcasts to `(C, *out)`; a scalar or `(C, 1, 1)` works at any input
-    size. A shape is filled with 0.5 (`beta_init="released"`: clamp(randn, 0, 1)). It is kept in [0, 1] by
-    `constraint="clamp"` (with `project_` after the optimizer's step) or `"sigmoid"` (the parameter is the logit).
+    beta: a number, a shape or a tensor that broadcasts to `(C, *out)`, in [0, 1]; a scalar or `(C, 1, 1)` works at any
+    input size. A shape is filled with 0.5 (`beta_init="released"`: clamp(randn, 0, 1)). It is kept in [0, 1] by
+    `constraint="clamp"` (a beta that a step has left outside keeps the gradient that leads back; `project_` after the
+    step moves it back at once) or `"sigmoid"` (the parameter is the logit).
     `kernel_size=None` pools the whole extent; `return_mask=True` returns `(y, (mask_edscw, mask_em, beta))`, the
     arguments of AdaUnpool. `native` belongs to the released signature and changes nothing. Further keywords are
     `adapool.pool`'s: gradient, similarity, implementation.
@@ -61,11 +110,9 @@ class AdaPool(nn.Module):
     torch.Size([1, 3, 4, 4])
     """
 
-    rank: ClassVar[int]
-
     def __init__(
         self,
-        kernel_size: Ints | None = 2,
+        kernel_size: Sizes = 2,
         beta: Tensor | float | Sequence[int] | None = None,
         stride: Ints | None = None,
         beta_trainable: bool = True,
@@ -82,13 +129,13 @@ class AdaPool(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("constraint", constraint, ("clamp", "sigmoid"))
-        if kernel_size is not None:
-            kernel_size = Window.make(self.rank, kernel_size, stride, padding, ceil_mode).kernel
-        self.kernel_size, self.stride, self.padding, self.ceil_mode = kernel_size, stride, padding, ceil_mode
+        check_flag("beta_trainable", beta_trainable)
+        check_flag("return_mask", return_mask)
+        check_options(get("ada"), options)
+        self.kernel_size = self.checked_kernel(kernel_size, stride, padding, ceil_mode)
+        self.stride, self.padding, self.ceil_mode = stride, padding, ceil_mode
         self.return_mask, self.constraint, self.options = return_mask, constraint, options
         start = initial_beta(beta, beta_init, device, dtype)
-        if not ((start >= 0) & (start <= 1)).all():
-            raise ValueError(f"beta: expected values in [0, 1], got {start.min():g}..{start.max():g}")
         if constraint == "sigmoid":
             start = torch.logit(start, eps=1e-6)
         if beta_trainable:
@@ -97,8 +144,8 @@ class AdaPool(nn.Module):
             self.register_buffer("beta", start)
 
     def share(self) -> Tensor:
-        """Beta under its constraint: in [0, 1], with a gradient at both ends."""
-        return self.beta.sigmoid() if self.constraint == "sigmoid" else self.beta.clamp(0, 1)
+        """Beta under its constraint: in [0, 1]."""
+        return self.beta.sigmoid() if self.constraint == "sigmoid" else clamp(self.beta)
 
     @torch.no_grad()
     def project_(self) -> None:
@@ -121,7 +168,7 @@ class AdaPool(nn.Module):
         )
 
 
-class AdaUnpool(nn.Module):
+class AdaUnpool(Layer):
     """Inverse of AdaPool from its masks: `out_i = N y w_i`, see `adapool.adaunpool2d`.
 
     >>> y, mask = AdaPool2d(2, return_mask=True)(torch.ones(1, 3, 8, 8))
@@ -129,18 +176,22 @@ class AdaUnpool(nn.Module):
     torch.Size([1, 3, 8, 8])
     """
 
-    rank: ClassVar[int]
-
     def __init__(
         self,
         interpolate: bool = True,
-        kernel_size: Ints | None = None,
+        kernel_size: Sizes = None,
         stride: Ints | None = None,
         padding: Ints = 0,
         ceil_mode: bool = False,
         normalize: bool = True,
     ) -> None:
         super().__init__()
+        check_flag("interpolate", interpolate)
+        if kernel_size is not None:
+            self.checked_kernel(kernel_size, stride, padding, ceil_mode)
+        elif self.rank is not None:  # the kernel is read off the mask
+            per_axis("padding", padding, self.rank, 0)
+            per_axis("stride", 1 if stride is None else stride, self.rank, 1)
         self.options = {
             "interpolate": interpolate, "kernel_size": kernel_size, "stride": stride,
             "padding": padding, "ceil_mode": ceil_mode, "normalize": normalize,

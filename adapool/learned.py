@@ -12,14 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adapool.arguments import deferred
 from adapool.functional import pool
-from adapool.window import Ints, Window
+from adapool.layer import Layer
+from adapool.window import WHOLE, Ints, Window
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _NORM = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 
 
-class LIPPool(nn.Module):
+class LIPPool(Layer):
     """Local importance pooling: `y = sum_i w_i x_i`, `w = softmax_i(12 sigmoid(G(x)_i))`.
 
     `bottleneck=None` is SimplifiedLIP, G = conv3 -> instance norm; a width (128 in the paper) is the bottleneck,
@@ -67,7 +69,23 @@ class LIPPool(nn.Module):
         return pool(x, "lip", self.window.kernel, self.window.stride, self.window.padding, logits=logits)
 
 
-class DPPPool(nn.Module):
+def local_mean(x: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> Tensor:
+    """`weight * x + bias` at every cell: the three taps around the window's centre (towards its start when even)."""
+    if not isinstance(x, Tensor):
+        return deferred(local_mean, "x", x, weight, bias, window)
+    cells = window.output(x.shape[-window.rank :])
+    margins: list[int] = []
+    axes = zip(x.shape[-window.rank :], cells, window.kernel, window.stride, window.padding, strict=True)
+    for n, o, k, s, p in reversed(list(axes)):
+        before = p + 1 - (k - 1) // 2  # the first cell's three taps start at (k - 1) // 2 - p - 1
+        margins += [before, (o - 1) * s + 3 - before - n]
+    padded = nn.functional.pad(x, margins)
+    convolve = {1: nn.functional.conv1d, 2: nn.functional.conv2d, 3: nn.functional.conv3d}[window.rank]
+    guide: Tensor = convolve(padded, weight, bias, window.stride, groups=x.shape[-window.rank - 1])
+    return guide
+
+
+class DPPPool(Layer):
     """Detail-preserving pooling with trained lambda and alpha per channel, see the row `dpp`.
 
     lite: the guide is the region's mean. `full=True`: the guide is a trained depthwise convolution of size 3 over
@@ -100,25 +118,11 @@ class DPPPool(nn.Module):
         self.log_alpha = nn.Parameter(torch.zeros(shape))
         self.filter: nn.Parameter | None = None
         self.bias: nn.Parameter | None = None
+        if full and WHOLE in self.window.kernel:
+            raise TypeError(f"kernel_size: expected an int or {rank} ints with full=True, got {kernel_size!r}")
         if full:
             self.filter = nn.Parameter(torch.full((channels, 1, *(3,) * rank), 3.0**-rank))
             self.bias = nn.Parameter(torch.zeros(channels))
-
-    def _guide(self, x: Tensor) -> Tensor | None:
-        """`F * I + b` at every cell: the three taps around the window's centre (towards its start when even)."""
-        if self.filter is None:
-            return None
-        window = self.window
-        cells = window.output(x.shape[-window.rank :])
-        margins: list[int] = []
-        axes = zip(x.shape[-window.rank :], cells, window.kernel, window.stride, window.padding, strict=True)
-        for n, o, k, s, p in reversed(list(axes)):
-            before = p + 1 - (k - 1) // 2  # the first cell's three taps start at (k - 1) // 2 - p - 1
-            margins += [before, (o - 1) * s + 3 - before - n]
-        padded = nn.functional.pad(x, margins)
-        convolve = {1: nn.functional.conv1d, 2: nn.functional.conv2d, 3: nn.functional.conv3d}[window.rank]
-        guide: Tensor = convolve(padded, self.filter, self.bias, window.stride, groups=x.shape[-window.rank - 1])
-        return guide
 
     def forward(self, x: Tensor) -> Tensor:
         lam, alpha = self.log_lam.exp(), self.log_alpha.clamp(max=10).exp()
@@ -129,7 +133,7 @@ class DPPPool(nn.Module):
             window.kernel,
             window.stride,
             window.padding,
-            guide=self._guide(x),
+            guide=None if self.filter is None else local_mean(x, self.filter, self.bias, window),
             lam=lam,
             alpha=alpha,
         )

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapool import named
+from adapool.arguments import check_flag
 from adapool.functional import run
+from adapool.layer import Layer, check_options, ranks
 from adapool.registry import get
-from adapool.unpooling import max_unpool
-from adapool.window import Ints, Window
-
-Layer = TypeVar("Layer", bound=nn.Module)
+from adapool.unpooling import max_unpool, sized_window
+from adapool.window import Ints, Sizes
 
 
-def ranks(layer: type[Layer]) -> tuple[type[Layer], type[Layer], type[Layer]]:
-    """`layer` for 1-D, 2-D and 3-D input."""
-    made = [
-        type(
-            f"{layer.__name__}{rank}d",
-            (layer,),
-            {"rank": rank, "__module__": layer.__module__, "__doc__": layer.__doc__},
-        )
-        for rank in (1, 2, 3)
-    ]
-    return made[0], made[1], made[2]
-
-
-class Pool(nn.Module):
+class Pool(Layer):
     """Any method of `adapool.names()` as a layer; its operands are plain attributes.
 
     `Pool("softpool", 2)`; keywords are `adapool.functional.pool`'s. In training mode "stochastic" draws, in
@@ -39,22 +26,19 @@ class Pool(nn.Module):
     torch.Size([1, 1, 2, 2])
     """
 
-    rank: ClassVar[int | None] = None
-
     def __init__(
         self,
         method: str,
-        kernel_size: Ints | None,
+        kernel_size: Sizes,
         stride: Ints | None = None,
         padding: Ints = 0,
         ceil_mode: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
-        get(method)
-        if self.rank is not None and kernel_size is not None:
-            kernel_size = Window.make(self.rank, kernel_size, stride, padding, ceil_mode).kernel
-        self.method, self.kernel_size, self.stride = method, kernel_size, stride
+        check_options(get(method), options)
+        self.kernel_size = self.checked_kernel(kernel_size, stride, padding, ceil_mode)
+        self.method, self.stride = method, stride
         self.padding, self.ceil_mode, self.options = padding, ceil_mode, options
 
     def _run(self, x: Tensor, method: str, want_extra: bool) -> tuple[Tensor, Any]:
@@ -75,10 +59,11 @@ class _NamedPool(Pool):
     """A layer with a fixed method and the released signature."""
 
     name: ClassVar[str]
+    function: ClassVar[str]  # in `named`, less its rank
 
     def __init__(
         self,
-        kernel_size: Ints | None = 2,
+        kernel_size: Sizes = 2,
         stride: Ints | None = None,
         return_mask: bool = False,
         native: bool = False,
@@ -87,19 +72,19 @@ class _NamedPool(Pool):
         ceil_mode: bool = False,
         **options: Any,
     ) -> None:
+        check_flag("return_mask", return_mask, named.PADDING_HINT)
         super().__init__(self.name, kernel_size, stride, padding, ceil_mode, **options)
         self.return_mask = return_mask
 
     def forward(self, x: Tensor) -> Any:
         if not self.return_mask:
             return super().forward(x)
-        y, weights = self._run(x, self.method, True)
-        assert self.rank is not None
-        kernel = x.shape[-self.rank :] if self.kernel_size is None else self.kernel_size
-        return y, named.tile(weights, Window.make(self.rank, kernel).kernel)
+        function = getattr(named, f"{self.function}{self.rank}d")
+        window = {"padding": self.padding, "ceil_mode": self.ceil_mode}
+        return function(x, self.kernel_size, self.stride, True, **window, **self.options)
 
 
-class MaxUnpool(nn.Module):
+class MaxUnpool(Layer):
     """torch.nn.MaxUnpool2d, deterministic where regions share an index: the last region wins.
 
     >>> y, indices = adapool.max_pool2d(torch.ones(1, 1, 4, 4), 2, return_indices=True)
@@ -111,7 +96,7 @@ class MaxUnpool(nn.Module):
 
     def __init__(self, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0) -> None:
         super().__init__()
-        window = Window.make(self.rank, kernel_size, stride, padding)
+        window = sized_window(self.rank, kernel_size, stride, padding)
         self.kernel_size, self.stride, self.padding = window.kernel, window.stride, window.padding
 
     def forward(self, x: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
@@ -126,7 +111,7 @@ class EDSCWPool(_NamedPool):
     tensor([1.])
     """
 
-    name = "edscw"
+    name, function = "edscw", "edscwpool"
 
 
 class EMPool(_NamedPool):
@@ -136,7 +121,7 @@ class EMPool(_NamedPool):
     2.492...
     """
 
-    name = "softpool"
+    name, function = "softpool", "empool"
 
 
 class IDWPool(_NamedPool):
@@ -146,11 +131,11 @@ class IDWPool(_NamedPool):
     1.5
     """
 
-    name = "idw"
+    name, function = "idw", "idwpool"
 
 
 class SoftPool(Pool):
-    """`EMPool` under SoftPool's released name and signature; `force_inplace` changes nothing.
+    """`EMPool` under SoftPool's released name and signature; `force_inplace` changes nothing, see `soft_pool2d`.
 
     >>> SoftPool2d(2)(torch.ones(1, 1, 4, 4)).unique()
     tensor([1.])
@@ -158,11 +143,12 @@ class SoftPool(Pool):
 
     def __init__(
         self,
-        kernel_size: Ints | None = 2,
+        kernel_size: Sizes = 2,
         stride: Ints | None = None,
         force_inplace: bool = False,
         **options: Any,
     ) -> None:
+        check_flag("force_inplace", force_inplace, named.PADDING_HINT)
         super().__init__("softpool", kernel_size, stride, **options)
 
 
@@ -175,7 +161,7 @@ class StochasticPool(Pool):
 
     def __init__(
         self,
-        kernel_size: Ints | None = 2,
+        kernel_size: Sizes = 2,
         stride: Ints | None = None,
         padding: Ints = 0,
         ceil_mode: bool = False,

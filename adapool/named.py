@@ -10,18 +10,20 @@ from typing import Any
 
 from torch import Tensor
 
-from adapool.functional import make_batched, pool_with_extra, run
+from adapool.arguments import check_flag, deferred, make_batched
+from adapool.functional import pool_with_extra, run
 from adapool.region import per_tap
 from adapool.registry import get
 from adapool.unpooling import max_unpool, unpool_weights
-from adapool.window import Ints, Window
+from adapool.window import Ints, Sizes, Window
 
+PADDING_HINT = "; the third argument is a flag, as in the released package: give padding=..."
 Masks = Tensor | tuple[Tensor, Tensor, "Tensor | float"]
 
 
-def _kernel(x: Tensor, rank: int, kernel_size: Ints | None) -> tuple[int, ...]:
+def _kernel(x: Tensor, rank: int, kernel_size: Sizes) -> tuple[int, ...]:
     make_batched(x, rank)
-    return Window.make(rank, tuple(x.shape[-rank:]) if kernel_size is None else kernel_size).kernel
+    return Window.make(rank, kernel_size).at(x.shape[-rank:]).kernel
 
 
 def tile(weights: Tensor, kernel: Sequence[int]) -> Tensor:
@@ -49,14 +51,17 @@ def _pool_by_name(rank: int, name: str, method: str) -> Callable[..., Any]:
 
     def named(
         x: Tensor,
-        kernel_size: Ints | None = 2,
+        kernel_size: Sizes = 2,
         stride: Ints | None = None,
         return_mask: bool = False,
         native: bool = False,
         **options: Any,
     ) -> Any:
+        check_flag("return_mask", return_mask, PADDING_HINT)
         if not return_mask:
             return run(x, rank, method, False, {}, kernel_size, stride, **options)[0]
+        if not isinstance(x, Tensor):
+            return deferred(named, "x", x, kernel_size, stride, return_mask, native, **options)
         kernel = _kernel(x, rank, kernel_size)
         y, weights = pool_with_extra(x, method, kernel, stride, **options)
         return y, tile(weights, kernel)
@@ -79,12 +84,15 @@ def _adapool(rank: int) -> Callable[..., Any]:
     def adapool(
         x: Tensor,
         beta: Tensor | float = 0.5,
-        kernel_size: Ints | None = 2,
+        kernel_size: Sizes = 2,
         stride: Ints | None = None,
         return_mask: bool = False,
         native: bool = False,
         **options: Any,
     ) -> Any:
+        check_flag("return_mask", return_mask)
+        if not isinstance(x, Tensor):
+            return deferred(adapool, "x", x, beta, kernel_size, stride, return_mask, native, **options)
         y = run(x, rank, "ada", False, {"beta": beta}, kernel_size, stride, **options)[0]
         if not return_mask:
             return y
@@ -121,13 +129,17 @@ def _adaunpool(rank: int) -> Callable[..., Tensor]:
         x: Tensor,
         mask: Masks,
         interpolate: bool = True,
-        kernel_size: Ints | None = None,
+        kernel_size: Sizes = None,
         stride: Ints | None = None,
         padding: Ints = 0,
         ceil_mode: bool = False,
         output_size: Sequence[int] | None = None,
         normalize: bool = True,
     ) -> Tensor:
+        if not isinstance(x, Tensor):
+            return deferred(
+                adaunpool, "x", x, mask, interpolate, kernel_size, stride, padding, ceil_mode, output_size, normalize
+            )
         x, added = make_batched(x, rank)
         masks: tuple[Any, ...] = mask if isinstance(mask, tuple) else (mask,)
         if len(masks) not in (1, 3) or not all(isinstance(m, Tensor) for m in masks[:2]):
@@ -178,23 +190,30 @@ def _adaunpool(rank: int) -> Callable[..., Tensor]:
 
 
 def adaunpool(x: Tensor, mask: Masks, interpolate: bool = True, **options: Any) -> Tensor:
-    """`adaunpool1d`, `2d` or `3d` by the shape of `x`, which has its batch axis: the released signature.
+    """`adaunpool1d`, `2d` or `3d` by the shapes of `x` and its mask: the released signature.
+
+    `x (N, C, *out)`, or `(C, *out)` where the mask's first two sizes are not N and C of such an `x`.
 
     >>> y, mask = adapool2d(torch.ones(1, 1, 4, 4), return_mask=True)
     >>> adaunpool(y, mask).shape
     torch.Size([1, 1, 4, 4])
     """
+    if not isinstance(x, Tensor):
+        return deferred(adaunpool, "x", x, mask, interpolate, **options)
+    first = mask[0] if isinstance(mask, tuple) and mask else mask
+    lead = tuple(first.shape[:2]) if isinstance(first, Tensor) else ()
+    batched = lead in (tuple(x.shape[:2]), (*x.shape[:1], 1))
+    rank = x.dim() - (2 if batched or x.dim() == 5 else 1)
     by_rank = {1: adaunpool1d, 2: adaunpool2d, 3: adaunpool3d}
-    rank = x.dim() - 2 if isinstance(x, Tensor) else 0
     if rank not in by_rank:
-        raise ValueError(f"x: expected a Tensor (N, C, *out) with 1 to 3 spatial axes, got {getattr(x, 'shape', x)}")
+        raise ValueError(f"x: expected a Tensor (N, C, *out) with 1 to 3 spatial axes, got shape {tuple(x.shape)}")
     return by_rank[rank](x, mask, interpolate, **options)
 
 
 def _max_pool(rank: int) -> Callable[..., Any]:
     def named(
         x: Tensor,
-        kernel_size: Ints | None,
+        kernel_size: Sizes,
         stride: Ints | None = None,
         padding: Ints = 0,
         ceil_mode: bool = False,
@@ -237,15 +256,24 @@ def lip2d(x: Tensor, logit: Tensor, kernel: Ints = 3, stride: Ints = 2, padding:
 def _soft_pool(rank: int) -> Callable[..., Tensor]:
     def soft_pool(
         x: Tensor,
-        kernel_size: Ints | None = 2,
+        kernel_size: Sizes = 2,
         stride: Ints | None = None,
         force_inplace: bool = False,
         **options: Any,
     ) -> Tensor:
+        check_flag("force_inplace", force_inplace, PADDING_HINT)
         return run(x, rank, "softpool", False, {}, kernel_size, stride, **options)[0]
 
     soft_pool.__name__ = soft_pool.__qualname__ = f"soft_pool{rank}d"
-    soft_pool.__doc__ = f"`empool{rank}d` under SoftPool's released name; `force_inplace` changes nothing."
+    soft_pool.__doc__ = f"""`empool{rank}d` under SoftPool's released name; `force_inplace` changes nothing.
+
+    The released package computes this on a GPU alone. Its CPU and `force_inplace` path is another function, weights
+    summed over channels: `pool(x, "lip", kernel_size, stride, logits=x.logsumexp(1, keepdim=True).expand_as(x))`, in
+    later versions with `.clamp(min=0)`.
+
+    >>> soft_pool{rank}d(torch.ones(1, 1, {", ".join("4" * rank)}), 4).flatten()
+    tensor([1.])
+    """
     return soft_pool
 
 

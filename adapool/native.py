@@ -53,11 +53,11 @@ def pool(
 def unpool(y: Tensor, guide: Tensor, method: str, window: Window, operands: Operands, normalize: bool) -> Tensor:
     """Spread `y` by the weights that `method` has on the guide; differentiable in y, guide and tensor operands."""
     tensors, constants = encode(operands)
-    return _unpool(y, guide, method, guide.shape[2:], window, constants, normalize, tensors)
+    return _unpool(y, guide, method, (), window, constants, normalize, tensors)
 
 
 def unpool_masks(y: Tensor, weights: Tensor, window: Window, output_size: Sequence[int], normalize: bool) -> Tensor:
-    """Spread `y` by weights `[N, C, *out, taps]`; differentiable in both."""
+    """Spread `y` by weights `[N, C, *out, taps]`, to the smallest size without one; differentiable in both."""
     return _unpool(y, weights, "weights", output_size, window, [], normalize, [])
 
 

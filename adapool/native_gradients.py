@@ -146,6 +146,8 @@ pool_of, unpool_of, _once_of = (super(Function, f).apply for f in (_Pool, _Unpoo
 
 
 def _has_tangent(tensors: Sequence[Tensor]) -> bool:
+    if forward_ad._current_level < 0 and not _in_functorch():
+        return False
     return any(torch._VF._unpack_dual(t, level=0).tangent is not None for t in tensors)
 
 
@@ -178,7 +180,7 @@ def _unpool_kernel(
     if _has_tangent(tensors):
         window = Window(tuple(kernel), tuple(stride), tuple(padding), ceil_mode)
         if method == "weights":
-            return plain.spread(y, guide, window, size, normalize)
+            return plain.spread(y, guide, window, size or window.default_unpooled(y.shape[2:]), normalize)
         entry = get(method)
         given = decode((spec.name for spec in entry.operands), operands, constants)
         return plain.unpool(entry, y, guide, window, given, normalize)

@@ -82,7 +82,7 @@ def _pool(
     want_extra: bool,
     detached: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    window = _window(kernel, stride, padding, ceil_mode)
+    window = _window(kernel, stride, padding, ceil_mode).at(x.shape[2:])
     cells = (*x.shape[:2], *window.output(x.shape[2:]))
     last, indexed = _channels_last(x), method in _INDEXED
     dtype = torch.int64 if indexed else torch.promote_types(x.dtype, torch.float32)
@@ -132,6 +132,9 @@ def _unpool(
     constants: list[float],
     normalize: bool,
 ) -> Tensor:
+    if len(size) == 0:
+        smallest = _window(kernel, stride, padding, ceil_mode).default_unpooled
+        size = list(smallest(y.shape[2:]) if method == "weights" else guide.shape[2:])
     return _empty((*y.shape[:2], *size), y, _channels_last(y if method == "weights" else guide))
 
 

@@ -79,5 +79,5 @@ def spread(y: Tensor, weights: Tensor, window: Window, spatial: Sequence[int], n
     taps = region.keep(weights * y.unsqueeze(-1))
     if not normalize:
         return window.fold(taps, spatial).to(y.dtype)
-    ones = region.keep(torch.ones((*y.shape[2:], window.taps), device=y.device, dtype=taps.dtype))
+    ones = region.keep(torch.ones((*y.shape[2:], weights.shape[-1]), device=y.device, dtype=taps.dtype))
     return (window.fold(taps * region.count, spatial) / window.fold(ones, spatial).clamp(min=1)).to(y.dtype)

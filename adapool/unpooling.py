@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
 from adapool import native, plain
-from adapool.functional import Implementation, Similarity, check_operands, make_batched, uses_native
+from adapool.arguments import check_operands, deferred, make_batched
+from adapool.functional import Implementation, Similarity, uses_native
 from adapool.registry import get
-from adapool.window import Ints, Window
+from adapool.window import WHOLE, Ints, Sizes, Window
 
 
 def unpool(
@@ -22,7 +24,7 @@ def unpool(
     guide: Tensor,
     /,
     method: str,
-    kernel_size: Ints,
+    kernel_size: Sizes,
     stride: Ints | None = None,
     padding: Ints = 0,
     ceil_mode: bool = False,
@@ -47,6 +49,12 @@ def unpool(
     entry = get(method)
     if entry.extra != "weights":
         raise ValueError(f"method: expected one with weights, got {method!r}")
+    if not isinstance(y, Tensor):
+        out: Tensor = deferred(
+            unpool, "y", y, guide, method, kernel_size, stride, padding, ceil_mode,
+            normalize=normalize, implementation=implementation, similarity=similarity, **operands,
+        )  # fmt: skip
+        return out
     rank = len(kernel_size) if isinstance(kernel_size, Sequence) else y.dim() - 2
     window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
     y, added = make_batched(y, rank, "y")
@@ -62,6 +70,23 @@ def unpool(
     else:
         out = plain.unpool(entry, y, guide, window, found, normalize, similarity)
     return out.squeeze(0) if added else out
+
+
+def sized_window(rank: int, kernel_size: Ints, stride: Ints | None, padding: Ints, ceil_mode: bool = False) -> Window:
+    """A window whose sizes are all given, for there is no input to read one off."""
+    window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
+    if WHOLE in window.kernel:
+        raise TypeError(f"kernel_size: expected an int or {rank} ints, got {kernel_size!r}")
+    return window
+
+
+def _check_room(spatial: Sequence[int], y: Tensor, window: Window) -> None:
+    if any(n < 1 for n in spatial):
+        raise ValueError(
+            f"output_size: expected sizes of at least 1, got {tuple(spatial)} (kernel {window.kernel}, stride "
+            f"{window.stride} and padding {window.padding} leave {window.default_unpooled(y.shape[2:])} of y "
+            f"{tuple(y.shape[2:])})"
+        )
 
 
 def unpool_weights(
@@ -84,8 +109,14 @@ def unpool_weights(
     >>> unpool_weights(torch.ones(1, 1, 1), torch.tensor([[[[0.25, 0.75]]]]), 2)
     tensor([[[0.5000, 1.5000]]])
     """
+    if not isinstance(y, Tensor):
+        out: Tensor = deferred(
+            unpool_weights, "y", y, weights, kernel_size, stride, padding, ceil_mode,
+            output_size=output_size, normalize=normalize, implementation=implementation,
+        )  # fmt: skip
+        return out
     rank = len(kernel_size) if isinstance(kernel_size, Sequence) else y.dim() - 2
-    window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
+    window = sized_window(rank, kernel_size, stride, padding, ceil_mode)
     y, added = make_batched(y, rank, "y")
     weights = weights.unsqueeze(0) if added and isinstance(weights, Tensor) else weights
     if not isinstance(weights, Tensor) or not weights.is_floating_point():
@@ -96,10 +127,11 @@ def unpool_weights(
     if weights.device != y.device:
         raise ValueError(f"weights: expected a tensor on {y.device} like y, got one on {weights.device}")
     spatial = tuple(output_size) if output_size is not None else window.default_unpooled(y.shape[2:])
+    _check_room(spatial, y, window)
     window.check_unpooled(spatial, y.shape[2:])
     weights = weights.expand(*allowed[0])
     if uses_native(implementation, get("avg"), y.dtype, y.device):
-        out = native.unpool_masks(y, weights, window, spatial, normalize)
+        out = native.unpool_masks(y, weights, window, () if output_size is None else spatial, normalize)
     else:
         out = plain.spread(y, weights, window, spatial, normalize)
     return out.squeeze(0) if added else out
@@ -123,8 +155,11 @@ def max_unpool(
     >>> max_unpool(torch.tensor([[[5.0]]]), torch.tensor([[[1]]]), 2)
     tensor([[[0., 5.]]])
     """
+    if not isinstance(y, Tensor):
+        out: Tensor = deferred(max_unpool, "y", y, indices, kernel_size, stride, padding, output_size=output_size)
+        return out
     rank = len(kernel_size) if isinstance(kernel_size, Sequence) else y.dim() - 2
-    window = Window.make(rank, kernel_size, stride, padding)
+    window = sized_window(rank, kernel_size, stride, padding)
     y, added = make_batched(y, rank, "y")
     indices = indices.unsqueeze(0) if added else indices
     if indices.dtype != torch.int64 or indices.shape != y.shape or indices.device != y.device:
@@ -135,15 +170,20 @@ def max_unpool(
     least = window.default_unpooled(y.shape[2:])
     spatial = tuple(output_size) if output_size is not None else least
     near = len(spatial) == rank and all(abs(n - m) < s for n, m, s in zip(spatial, least, window.stride, strict=True))
-    if not near or min(spatial) < 1:
+    if not near:
         raise ValueError(f"output_size: expected {rank} sizes within a stride of {least}, got {spatial}")
+    _check_room(spatial, y, window)
     flat, places = y.flatten(2), indices.flatten(2)
     size = torch.Size(spatial).numel()
-    if places.numel() and not torch.compiler.is_compiling() and (places.min() < 0 or places.max() >= size):
+    known = not (torch.compiler.is_compiling() or places.is_meta or isinstance(places, FakeTensor))
+    if places.numel() and known and (places.min() < 0 or places.max() >= size):
         raise ValueError(f"indices: expected places in a plane of {size}, got {int(places.min())}..{int(places.max())}")
     order = torch.arange(flat.shape[-1], device=y.device).expand_as(places)
     blank = torch.full((*y.shape[:2], size), -1, device=y.device)
     last = blank.scatter_reduce(-1, places, order, "amax").gather(-1, places) == order
     out = flat.new_zeros((*y.shape[:2], size)).scatter_add(-1, places, torch.where(last, flat, 0.0))
     out = out.reshape(*y.shape[:2], *spatial)
+    last_format = {4: torch.channels_last, 5: torch.channels_last_3d}.get(y.dim())
+    if last_format is not None and not y.is_contiguous() and y.is_contiguous(memory_format=last_format):
+        out = out.contiguous(memory_format=last_format)  # as torch.nn.functional.max_unpool2d keeps it
     return out.squeeze(0) if added else out

@@ -124,7 +124,12 @@ std::vector<Tensor> pool_backward(const Tensor& grad, const Tensor& x, std::vect
 inline MaskJob mask_job(const Tensor& y, const Tensor& weights, const Ints& size, const Ints& kernel,
                         const Ints& stride, const Ints& padding, bool ceil_mode, bool normalize) {
   MaskJob job{};
-  job.window = window_of(size, kernel, stride, padding, ceil_mode);
+  STD_TORCH_CHECK(y.dim() == int64_t(kernel.size()) + 2 && stride.size() == kernel.size() && padding.size() == kernel.size(),
+                  "kernel: expected as many sizes as spatial axes");
+  Ints whole = size;
+  for (size_t i = 0; size.empty() && i < kernel.size(); ++i)
+    whole.push_back((y.size(2 + int64_t(i)) - 1) * stride[i] + kernel[i] - 2 * padding[i]);
+  job.window = window_of(whole, kernel, stride, padding, ceil_mode);
   Ints cells = with_spatial(y, job.window.out);
   check_shape(y, cells, y, "y");
   cells.push_back(job.window.taps());
@@ -156,7 +161,7 @@ Tensor unpool(const Tensor& y, const Tensor& guide, std::vector<Tensor> operands
   Call call(guide, operands, method, kernel, stride, padding, ceil_mode, constants);
   Job& job = call.job;
   STD_TORCH_CHECK(call.traits.weighted, "method: ", method, " has no weights");
-  STD_TORCH_CHECK(size == spatial_of(guide), "size: expected the guide's");
+  STD_TORCH_CHECK(size.empty() || size == spatial_of(guide), "size: expected the guide's");
   check_shape(y, call.cells, guide, "y");
   const Tensor given = Device::dense_cells ? in_layout(y, job.channels_last) : y;
   job.coefficient = read(given, "y");

@@ -1,6 +1,7 @@
 // From tensors and lists to a Job: checks (the second fence; Python's messages come first), layouts, allocation.
 // Knows PyTorch's stable ABI; knows no device and no method's formula.
 #pragma once
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -16,7 +17,6 @@
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
-using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using Ints = std::vector<int64_t>;
@@ -74,14 +74,37 @@ inline bool is_channels_last(const Tensor& t) {
   return matches(0);
 }
 
+inline int32_t code_of(ScalarType dtype) {
+  switch (dtype) {
+    case ScalarType::Double: return aoti_torch_dtype_float64();
+    case ScalarType::Float: return aoti_torch_dtype_float32();
+    case ScalarType::Half: return aoti_torch_dtype_float16();
+    case ScalarType::BFloat16: return aoti_torch_dtype_bfloat16();
+    case ScalarType::Long: return aoti_torch_dtype_int64();
+    default: STD_TORCH_CHECK(false, "output: expected float64, float32, float16, bfloat16 or int64");
+  }
+}
+
+// By torch's C function and not by its operator empty, whose call takes a microsecond longer.
 inline Tensor allocate(const Ints& shape, ScalarType dtype, const Tensor& like, bool channels_last) {
-  const auto make = [&](const Ints& sizes, MemoryFormat format) {
-    return torch::stable::empty({sizes.data(), sizes.size()}, dtype, std::nullopt, like.device(), std::nullopt, format);
+  const int64_t rank = int64_t(shape.size());
+  Ints strides(shape.size());
+  int64_t step = 1;
+  const auto lay = [&](int64_t d) {
+    strides[d] = step;
+    step *= shape[d] > 1 ? shape[d] : 1;
   };
-  if (!channels_last) return make(shape, MemoryFormat::Contiguous);
-  if (shape.size() == 5) return make(shape, MemoryFormat::ChannelsLast3d);
-  if (shape.size() == 4) return make(shape, MemoryFormat::ChannelsLast);
-  return torch::stable::squeeze(make({shape[0], shape[1], 1, shape[2]}, MemoryFormat::ChannelsLast), 2);
+  if (channels_last) lay(1);
+  for (int64_t d = rank - 1; d >= 0; --d)
+    if (!channels_last || d >= 2) lay(d);
+  if (channels_last) lay(0);
+  AtenTensorHandle made = nullptr;
+  const auto device = like.device();
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
+      rank, shape.data(), strides.data(), code_of(dtype),
+      device.is_cuda() ? aoti_torch_device_type_cuda() : aoti_torch_device_type_cpu(),
+      device.is_cuda() ? device.index() : 0, &made));
+  return Tensor(made);
 }
 
 inline Ints shape_of(const Tensor& t) { return {t.sizes().begin(), t.sizes().end()}; }
@@ -107,6 +130,7 @@ inline void check_shape(const Tensor& t, const Ints& shape, const Tensor& like, 
                   ": expected the device of the input");
 }
 
+// A kernel of -1 takes its axis whole, in one cell: a traced program then holds no size.
 inline Window window_of(const Ints& size, const Ints& kernel, const Ints& stride, const Ints& padding, bool ceil_mode) {
   const size_t rank = kernel.size();
   STD_TORCH_CHECK(rank >= 1 && rank <= 3 && size.size() == rank && stride.size() == rank && padding.size() == rank,
@@ -114,13 +138,15 @@ inline Window window_of(const Ints& size, const Ints& kernel, const Ints& stride
   Window w{{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}};
   for (size_t i = 0; i < rank; ++i) {
     const size_t d = 3 - rank + i;
-    w.in[d] = size[i]; w.kernel[d] = kernel[i]; w.stride[d] = stride[i]; w.padding[d] = padding[i];
-    STD_TORCH_CHECK(size[i] > 0 && kernel[i] > 0 && stride[i] > 0 && padding[i] >= 0 && 2 * padding[i] <= kernel[i],
+    const int64_t n = size[i], k = kernel[i] == -1 ? n : kernel[i], s = stride[i], p = padding[i];
+    STD_TORCH_CHECK(n > 0 && k > 0 && s > 0 && p >= 0 && p <= k / 2,
                     "window: expected positive sizes and padding of at most half the kernel");
-    const int64_t span = size[i] + 2 * padding[i] - kernel[i];
-    STD_TORCH_CHECK(span >= 0, "kernel: expected at most the padded input on axis ", i);
-    w.out[d] = (span + (ceil_mode ? stride[i] - 1 : 0)) / stride[i] + 1;
-    if (ceil_mode && (w.out[d] - 1) * stride[i] >= size[i] + padding[i]) --w.out[d];
+    const int64_t span = n - (k - 2 * p);
+    STD_TORCH_CHECK(span >= 0 || (ceil_mode && span > -s), "kernel: expected at most the padded input on axis ", i);
+    w.in[d] = n; w.kernel[d] = k; w.stride[d] = s; w.padding[d] = p;
+    w.out[d] = span < 0 ? 1 : span / s + 1;
+    // Rounded up, unless the last window would start in the right padding. By division: a stride may be huge.
+    if (ceil_mode && span > 0 && span % s != 0 && w.out[d] <= (n + p - 1) / s) ++w.out[d];
   }
   return w;
 }

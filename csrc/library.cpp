@@ -6,6 +6,7 @@
 // detached: what the gradient of pool is to treat the weights as; the operator itself gives the same either way.
 // extra: weights [N, C, *out, taps] or flat indices [N, C, *out], empty unless wanted.
 // wants: for x (unpool: y, guide) and each of `operands`, 1 if its gradient is wanted; empty tensors for the others.
+// size: empty for the guide's, with stored weights for the smallest that pools to y: a traced program then holds none.
 // Method "weights" of unpool takes stored weights [N, C, *out, taps] in place of the guide.
 #define ADAPOOL_WINDOW "int[] kernel, int[] stride, int[] padding, bool ceil_mode"
 STABLE_TORCH_LIBRARY(adapool, m) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -71,9 +72,85 @@ CASES: list[tuple[type[Exception], list[str], Callable[[], Any]]] = [
     (ValueError, ["indices", "plane of 64", "99"], lambda: adapool.max_unpool(Y, torch.full((2, 3, 4, 4), 99), 2)),
     (ValueError, ["output_size", "within a stride of (8, 8)", "(20, 8)"],
      lambda: adapool.max_unpool(Y, torch.zeros(2, 3, 4, 4).long(), 2, output_size=(20, 8))),
+    (ValueError, ["output_size", "at least 1", "(0, 0)", "padding (1, 1)"],
+     lambda: adapool.MaxUnpool2d(2, 1, 1)(torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1).long())),
+    (ValueError, ["output_size", "at least 1", "(0, 0)"],
+     lambda: adapool.unpool_weights(torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1, 4), 2, 1, 1)),
+    (TypeError, ["kernel_size", "2 ints", "None"],
+     lambda: adapool.unpool_weights(Y, torch.ones(2, 3, 4, 4, 4), (2, None))),
+    (TypeError, ["kernel_size", "2 ints", "None"], lambda: adapool.MaxUnpool2d((2, None))(Y, Y.long())),
+    (TypeError, ["kernel_size", "full=True", "None"], lambda: adapool.DPPPool(2, 3, None, full=True)),
+    (ValueError, ["stride", "below 2**63", "9223372036854775808"], lambda: pool(X, "avg", 2, 2**63)),
+    (ValueError, ["kernel_size", "below 2**63"], lambda: pool(X, "avg", (2, 2**64))),
+    (ValueError, ["padding", "expected 0", "takes an axis whole"], lambda: pool(X, "avg", (2, None), padding=1)),
+    (TypeError, ["ceil_mode", "bool", "1"], lambda: pool(X, "avg", 2, 2, 0, 1)),
+    (ValueError, ["p", "at least 1.0", "0"], lambda: pool(X, "lp", 2, p=torch.zeros(1))),
+    (TypeError, ["x", "float64, float32, float16 or bfloat16", "float8_e4m3fn"],
+     lambda: pool(X.to(torch.float8_e4m3fn), "avg", 2)),
+    (TypeError, ["x", "floating point", "complex64"], lambda: pool(X.to(torch.complex64), "avg", 2)),
+    (TypeError, ["x", "dense", "sparse_coo"], lambda: pool(X.to_sparse(), "avg", 2)),
+    (TypeError, ["x", "dense", "_mkldnn"], lambda: pool(X.to_mkldnn(), "avg", 2)),
+    (TypeError, ["x", "dense", "nested"], lambda: pool(torch.nested.nested_tensor([X[0], X[1]]), "avg", 2)),
+    (TypeError, ["y", "dense", "sparse_coo"], lambda: adapool.unpool(Y.to_sparse(), X, "ada", 2)),
+    (TypeError, ["guide", "dense", "sparse_coo"], lambda: adapool.unpool(Y, X.to_sparse(), "ada", 2)),
+    # What a constructor can know, it says.
+    (TypeError, ["delta", "'ada' takes beta"], lambda: AdaPool2d(2, delta=(4, 4))),
+    (TypeError, ["paddng", "did you mean 'padding'"], lambda: AdaPool2d(2, paddng=1)),
+    (TypeError, ["graident", "did you mean 'gradient'"], lambda: adapool.SoftPool2d(2, graident="detached")),
+    (TypeError, ["betta", "did you mean 'beta'"], lambda: pool(X, "ada", 2, betta=0.5)),
+    (ValueError, ["implementation", "'auto', 'native', 'plain'", "'cuda'"],
+     lambda: AdaPool2d(2, implementation="cuda")),
+    (ValueError, ["gradient", "'exact', 'detached'", "'none'"], lambda: adapool.Pool("ada", 2, gradient="none")),
+    (ValueError, ["gradient", "'max' has no weights"], lambda: adapool.Pool("max", 2, gradient="detached")),
+    (ValueError, ["similarity", "'vector'"], lambda: adapool.EMPool2d(2, similarity="vector")),
+    (TypeError, ["beta", "number or a Tensor", "str"], lambda: adapool.Pool("ada", 2, beta="half")),
+    (ValueError, ["p", "at least 1.0", "0.5"], lambda: adapool.Pool("lp", 2, p=0.5)),
+    (ValueError, ["padding", "non-negative", "-1"], lambda: AdaPool2d(None, padding=-1)),
+    (ValueError, ["padding", "expected 0", "1"], lambda: adapool.EMPool2d(None, padding=1)),
+    (ValueError, ["kernel_size", "positive", "-1"], lambda: adapool.Pool("avg", -1)),
+    (ValueError, ["stride", "positive", "0"], lambda: adapool.Pool("avg", 2, 0)),
+    (ValueError, ["kernel_size", "positive", "-1"], lambda: adapool.AdaUnpool2d(kernel_size=-1)),
+    (ValueError, ["stride", "positive", "0"], lambda: adapool.AdaUnpool2d(stride=0)),
+    (ValueError, ["padding", "non-negative", "-2"], lambda: adapool.AdaUnpool2d(padding=-2)),
+    (TypeError, ["force_inplace", "bool", "2", "padding="], lambda: adapool.SoftPool2d(5, 1, 2)),
+    (TypeError, ["force_inplace", "bool", "1", "padding="], lambda: adapool.soft_pool2d(X, 3, 2, 1)),
+    (TypeError, ["return_mask", "bool", "1", "padding="], lambda: adapool.EMPool2d(3, 2, 1)),
+    (TypeError, ["return_mask", "bool", "1", "padding="], lambda: adapool.idwpool2d(X, 3, 2, 1)),
+    (TypeError, ["return_mask", "bool", "1"], lambda: adapool.adapool2d(X, 0.5, 3, 2, 1)),
+    (TypeError, ["beta_trainable", "bool", "1"], lambda: AdaPool2d(2, 0.5, 2, 1)),
     (ValueError, ["channels", "positive int", "0"], lambda: adapool.LIPPool(2, 0)),
     (ValueError, ["rank", "1, 2 or 3", "4"], lambda: adapool.DPPPool(4, 3)),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("implementation", ["auto", "plain"])
+def test_whole_numbers_of_any_kind_are_sizes(implementation: str) -> None:
+    expected = pool(X, "avg", 2, 2, 1, implementation="plain")
+    sizes = [(np.int64(2), np.int32(1)), (torch.tensor(2), torch.tensor(1))]
+    sizes += [((two, two), (one, one)) for two, one in sizes]
+    for two, one in sizes:
+        torch.testing.assert_close(pool(X, "avg", two, two, one, implementation=implementation), expected)
+        torch.testing.assert_close(adapool.Pool("avg", two, two, one)(X), expected)
+
+
+@pytest.mark.parametrize("implementation", ["auto", "plain"])
+def test_the_longest_stride_gives_one_cell(implementation: str) -> None:
+    for ceil_mode in (False, True):
+        y = pool(X, "avg", 2, 2**63 - 1, ceil_mode=ceil_mode, implementation=implementation)
+        assert y.shape == (2, 3, 1, 1)
+
+
+@pytest.mark.parametrize("implementation", ["auto", "plain"])
+@pytest.mark.parametrize("name", adapool.names())
+def test_none_takes_an_axis_whole(name: str, implementation: str) -> None:
+    x, given = torch.randn(2, 3, 5, 7), {"u": torch.rand(2, 3, 3, 1)} if name == "stochastic" else {}
+    rows = pool(x, name, (3, 7), (1, 7), implementation="plain", **given)
+    torch.testing.assert_close(pool(x, name, (3, None), (1, 4), implementation=implementation, **given), rows)
+    given = {"u": torch.rand(2, 3, 1, 1)} if name == "stochastic" else {}
+    torch.testing.assert_close(
+        pool(x, name, None, implementation=implementation, **given),
+        pool(x, name, (5, 7), implementation="plain", **given),
+    )
 
 
 def test_what_was_right_for_one_is_not_taken_for_another() -> None:
@@ -81,10 +158,15 @@ def test_what_was_right_for_one_is_not_taken_for_another() -> None:
     for kernel, stride in ((True, 1), (1.0, 1), (1, True), (1, 1.0)):
         with pytest.raises(TypeError, match="expected an int or 2 ints"):
             pool(X, "avg", kernel, stride)
+    pool(X, "avg", (2, 2), (1, 1), (1, 1))
+    for window in (((2.0, 2.0), (1, 1)), ((2, 2), (True, True)), ((2, 2), (1, 1), (1.0, 1.0)), ((2, 2), (1, True))):
+        with pytest.raises(TypeError, match="expected an int or 2 ints"):
+            pool(X, "avg", *window)
     with pytest.raises(TypeError, match="floating point dtype"):
         pool(X.long(), "avg", 1, 1)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize(("kind", "words", "call"), CASES, ids=[" ".join(c[1][:2]) for c in CASES])
 def test_message_names_argument_expectation_and_what_came(kind, words, call) -> None:
     with pytest.raises(kind) as raised:

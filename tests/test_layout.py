@@ -23,7 +23,7 @@ BELOW = ("record", "store", "interval")  # what of reports the suites may use
 ORDER = [
     "window", "region", "registry", "methods", "plain",
     "native_library", "native_gradients", "native_rules", "native",
-    "functional", "unpooling", "learned", "named", "modules", "adaptive",
+    "arguments", "functional", "unpooling", "layer", "learned", "named", "modules", "adaptive",
 ]  # fmt: skip
 
 

@@ -169,3 +169,11 @@ def test_the_second_fence() -> None:
         op(x, [], "ada", *WINDOW, [], False)
     with pytest.raises(RuntimeError):
         op(x.long(), [], "max", *WINDOW, [], False)
+    with pytest.raises(RuntimeError):
+        torch.ops.adapool.unpool(x, torch.rand(1, 1, 4, 4, 4), [], "weights", [], [2, 2], [2], [0, 0], False, [], True)
+    with pytest.raises(RuntimeError):
+        torch.ops.adapool.unpool(
+            x, torch.rand(1, 1, 4, 4, 4), [], "weights", [], [-1, 2], [1, 2], [0, 0], False, [], True
+        )
+    with pytest.raises(RuntimeError):
+        op(x, [], "avg", [2**63 - 1, 2], [1, 1], [2**62, 0], True, [], False)

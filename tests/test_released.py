@@ -206,3 +206,16 @@ def test_vector_similarity_golden() -> None:
             lambda v, method=method: pool(v, method, 3, 2, similarity="vector"),
             (torch.randn(2, 3, 7, dtype=torch.float64, requires_grad=True),),
         )
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_softpool_as_its_cpu_path_computes_it(rank: int) -> None:
+    """`sum_i E_i x_i / sum_i E_i` with `E_i = sum_c exp(x_ci)`, by the recipe that the README gives; not SoftPool."""
+    x = torch.randn(2, 5, *(6,) * rank, dtype=torch.float64)
+    average = getattr(torch.nn.functional, f"avg_pool{rank}d")
+    mass = x.exp().sum(1, keepdim=True)
+    expected = average(x * mass, 3, 1) / average(mass, 3, 1)
+    kernel = (3,) * rank
+    found = adapool.pool(x, "lip", kernel, 1, logits=x.logsumexp(1, keepdim=True).expand_as(x))
+    torch.testing.assert_close(found, expected)
+    assert (found - adapool.pool(x, "softpool", kernel, 1)).abs().max() > 0.1

@@ -132,3 +132,33 @@ def test_empty_and_unbatched() -> None:
     assert unpool(y[:0], x[:0], "ada", 2).shape == (0, 3, 4, 4)
     y, indices = adapool.max_pool2d(x[:0], 2, return_indices=True)
     assert max_unpool(y, indices, 2).shape == (0, 3, 4, 4)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_released_signature_without_a_batch_axis(rank: int) -> None:
+    x = torch.randn(3, *(4, 6, 8)[:rank])
+    pooling = getattr(adapool, f"adapool{rank}d")
+    expected = adapool.adaunpool(*pooling(x.unsqueeze(0), return_mask=True)).squeeze(0)
+    y, mask = pooling(x, return_mask=True)
+    torch.testing.assert_close(adapool.adaunpool(y, mask), expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "format"), [((2, 8, 6, 6), torch.channels_last), ((2, 4, 4, 4, 4), torch.channels_last_3d)]
+)
+def test_max_unpooling_keeps_channels_last(shape: tuple[int, ...], format: torch.memory_format) -> None:
+    rank = len(shape) - 2
+    x = torch.randn(shape).to(memory_format=format)
+    y, indices = getattr(adapool, f"max_pool{rank}d")(x, 2, return_indices=True)
+    restored = getattr(adapool, f"max_unpool{rank}d")(y, indices, 2)
+    assert restored.is_contiguous(memory_format=format)
+    assert adapool.max_unpool(y.contiguous(), indices, (2,) * rank).is_contiguous()
+    torch.testing.assert_close(restored, adapool.max_unpool(y.contiguous(), indices, (2,) * rank))
+
+
+def test_the_smallest_size_is_the_default_of_stored_weights() -> None:
+    y, weights = adapool.pool_with_extra(torch.randn(2, 3, 7, 9), "ada", 3, 2, 1)
+    given = adapool.unpool_weights(y, weights, 3, 2, 1, output_size=(7, 9))
+    for implementation in ("auto", "plain"):
+        found = adapool.unpool_weights(y, weights, 3, 2, 1, implementation=implementation)
+        torch.testing.assert_close(found, given)
