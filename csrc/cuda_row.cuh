@@ -16,7 +16,7 @@ template <template <class> class Method, int N> struct Row {
     const A& a;
     int64_t count = N;
     static __device__ Tap<float> tap(int i, float a) { return {i, 0, {0, 0, 0}, a, false, {}}; }
-    template <class F> __device__ void each(const F& f) const {
+    template <class F, class... Sums> __device__ void each(const F& f, Sums&...) const {  // few taps: no long sums
 #pragma unroll
       for (int i = 0; i < N; ++i) f(tap(i, a(i)));
     }

@@ -35,32 +35,32 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
     noise = V(1e-3) * this->unit * this->unit;
     noise = select(noise < least, least, noise);
     guide = by_guide ? o.at[0] * this->unit : scaled_mean(r, this->unit);
-    Sum<V> squares;
+    V squares = V(0);
     bool begun = false;
     r.each([&](const Tap<V>& t) {
       if (!begun) first = t.a * this->unit;
       begun = true;
       const V d = detail(t);
-      squares.add(d * d + noise);
-    });
-    power = squares.value() / n;
-    Sum<V> all, sum, p, p_v, d1, d1_p, d1_pv;
+      squares += d * d + noise;
+    }, squares);
+    power = squares / n;
+    V all = V(0), sum = V(0), p = V(0), p_v = V(0), d1 = V(0), d1_p = V(0), d1_pv = V(0);
     r.each([&](const Tap<V>& t) {
       const V d = detail(t), x = ratio(d), th = pow_of(x, half), value = v(*this, t), w = th + alpha;
-      all.add(w);
-      sum.add(w * value);
+      all += w;
+      sum += w * value;
       r.keep(t, 0, th);
       if (slopes) {
         const V inner = d * th / x;
-        p.add(th); p_v.add(th * value);
-        d1.add(d); d1_p.add(inner); d1_pv.add(inner * value);
+        p += th; p_v += th * value;
+        d1 += d; d1_p += inner; d1_pv += inner * value;
       }
-    });
-    z = all.value();
-    this->mean = sum.value() / z;
+    }, all, sum, p, p_v, d1, d1_p, d1_pv);
+    z = all;
+    this->mean = sum / z;
     if (!slopes) return;
-    tilt = (p_v.value() - this->mean * p.value()) / n;
-    by_mean = V(2) * half / (z * power) * (d1_pv.value() - this->mean * d1_p.value() - tilt * d1.value());  // sum rho
+    tilt = (p_v - this->mean * p) / n;
+    by_mean = V(2) * half / (z * power) * (d1_pv - this->mean * d1_p - tilt * d1);  // sum rho
   }
   ADAPOOL_HD V power_at(const Tap<V>& t, V x) const { return t.known ? t.kept[0] : pow_of(x, half); }
   ADAPOOL_HD V weight(const Tap<V>& t) const { return (power_at(t, ratio(detail(t))) + alpha) / z; }
@@ -73,12 +73,12 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
   }
   template <class R, class Values> ADAPOOL_HD V operand(int k, const R& r, const Values& v) const {
     if (k == 0) return v.slope(*this, -by_mean);
-    Sum<V> sum;
+    V sum = V(0);
     r.each([&](const Tap<V>& t) {
       const V e = v(*this, t) - this->mean, x = ratio(detail(t));
-      sum.add(k == 2 ? e : e * power_at(t, x) * log_of(x) / V(2));
-    });
-    return v.real(*this, sum.value() / z);
+      sum += k == 2 ? e : e * power_at(t, x) * log_of(x) / V(2);
+    }, sum);
+    return v.real(*this, sum / z);
   }
 };
 template <class V> using Dpp = DppOf<V, true>;

@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(kThreads) gather_kernel(Job job, BlockTiles ti
     const int64_t channels = lo[0] + tiles.size[0] < job.channels ? tiles.size[0] : job.channels - lo[0];
     const int64_t total = per_channel * channels;
 
-    V sum = 0;
+    Sum<V> sums{};
     for (int64_t begin = 0; begin < total; begin += kThreads) {
       if (begin + threadIdx.x < total) {
         int64_t index = begin + threadIdx.x;
@@ -117,13 +117,14 @@ __global__ void __launch_bounds__(kThreads) gather_kernel(Job job, BlockTiles ti
               const int slot = int(row + p.at[2]);
               const View<T, V> r(job, p, one_lane());
               const Box here{{at[0], at[1], at[2]}, {next[0], next[1], next[2]}};
-              r.each_in(here, [&](const Tap<V>& t) { sum += shared_coefficients[slot] * prepared[slot].share(r, t); });
+              r.each_in(here, [&](const Tap<V>& t) { sums.add(shared_coefficients[slot] * prepared[slot].share(r, t)); });
             }
           }
       }
       __syncthreads();
     }
     if (!real) continue;
+    V sum = sums.value();
     if (job.averages()) {
       const int64_t count = own.count();
       sum /= V(count > 0 ? count : 1);

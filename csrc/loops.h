@@ -137,8 +137,26 @@ void gather_cells(const Job& job, const Walk& walk, const Part& cells, const Box
   });
 }
 
+// Moves what some regions have given to the places of a tile from one buffer to the other.
+template <class From, class To>
+void move_sums(const Part& tile, const Box& regions, const Whole<From>& from, const Whole<To>& to) {
+  const Strides& s = from.strides;
+  Part part = tile;
+  for (int d = 0; d < 3; ++d) {
+    part.box.lo[d] = std::max(part.box.lo[d], regions.lo[d]);
+    part.box.hi[d] = std::min(part.box.hi[d], regions.hi[d]);
+  }
+  each_row(part, [&](const Point& p) {
+    const int64_t first = s.plane(p.n, p.c) + s.in_plane(p.at), end = first + part.box.extent(2) * s.d[2];
+    for (int64_t i = first; i < end; ++i) {
+      to.data[i] += To(from.data[i]);
+      from.data[i] = From(0);
+    }
+  });
+}
+
 // Places are cut into tiles; the thread of a tile runs the regions that meet it, always in the same order, so that a
-// place sums its regions alike wherever the cuts are.
+// place sums its regions alike wherever the cuts are. A place that sums many adds them in groups.
 // With a reduction also the gradient of its operand; false where that has to be computed by itself.
 template <template <class> class M, class S>
 bool gather_loop(const Job& job, const Reduction* reduction, const Any* result, Parallel run) {
@@ -150,11 +168,13 @@ bool gather_loop(const Job& job, const Reduction* reduction, const Any* result, 
   if (!walk.by_channel()) unit[2] = std::max(unit[2], 4 * Pack<S>::size * w.stride[2]);
   const Blocks tiles(job, walk, w.in, unit, 1);
   const int64_t places = tiles.size[0] * tiles.size[1] * tiles.size[2] * walk.lanes();
+  const Groups groups(w);
   if (reduction && !Terms::serve(job, *reduction)) return false;
   Terms terms(job, walk.group, reduction ? tiles.count / (job.batch * walk.groups) : 0, 1, walk.lanes());
   parallel(run, tiles.count, kGrain / places, [&](int64_t begin, int64_t end) {
     Near<S> near(job, walk);
     std::vector<S> buffer;
+    std::vector<double> wide;
     for (int64_t i = begin; i < end; ++i) {
       const Part tile = tiles.part(i, job, walk);
       Part cells = tile;
@@ -165,8 +185,21 @@ bool gather_loop(const Job& job, const Reduction* reduction, const Any* result, 
       std::fill_n(buffer.data(), all.room(walk.lanes()), S(0));
       double* own = reduction ? terms.at(i / terms.parts, i % terms.parts) : nullptr;
       const int which = reduction ? reduction->which : 0;
-      if (taken) gather_cells<M, Packed<S>>(near.job, walk, cells, tile.box, sums, own, which);
-      else if (some) gather_cells<M, Any>(near.job, walk, cells, tile.box, sums, own, which);
+      const auto gather = [&](const Part& some_cells) {
+        if (taken) gather_cells<M, Packed<S>>(near.job, walk, some_cells, tile.box, sums, own, which);
+        else gather_cells<M, Any>(near.job, walk, some_cells, tile.box, sums, own, which);
+      };
+      if (some && groups.one) {
+        gather(cells);
+      } else if (some) {  // in double, for there may be many groups
+        const Whole<double> totals(all, walk.lanes(), wide);
+        std::fill_n(wide.data(), all.room(walk.lanes()), 0.0);
+        groups.each(cells, [&](const Part& group) {
+          gather(group);
+          move_sums(tile, places_of(w, group.box), sums, totals);
+        });
+        move_sums(tile, tile.box, totals, sums);
+      }
       if (job.averages()) average(w, tile, sums);
       write_part(tile, job.target, job.xs, sums);
     }

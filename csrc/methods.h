@@ -58,7 +58,7 @@ template <class V> struct Max : Choosing<V> {
 template <class V> struct Stochastic : Choosing<V> {
   static constexpr int operands = 1;  // u, which has no gradient
   template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>& o) {
-    V top = V(0), total = V(0), running = V(0), bad = V(0);
+    V top = V(0), bad = V(0);
     r.each([&](const Tap<V>& t) {
       top = select(t.a > top, t.a, top);
       bad = select(t.a != t.a, t.a, bad);
@@ -66,19 +66,23 @@ template <class V> struct Stochastic : Choosing<V> {
     const V unit = unit_of(top);
     const auto dead = top == V(0);
     const auto mass = [&](V a) { return select(dead, V(1), select(a > V(0), a * unit, V(0))); };
-    r.each([&](const Tap<V>& t) { total += mass(t.a); });
+    V total = V(0);
+    Running<V> running;
+    r.each([&](const Tap<V>& t) { total += mass(t.a); }, total);
     const V threshold = o.at[0] * total;
     auto found = V(0) != V(0);
     bool begun = false;
-    r.each([&](const Tap<V>& t) {  // rounding may lift the threshold to the total: then the tap that reaches it
+    // Rounding may lift the threshold to the total: then the tap that reaches it, or else the last one with mass.
+    r.each([&](const Tap<V>& t) {
       const V m = mass(t.a);
       if (!begun) { this->y = t.a; this->chosen = IndexOf<V>(t.index); }
       begun = true;
       const auto take = !found && m != V(0);
-      running += select(take, m, V(0));
+      running += m;
       this->choose(take, t);
-      found = found || (take && (running > threshold || running == total));
-    });
+      const V edge = running.value();
+      found = found || (take && (edge > threshold || edge == total));
+    }, running);
     this->y = select(bad != bad, bad, this->y);
   }
 };
@@ -86,9 +90,9 @@ template <class V> struct Stochastic : Choosing<V> {
 template <class V> struct Total : Plain<V> {  // sum
   V y;
   template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&) {
-    Sum<V> sum;
-    r.each([&](const Tap<V>& t) { sum.add(t.a); });
-    y = sum.value();
+    V sum = V(0);
+    r.each([&](const Tap<V>& t) { sum += t.a; }, sum);
+    y = sum;
   }
   ADAPOOL_HD V pooled() const { return y; }
   ADAPOOL_HD V slope(const Tap<V>&) const { return V(1); }
@@ -104,9 +108,9 @@ template <class V, bool magnitude> struct LpOf : Plain<V> {
     p = o.at[0];
     top = largest_magnitude(r);
     top = select(top > V(0) && top < infinity<V>(), top, V(1));
-    Sum<V> sum;
-    r.each([&](const Tap<V>& t) { sum.add(pow_of(scaled(t.a), p)); });
-    total = sum.value();
+    V sum = V(0);
+    r.each([&](const Tap<V>& t) { sum += pow_of(scaled(t.a), p); }, sum);
+    total = sum;
     rise = pow_of(total, V(1) / p - V(1));
   }
   ADAPOOL_HD V pooled() const { return select(total == V(0), V(0), top * pow_of(total, V(1) / p)); }
@@ -115,12 +119,12 @@ template <class V, bool magnitude> struct LpOf : Plain<V> {
     return select(total == V(0), V(0), magnitude ? s * sign_of(t.a) : s);
   }
   template <class R> ADAPOOL_HD V operand(int, const R& r) const {
-    Sum<V> sum;
+    V sum = V(0);
     r.each([&](const Tap<V>& t) {
       const V x = scaled(t.a);
-      sum.add(select(x == V(0), V(0), pow_of(x, p) * log_of(x)));
-    });
-    return select(total == V(0), V(0), pooled() * (sum.value() / total - log_of(total) / p) / p);
+      sum += select(x == V(0), V(0), pow_of(x, p) * log_of(x));
+    }, sum);
+    return select(total == V(0), V(0), pooled() * (sum / total - log_of(total) / p) / p);
   }
 };
 template <class V> using Lp = LpOf<V, false>;

@@ -1,7 +1,7 @@
 // Which taps an output cell reads and which cells an input place feeds; strides are data, every rank is padded to 3.
 // Host and device; no torch, no CUDA runtime, no method.
 #pragma once
-#include "scalar.h"
+#include "long_sums.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -199,7 +199,29 @@ template <class T, class V_> struct Region {
     for (int d = 0; d < 3; ++d) start[d] = p.at[d] * w.stride[d] - w.padding[d];
   }
 
-  template <class F> ADAPOOL_HD void each(F f) const { each_in(box, f); }
+  // f of every tap. The numbers that it adds to are given as `sums`, so that long sums can be made of short ones.
+  template <class F, class... Sums> ADAPOOL_HD ADAPOOL_OFTEN void each(F f, Sums&... sums) const {
+    if constexpr (sizeof...(Sums) == 0) {
+      each_in(box, f);
+    } else {
+#if defined(__CUDACC__)
+      CountedSums<V, sizeof...(Sums)> blocks;
+      each_in(box, [&](const Tap<V>& t) { f(t); blocks.term(sums...); });
+      blocks.end(sums...);
+#else
+      LongSums<V, Box, sizeof...(Sums)> blocks;
+      const bool many = window.taps() > blocks.most;
+      const Box* part = many ? blocks.begin(box) : &box;
+      for (bool last = false; !last;) {
+        each_in(*part, f);
+        if (!many) return;
+        last = !blocks.next();
+        int i = 0;
+        ((sums = blocks.take(i++, sums, last)), ...);
+      }
+#endif
+    }
+  }
   ADAPOOL_HD void keep(const Tap<V>& t, int slot, V v) const { kept.keep(t.index, window.taps(), slot, v); }
 
   // Only the taps inside `part`, which must lie in the region's own box.

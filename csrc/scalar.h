@@ -9,8 +9,12 @@
 #if defined(__CUDACC__)
 #include <cuda_fp16.h>
 #define ADAPOOL_HD __host__ __device__ inline
+#define ADAPOOL_OFTEN
+#define ADAPOOL_RARE
 #else
 #define ADAPOOL_HD inline
+#define ADAPOOL_OFTEN __attribute__((always_inline))  // numbers that it adds to are then registers of the caller's
+#define ADAPOOL_RARE __attribute__((noinline))  // keeps what calls it seldom small, and in registers
 #endif
 #if defined(__F16C__) && !defined(__CUDACC__)
 #include <immintrin.h>
@@ -162,15 +166,18 @@ template <class V> ADAPOOL_HD V pow_of(V a, V p) {  // the usual exponents witho
   return any_pow(a, p);
 }
 
-// A sum in blocks of 32, so that its error grows with the number of blocks and not with the number of terms.
-template <class Acc> struct Sum {
-  Acc block = Acc(0), total = Acc(0);
-  int32_t n = 0;
-  ADAPOOL_HD void add(Acc v) {
-    block += v;
-    if (++n == 32) { total += block; block = Acc(0); n = 0; }
+// A sum that keeps its digits however many terms there are: what each addition rounds away is added up beside it.
+template <class V> struct Sum {
+  V total, lost;  // from 0 on: Sum<V> sum{}
+  ADAPOOL_HD void add(V term) {
+    const V next = total + term, added = next - total;
+    lost += (total - (next - added)) + (term - added);
+    total = next;
   }
-  ADAPOOL_HD Acc value() const { return total + block; }
+  ADAPOOL_HD V value() const {
+    const V sum = total + lost;
+    return select(sum == sum, sum, total);  // what an infinite total has lost is NaN
+  }
 };
 
 }  // namespace ADAPOOL_ISA

@@ -19,6 +19,7 @@ template <class F> void parallel(Parallel run, int64_t n, int64_t grain, const F
 
 constexpr int64_t kGrain = 8192;     // taps that are worth a thread
 constexpr int64_t kTile = 1 << 14;   // numbers of one block of work
+constexpr int64_t kTerms = 64;       // numbers that are added one after the other, beyond which float loses digits
 constexpr int64_t kRoom = 1 << 18;   // and at most: larger regions are read where they lie
 
 template <class F> void each_row(const Part& part, const F& f) {
@@ -89,6 +90,34 @@ struct Blocks {
     part.n = index;
     part.channels = std::min(walk.group, job.channels - part.c);
     return part;
+  }
+};
+
+// Cells in groups of so few that none of their places lies in more than kTerms of a group's regions. Cut by the window
+// alone, wherever a part of the cells begins.
+struct Groups {
+  int64_t size[3];
+  bool one = true;  // whether all cells are one group
+
+  explicit Groups(const Window& w) {
+    int64_t left = kTerms;
+    for (int d = 2; d >= 0; --d) {
+      const int64_t over = std::max<int64_t>(1, std::min(w.out[d], (w.kernel[d] + w.stride[d] - 1) / w.stride[d]));
+      size[d] = over <= left ? std::max<int64_t>(1, w.out[d]) : left;
+      one = one && over <= left;
+      left = std::max<int64_t>(1, left / over);
+    }
+  }
+  template <class F> void each(const Part& cells, const F& f) const {
+    Part group = cells;
+    const auto cut = [&](int d, int64_t i) {
+      group.box.lo[d] = std::max(cells.box.lo[d], i * size[d]);
+      group.box.hi[d] = std::min(cells.box.hi[d], (i + 1) * size[d]);
+      return i * size[d] < cells.box.hi[d];
+    };
+    for (int64_t i = cells.box.lo[0] / size[0]; cut(0, i); ++i)
+      for (int64_t j = cells.box.lo[1] / size[1]; cut(1, j); ++j)
+        for (int64_t k = cells.box.lo[2] / size[2]; cut(2, k); ++k) f(group);
   }
 };
 

@@ -34,9 +34,9 @@ template <class R> ADAPOOL_HD typename R::V largest_magnitude(const R& r) {
 // Mean of the taps times `unit`; NaN if any tap is not finite.
 template <class R> ADAPOOL_HD typename R::V scaled_mean(const R& r, typename R::V unit) {
   using V = typename R::V;
-  Sum<V> sum;
-  r.each([&](const Tap<V>& t) { sum.add(t.a * unit); });
-  const V mean = sum.value() / V(r.count);
+  V sum = V(0);
+  r.each([&](const Tap<V>& t) { sum += t.a * unit; }, sum);
+  const V mean = sum / V(r.count);
   return mean + (mean - mean);
 }
 
@@ -54,9 +54,9 @@ template <class V> struct Avg : Weighing<V> {
   ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool) {
     n = V(r.count);
     this->unit = unit_of(largest_magnitude(r));
-    Sum<V> sum;
-    r.each([&](const Tap<V>& t) { sum.add(v(*this, t)); });
-    this->mean = sum.value() / n;
+    V sum = V(0);
+    r.each([&](const Tap<V>& t) { sum += v(*this, t); }, sum);
+    this->mean = sum / n;
   }
   ADAPOOL_HD V weight(const Tap<V>&) const { return V(1) / n; }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit; }
@@ -72,15 +72,15 @@ template <class V> struct SoftPool : Weighing<V> {
     this->unit = V(1);
     top = -infinity<V>();
     r.each([&](const Tap<V>& t) { top = select(t.a > top, t.a, top); });
-    Sum<V> all, sum;
+    V all = V(0), sum = V(0);
     r.each([&](const Tap<V>& t) {
       const V e = exp_of(relative(t));
-      all.add(e);
-      sum.add(e * v(*this, t));
+      all += e;
+      sum += e * v(*this, t);
       r.keep(t, 2, e);
-    });
-    z = all.value();
-    this->mean = sum.value() / z;
+    }, all, sum);
+    z = all;
+    this->mean = sum / z;
   }
   ADAPOOL_HD V weight(const Tap<V>& t) const { return (t.known ? t.kept[2] : exp_of(relative(t))) / z; }
   // a - a is 0 for a finite tap and NaN for any other, which the clamp would hide.
@@ -115,19 +115,19 @@ template <class V> struct Edscw : Weighing<V> {
     this->unit = unit_of(top);
     floor = tiny<V>() * top * this->unit;
     centre = scaled_mean(r, this->unit);
-    Sum<V> all, sum, by, by_v;
+    V all = V(0), sum = V(0), by = V(0), by_v = V(0);
     r.each([&](const Tap<V>& t) {
       const Dice s = dice(t.a * this->unit);
       const V e = exp_of(s.d), value = v(*this, t);
-      all.add(e);
-      sum.add(e * value);
+      all += e;
+      sum += e * value;
       r.keep(t, 0, e);
       r.keep(t, 1, s.da);
-      if (slopes) { by.add(e * s.dm); by_v.add(e * s.dm * value); }
-    });
-    z = all.value() + (centre - centre);
-    this->mean = sum.value() / z;
-    by_mean = (by_v.value() - this->mean * by.value()) / (z * V(r.count));
+      if (slopes) { by += e * s.dm; by_v += e * s.dm * value; }
+    }, all, sum, by, by_v);
+    z = all + (centre - centre);
+    this->mean = sum / z;
+    by_mean = (by_v - this->mean * by) / (z * V(r.count));
   }
   ADAPOOL_HD V weight(const Tap<V>& t) const {
     return (t.known ? t.kept[0] : exp_of(dice(t.a * this->unit).d)) / z;
@@ -157,18 +157,18 @@ template <class V> struct Idw : Weighing<V> {
       near = select(gap < near, gap, near);
     });
     flat = near <= V(2 * std::numeric_limits<ScalarOf<V>>::epsilon()) * (top * this->unit);
-    Sum<V> all, sum, by, by_v;
+    V all = V(0), sum = V(0), by = V(0), by_v = V(0);
     r.each([&](const Tap<V>& t) {
       const V gap = relative(t), q = select(flat, V(1), near / abs_of(gap)), value = v(*this, t);
       const V turn = q * q * sign_of(gap);
-      all.add(q);
-      sum.add(q * value);
-      by.add(turn);
-      by_v.add(turn * value);
-    });
-    z = all.value() + (centre - centre);
-    this->mean = sum.value() / z;
-    by_mean = select(flat, V(0), (by_v.value() - this->mean * by.value()) / (near * z * V(r.count)));
+      all += q;
+      sum += q * value;
+      by += turn;
+      by_v += turn * value;
+    }, all, sum, by, by_v);
+    z = all + (centre - centre);
+    this->mean = sum / z;
+    by_mean = select(flat, V(0), (by_v - this->mean * by) / (near * z * V(r.count)));
   }
   ADAPOOL_HD V weight(const Tap<V>& t) const { return select(flat, V(1), near / abs_of(relative(t))) / z; }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - centre; }
@@ -222,10 +222,10 @@ template <class V> struct StochasticEval : Weighing<V> {
       dead = dead && t.a <= V(0);
     });
     top = top * this->unit;
-    Sum<V> all, sum;
-    r.each([&](const Tap<V>& t) { const V m = mass(t.a); all.add(m); sum.add(m * v(*this, t)); });
-    z = all.value();
-    this->mean = sum.value() / z;
+    V all = V(0), sum = V(0);
+    r.each([&](const Tap<V>& t) { const V m = mass(t.a); all += m; sum += m * v(*this, t); }, all, sum);
+    z = all;
+    this->mean = sum / z;
   }
   ADAPOOL_HD V weight(const Tap<V>& t) const { return mass(t.a) / z; }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - top; }
@@ -254,15 +254,15 @@ template <class V> struct Lip : Weighing<V> {
       top = select(higher, logit, top);
       first = select(higher, t.a * this->unit, first);
     });
-    Sum<V> all, sum;
+    V all = V(0), sum = V(0);
     r.each([&](const Tap<V>& t) {
       const V e = mass(r.logit(t));
-      all.add(e);
-      sum.add(e * v(*this, t));
+      all += e;
+      sum += e * v(*this, t);
       r.keep(t, 0, e);
-    });
-    z = all.value();
-    this->mean = sum.value() / z;
+    }, all, sum);
+    z = all;
+    this->mean = sum / z;
   }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * this->unit - first; }
   ADAPOOL_HD V pooled() const { return (first + this->mean) / this->unit; }
