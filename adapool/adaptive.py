@@ -81,11 +81,11 @@ def clamp(beta: Tensor) -> Tensor:
     if not isinstance(beta, Tensor):
         return deferred(clamp, "beta", beta)
     share: Tensor
-    if is_compiling() and not is_exporting():
-        share = _Clamp.apply(beta)  # type: ignore[no-untyped-call]
-        return share
     # A tangent has no way back to look for, and an exported or traced program keeps no function written in Python.
-    if is_traced() or forward_ad._current_level >= 0 or not differentiates(beta):
+    if is_compiling():
+        share = beta.clamp(0, 1) if is_exporting() else _Clamp.apply(beta)  # type: ignore[no-untyped-call]
+        return share
+    if not differentiates(beta) or forward_ad._current_level >= 0 or is_traced():
         return beta.clamp(0, 1)
     share = _Clamp.apply(beta) if is_transformed() else _clamp_eagerly(beta)  # type: ignore[no-untyped-call]
     return share
