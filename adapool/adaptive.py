@@ -82,13 +82,15 @@ def clamp(beta: Tensor) -> Tensor:
         return deferred(clamp, "beta", beta)
     share: Tensor
     # A tangent has no way back to look for, and an exported or traced program keeps no function written in Python.
-    if is_compiling():
-        share = beta.clamp(0, 1) if is_exporting() else _Clamp.apply(beta)  # type: ignore[no-untyped-call]
-        return share
-    if not differentiates(beta) or forward_ad._current_level >= 0 or is_traced():
-        return beta.clamp(0, 1)
-    share = _Clamp.apply(beta) if is_transformed() else _clamp_eagerly(beta)  # type: ignore[no-untyped-call]
-    return share
+    if torch.is_grad_enabled():  # asked first: without gradients nothing more is
+        if is_compiling():
+            if not is_exporting():
+                share = _Clamp.apply(beta)  # type: ignore[no-untyped-call]
+                return share
+        elif differentiates(beta) and forward_ad._current_level < 0 and not is_traced():
+            share = _Clamp.apply(beta) if is_transformed() else _clamp_eagerly(beta)  # type: ignore[no-untyped-call]
+            return share
+    return beta.clamp(0, 1)
 
 
 class AdaPool(Layer):

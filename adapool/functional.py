@@ -57,6 +57,7 @@ class Plan(NamedTuple):
     added: bool  # x lacks the batch axis
     cells: tuple[int, ...]  # (N, C, *out)
     native: bool
+    compiled: bool  # torch.compile or torch.export looks on; never in a plan that is remembered
 
 
 @remembered(sizes=slice(5, 8))
@@ -85,7 +86,8 @@ def make_plan(
     check_choices(entry, gradient, similarity)
     batch = (1, shape[0]) if added else shape[:2]
     cells = (*batch, *window.output(shape[-rank:]))
-    return Plan(entry, window, added, cells, uses_native(implementation, entry, dtype, device, similarity))
+    able = uses_native(implementation, entry, dtype, device, similarity)
+    return Plan(entry, window, added, cells, able, is_compiling())
 
 
 def run(
@@ -132,7 +134,7 @@ def run(
     y: Tensor
     extra: Tensor | None
     if plan.native:
-        if given and is_compiling():
+        if plan.compiled and given:
             operands = as_tensors(given, operands, x)
         y, extra = native.pool(x, method, window, operands.values(), want_extra, gradient == "detached")
     else:

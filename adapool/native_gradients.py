@@ -31,6 +31,7 @@ _SECOND = (
 _AUTOGRAD = torch._C.DispatchKey.AutogradFunctionality
 _is_excluded = torch._C._dispatch_tls_is_dispatch_key_excluded
 _exclude = torch._C._dispatch_tls_set_dispatch_key_excluded
+_is_grad_enabled = torch.is_grad_enabled
 _in_functorch = torch._C._are_functorch_transforms_active
 _any_requires_grad = torch._C._any_requires_grad
 
@@ -42,7 +43,7 @@ def is_transformed() -> bool:
 
 def differentiates(*tensors: Tensor) -> bool:
     """Whether reverse mode follows the call."""
-    return torch.is_grad_enabled() and _any_requires_grad(*tensors)
+    return _is_grad_enabled() and _any_requires_grad(*tensors)
 
 
 def below_autograd(operator: Any, *args: Any) -> Any:

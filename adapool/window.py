@@ -22,11 +22,12 @@ WHOLE = -1  # a kernel that takes its axis whole, in one cell: nothing of a wind
 LIMIT = 2**63
 LONGEST = 2**40  # no axis is longer, so that a longer stride is the same as this one, and sums of sizes stay integers
 Found = TypeVar("Found")
+_is_tracing = torch._C._is_tracing
 
 
 def is_traced() -> bool:
     """Whether the call is traced rather than run, so that sizes may be symbols or tensors."""
-    return is_compiling() or torch._C._is_tracing()
+    return is_compiling() or _is_tracing()
 
 
 def remembered(sizes: slice) -> Callable[[Callable[..., Found]], Callable[..., Found]]:
