@@ -156,12 +156,14 @@ class AdaPool(Layer):
             self.beta.clamp_(0, 1)
 
     def forward(self, x: Tensor) -> Any:
-        window = (self.kernel_size, self.stride, self.padding, self.ceil_mode)
         if not self.return_mask:
-            return run(x, self.rank, "ada", False, {"beta": self.share()}, *window, **self.options)[0]
+            return run(
+                x, self.rank, "ada", False, {"beta": self.share()},
+                self.kernel_size, self.stride, self.padding, self.ceil_mode, **self.options,
+            )[0]  # fmt: skip
         function = getattr(named, f"adapool{self.rank}d")
-        kernel, stride, padding, ceil_mode = window
-        return function(x, self.share(), kernel, stride, True, padding=padding, ceil_mode=ceil_mode, **self.options)
+        window = {"padding": self.padding, "ceil_mode": self.ceil_mode}
+        return function(x, self.share(), self.kernel_size, self.stride, True, **window, **self.options)
 
     def extra_repr(self) -> str:
         return (

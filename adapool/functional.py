@@ -175,8 +175,10 @@ def pool(
     >>> pool(torch.arange(4.0).reshape(1, 1, 2, 2), "softpool", 2)
     tensor([[[[2.4927]]]])
     """
-    options = (implementation, gradient, similarity, generator)
-    return run(x, None, method, False, operands, kernel_size, stride, padding, ceil_mode, *options)[0]
+    return run(
+        x, None, method, False, operands, kernel_size, stride, padding, ceil_mode,
+        implementation, gradient, similarity, generator,
+    )[0]  # fmt: skip
 
 
 def pool_with_extra(

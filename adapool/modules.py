@@ -41,13 +41,12 @@ class Pool(Layer):
         self.method, self.stride = method, stride
         self.padding, self.ceil_mode, self.options = padding, ceil_mode, options
 
-    def _run(self, x: Tensor, method: str, want_extra: bool) -> tuple[Tensor, Any]:
-        window = (self.kernel_size, self.stride, self.padding, self.ceil_mode)
-        return run(x, self.rank, method, want_extra, {}, *window, **self.options)
-
     def forward(self, x: Tensor) -> Tensor:
         method = "stochastic_eval" if self.method == "stochastic" and not self.training else self.method
-        return self._run(x, method, False)[0]
+        return run(
+            x, self.rank, method, False, {},
+            self.kernel_size, self.stride, self.padding, self.ceil_mode, **self.options,
+        )[0]  # fmt: skip
 
     def extra_repr(self) -> str:
         shown = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
