@@ -30,51 +30,60 @@ METHODS = frozenset(
         "dpp_asym",
         "lip",
     ]
-)  # the lines of ADAPOOL_METHODS in csrc/methods.h
+)  # the lines of ADAPOOL_METHODS in csrc/math/methods.h
 TENSOR = sys.float_info.max  # in place of an operand's number; finite, as a packaged model's JSON must be
 DTYPES = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
+
+NAME = "libadapool_native.so"
 
 Operands = Iterable["Tensor | float | None"]
 
 
-def _load(device: str) -> str:
-    """Load the library of a device: "ok", or in one line why there is none."""
+def _path() -> Path:
+    """The library: beside the installed package, or in the folder that ADAPOOL_LIBRARY_DIR names."""
+    folder = os.environ.get("ADAPOOL_LIBRARY_DIR")
+    return Path(folder, NAME) if folder else Path(str(importlib.resources.files("adapool").joinpath(NAME)))
+
+
+def _load() -> str:
+    """Load the library: "ok", or in one line why there is none."""
     if os.environ.get("ADAPOOL_NATIVE") == "0":
         return "switched off by ADAPOOL_NATIVE=0"
-    if device == "cuda" and torch.version.cuda is None:
-        return "this torch is built without CUDA"
-    if device == "cuda" and _STATUS["cpu"] != "ok":
-        return f"needs the CPU library ({_STATUS['cpu']})"
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < (2, 10):
         return f"needs torch 2.10 or newer, got {torch.__version__}"
-    name = f"libadapool_{device}.so"
-    folder = os.environ.get("ADAPOOL_LIBRARY_DIR")
-    path = Path(folder, name) if folder else importlib.resources.files("adapool").joinpath(name)
+    path = _path()
     if not path.is_file():
+        folder = os.environ.get("ADAPOOL_LIBRARY_DIR")
         where = f" in {folder}" if folder else " beside the installed package"
-        return f"not built: no {name}{where}; install with a C++ compiler{' and nvcc' if device == 'cuda' else ''}"
+        return f"not built: no {NAME}{where}; install with a C++ compiler"
     try:
-        if device == "cuda":  # loaded by torch, but its symbols are not for others to see
-            ctypes.CDLL(str(Path(torch.__file__).with_name("lib") / "libtorch_cuda.so"), mode=ctypes.RTLD_GLOBAL)
         torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
     except OSError as error:
         return f"does not load: {str(error).splitlines()[0]}"
+    if torch.version.cuda is not None:  # NVRTC has to be of the same major version; nothing of it is opened yet
+        inspector().adapool_set_cuda_major(int(torch.version.cuda.split(".")[0]))
     return "ok"
 
 
-_STATUS: dict[str, str] = {}
-for _device in ("cpu", "cuda"):
-    _STATUS[_device] = _load(_device)
+def inspector() -> ctypes.CDLL:
+    """The library's C functions: NVRTC's whereabouts, and what it makes of a specification without a GPU."""
+    return ctypes.CDLL(str(_path()))
+
+
+_STATUS: dict[str, str] = {"cpu": _load()}
+_STATUS["cuda"] = _STATUS["cpu"]  # one library for both
+if _STATUS["cuda"] == "ok" and torch.version.cuda is None:
+    _STATUS["cuda"] = "this torch is built without CUDA"
 _LOADED = frozenset(device for device, state in _STATUS.items() if state == "ok")
-LOADED = "cpu" in _LOADED  # the library of the CPU declares the operators
+LOADED = "cpu" in _LOADED  # the library declares the operators
 
 
 def status() -> dict[str, str]:
     """For each device "ok", or in one line why its compiled operators cannot run."""
     found = dict(_STATUS)
     if found["cuda"] == "ok" and not torch.cuda.is_available():
-        found["cuda"] = "built and loaded, but torch sees no GPU"
+        found["cuda"] = "loaded, but torch sees no GPU"
     return found
 
 

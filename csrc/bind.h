@@ -211,8 +211,9 @@ std::vector<Tensor> unpool_backward(const Tensor& grad, const Tensor& y, const T
     job.ys = strides_of(results[0]);
     Device::run(call, Direction::forward, nullptr, nullptr);
   }
-  job.coefficient = read(y, "y");
-  job.cs = strides_of(y);
+  const Tensor cells = Device::dense_cells ? in_layout(y, job.channels_last) : y;
+  job.coefficient = read(cells, "y");
+  job.cs = strides_of(cells);
   job.use_through = true;
   results.push_back(nothing(guide, guide.scalar_type()));
   if (wants[1]) {

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "cell.h"
-#include "masks.h"
+#include "job.h"
+#include "math/masks.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

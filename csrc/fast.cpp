@@ -43,15 +43,15 @@ template <bool dice, bool soft> const Kernel* find_kernel(const Window& w) {
 template <template <class> class M, class T>
 void redo_cell(const Job& job, Direction direction, const Point& p, float* out, int64_t pitch) {
   const View<T, float> r(job, p, Lanes{false, 1});
-  Prepared<M, T, float> cell;
-  cell.prepare(r, p, direction != Direction::forward);
+  Prepared<M, float> cell;
+  cell.prepare(r, operands_at<float>(job, p, r.lanes, M<float>::operands), direction != Direction::forward);
   if (direction == Direction::forward) {
     *out = cell.m.pooled();
     return;
   }
   const float c = coefficient_at<float>(job, p, Lanes{false, 1}, r.count);
-  if (direction == Direction::operand) *out = c * cell.m.operand(0, r, Values<T, float>{r});
-  else r.each([&](const Tap<float>& t) { out[t.index * pitch] = c * cell.share(r, t); });
+  if (direction == Direction::operand) *out = c * cell.operand(0, r);
+  else r.each([&](const Tap<float>& t) { out[t.index * pitch] = cell.times(c).share(r, t); });
 }
 
 bool plain(const Job& job) {

@@ -1,7 +1,7 @@
 // Rows of cells: a vector of neighbours at a time, or a vector of channels of one cell. Knows where taps lie and no tensor.
 #pragma once
 #include "fast_windows.h"
-#include "cell.h"
+#include "job.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

@@ -105,8 +105,8 @@ void gather_cells(const Job& job, const Walk& walk, const Part& cells, const Box
   const int64_t move = job.window.stride[2];
   walk.cells(cells, [&](const Point& p, const Lanes& lanes) {
     const View<T, V> r(job, p, lanes);
-    Prepared<M, T, V> cell;
-    cell.prepare(r, p, slopes);
+    Prepared<M, V> cell;
+    cell.prepare(r, operands_at<V>(job, p, lanes, M<V>::operands), slopes);
     const V c = coefficient_at<V>(job, p, lanes, r.count);
     if (terms && r.box.lo[0] >= tile.lo[0] && r.box.lo[1] >= tile.lo[1]) {
       const V term = c * cell.operand(which, r);
@@ -115,6 +115,7 @@ void gather_cells(const Job& job, const Walk& walk, const Part& cells, const Box
         if (k >= tile.lo[2] && k < tile.hi[2]) terms[lanes.along_row ? p.c - cells.c : i] += double(term.raw[i]);
       }
     }
+    const Sharing<M, V> sharing = cell.times(c);
     Box part = r.box;
     for (int d = 0; d < (lanes.along_row ? 2 : 3); ++d) {
       part.lo[d] = std::max(part.lo[d], tile.lo[d]);
@@ -122,7 +123,7 @@ void gather_cells(const Job& job, const Walk& walk, const Part& cells, const Box
     }
     S* const plane = sums.data + s.plane(p.n, p.c);
     r.each_in(part, [&](const Tap<V>& t) {
-      const V share = c * cell.share(r, t);
+      const V share = sharing.share(r, t);
       if constexpr (std::is_same_v<T, Packed<S>>) {  // x and sums lie alike
         (V::get(plane + t.offset) + share).put(plane + t.offset);
       } else {

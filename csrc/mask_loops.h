@@ -3,7 +3,7 @@
 #pragma once
 #include <memory>
 
-#include "masks.h"
+#include "math/masks.h"
 #include "walk.h"
 
 namespace adapool {

@@ -1,7 +1,10 @@
 // Several numbers side by side, for the CPU: the compiler's vector types with the functions that methods use.
 // Host only; knows nothing of pooling.
 #pragma once
-#include "scalar.h"
+#include <limits>
+#include <type_traits>
+
+#include "math/numbers.h"
 
 // Bytes of one vector register, set by the build for each instruction set.
 #ifndef ADAPOOL_VECTOR
@@ -78,6 +81,10 @@ template <class S> S lane_of(Pack<S> a, int i) { return a.raw[i]; }
 template <class S> Pack<S> abs_of(Pack<S> a) {
   using Bits = typename Pack<S>::Bits;
   return bit_cast<typename Pack<S>::Raw>(a.bits() & (Bits{} + std::numeric_limits<typename Pack<S>::Integer>::max()));
+}
+template <class S> Pack<S> turned_by(Pack<S> x, Pack<S> by) {
+  using Bits = typename Pack<S>::Bits;
+  return bit_cast<typename Pack<S>::Raw>(x.bits() ^ (by.bits() & (Bits{} + std::numeric_limits<typename Pack<S>::Integer>::min())));
 }
 template <class S, class F> Pack<S> lanewise(F f) {
   Pack<S> r;

@@ -2,7 +2,7 @@
 #pragma once
 #include <utility>
 
-#include "scalar.h"
+#include "math/numbers.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

@@ -3,7 +3,7 @@
 #pragma once
 #include <vector>
 
-#include "cell.h"
+#include "job.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

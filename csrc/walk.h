@@ -3,7 +3,7 @@
 #pragma once
 #include <algorithm>
 
-#include "cell.h"
+#include "job.h"
 #include "stage.h"
 
 namespace adapool {

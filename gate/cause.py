@@ -1,27 +1,35 @@
-"""Why a case moved: what the compiler made of its kernels in both builds.
+"""Why a case moved: what the compiler makes of its kernels in both builds.
 
-Reads the kernels of CUDA libraries; counts the instructions of CPU kernels where the sources of both builds are known.
+CUDA kernels are compiled again as each build's own library has them; instructions of CPU kernels are counted where the
+sources of both builds are known. Which files differ is the caller's to say (suites/builds.py).
 """
 
 from __future__ import annotations
 
-import re
+import json
+import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from gate.outcome import say
-from suites import builds, built_kernels, callgrind
+from gate.outcome import ROOT, say
+from suites import builds, callgrind, static
 from suites.ab import REPEATED
 from suites.builds import Build
 from suites.case import Case
-from suites.machine import ROOT
+from suites.machine import private
 from suites.static import Missing
 
-SCALARS = {"float64": "double", "float32": "float", "float16": "Half", "bfloat16": "BFloat16"}
-UNITS = {"stack": " B stack", "shared": " B shared", "spill": " B spill"}  # told as a change, others as old -> new
+UNITS = {"stack": " B stack", "shared": " B shared", "spill_stores": " B spill"}  # as a change; others: old -> new
+SILENT = ("allowed", "spill_loads")  # go with others
 COUNTED = 0.005  # fewer instructions than this fraction explain nothing
-_LINE = re.compile(r"\bX\((\w+),\s*(\w+)\)")
+OPERANDS = {"ada": "scalar", "stochastic": "both"}  # what the operands of cases vary with: suites/subject.py
+SECONDS = 600
+# In a process of its own: two libraries that declare the same operators cannot be loaded into one.
+COUNT = """import sys; from suites.ab_worker import enter; enter(sys.argv[1])
+from gate import cause; cause.tell(sys.argv[2:])"""
 
 Table = Mapping[str, Mapping[str, int]]
 
@@ -29,42 +37,77 @@ Table = Mapping[str, Mapping[str, int]]
 def of_kernels(moved: Sequence[Case], base: Build, head: Build, kind: str) -> dict[str, str]:
     """Case -> what is different in its kernels, as far as that is known."""
     native = [case for case in moved if case.implementation == "native" and case.probe in REPEATED]
-    if not native or base.parts.get(kind) == head.parts.get(kind):
+    if not native or base.parts.get("native") == head.parts.get("native"):
         return {}
     return (_on_cuda if kind == "cuda" else _on_cpu)(native, base, head)
 
 
 def _on_cuda(cases: Sequence[Case], base: Build, head: Build) -> dict[str, str]:
+    calls = {case.name: list(calls_of(case)) for case in cases}
+    asked = list(dict.fromkeys(call for found in calls.values() for call in found))
     sides = []
     for build in (base, head):
-        library = build.library("cuda")
-        if library is None:
+        if build.folder is None or build.library() is None:
             return {}
         try:
-            sides.append(built_kernels.kernels(library))
+            architecture, counted = _counted(build.folder, asked)
         except Missing as error:
             say(f"causes: {error}")
             return {}
-    common = set(sides[0]) & set(sides[1])
-    if not common:
-        return {}
-    architecture = max(common)
-    old, new = (side[architecture] for side in sides)
-    structs = dict(_LINE.findall((ROOT / "csrc" / "methods.h").read_text()))
+        sides.append(counted)
     found = {}
-    for case in cases:
-        words = differences(old, new, structs.get(case.method, ""), case)
-        if words:
-            found[case.name] = f"sm_{architecture} {words}"
+    for name, some in calls.items():
+        told = [differences(sides[0][call], sides[1][call]) for call in some if call in sides[0] and call in sides[1]]
+        if words := "; ".join(dict.fromkeys(filter(None, told))):
+            found[name] = f"sm_{architecture} {words}"
     return found
 
 
-def differences(old: Table, new: Table, struct: str, case: Case) -> str:
-    """gather_kernel<Ada,float>: registers 40 -> 64, +24 B spill."""
-    told = []
-    for name in sorted(set(old) | set(new)):
-        if not concerns(name, struct, case):
+def _counted(folder: Path, calls: Iterable[str]) -> tuple[int, dict[str, Table]]:
+    """The architecture, and call -> kernel -> counts as a build's library makes it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ADAPOOL_")}
+    words = [sys.executable, "-c", COUNT, str(folder.resolve()), *calls]
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=ROOT, env=environment
+        )
+    except subprocess.TimeoutExpired:
+        raise Missing(f"kernels were not counted in {SECONDS} s") from None
+    if done.returncode:
+        raise Missing(f"kernels are not counted: {private((done.stderr.splitlines() or ['nothing said'])[-1])[:300]}")
+    architecture, table = json.loads(done.stdout.splitlines()[-1])
+    return architecture, table
+
+
+def tell(calls: Iterable[str]) -> None:
+    """Prints what `_counted` reads, of the adapool that this process imports."""
+    import torch
+
+    major, minor = torch.cuda.get_device_capability() if torch.cuda.is_available() else (9, 0)
+    architecture = 10 * major + minor if 10 * major + minor in static.SM else 90
+    found = {}
+    for call in calls:
+        try:
+            found[call], _ = static.counts(static.kernels([call]), architecture)
+        except ValueError:  # a call that this library does not know
             continue
+    print(json.dumps([architecture, found]))
+
+
+def calls_of(case: Case) -> Iterable[str]:
+    """The calls of a case in the words of suites/specifications.txt; its kernels in a build are theirs."""
+    numbers = (case.kernel, case.stride, case.padding, case.shape)
+    kernel, stride, padding, shape = ("x".join(map(str, each)) for each in numbers)
+    tail = f"{case.dtype} {case.layout} {kernel}/{stride}+{padding} {shape} {OPERANDS.get(case.method, '')}".strip()
+    for direction in ("forward", "backward"):
+        if case.direction in (direction, "both"):
+            yield f"{case.method} {direction} {tail}"
+
+
+def differences(old: Table, new: Table) -> str:
+    """ada forward float 1x2x2 stride 1x2x2 padding 0x0x0: registers 40 -> 64, +24 B spill."""
+    told = []
+    for name in sorted({*old, *new}):
         if name not in old or name not in new:
             told.append(f"{name}: {'gone' if name in old else 'new'}")
         elif words := change(old[name], new[name]):
@@ -72,25 +115,14 @@ def differences(old: Table, new: Table, struct: str, case: Case) -> str:
     return "; ".join(told)
 
 
-def concerns(name: str, struct: str, case: Case) -> bool:
-    """Whether a case may run a kernel: a generic one of its method and type, or a fast one of its window too."""
-    scalar = SCALARS.get(case.dtype)
-    forward = case.direction == "forward"
-    if name.endswith(f"<{struct},{scalar}>"):
-        return name.startswith("forward") or not forward
-    fast = re.match(rf"window_kernel<{struct},Tile<{scalar},(\d+),(\d+),\d+,\d+>,(\w+),", name)
-    window = {(str(k), str(s)) for k, s in zip(case.kernel, case.stride, strict=True)}
-    return fast is not None and window == {(fast[1], fast[2])} and (fast[3] == "value" or not forward)
-
-
 def change(old: Mapping[str, int], new: Mapping[str, int]) -> str:
     """registers 40 -> 64, +24 B spill."""
     words = []
-    for name in (*old, *(name for name in new if name not in old)):
+    for name in dict.fromkeys((*old, *new)):
         a, b = old.get(name, 0), new.get(name, 0)
         if name in UNITS and a != b:
             words.append(f"{b - a:+d}{UNITS[name]}")
-        elif abs(b - a) > COUNTED * a * (name == "instructions"):
+        elif name not in SILENT and abs(b - a) > COUNTED * a * (name == "instructions"):
             words.append(f"{name} {a} -> {b}")
     return ", ".join(words)
 

@@ -39,8 +39,9 @@ _STATIC: list[Callable[[Any], Any]] = [
     click.option("--part", "parts", multiple=True, type=click.Choice(["kernels", "python", "instructions"]),
                  help="Default: all that the tools here can count."),
     click.option("--arch", "archs", multiple=True, metavar="N", help="CUDA architectures, such as 90."),
-    click.option("--method", "methods", multiple=True, metavar="NAME", help="Count these only, on the CPU."),
-    click.option("--source", metavar="DIR", help="Another csrc than this repository's."),
+    click.option("--method", "methods", multiple=True, metavar="NAME", help="Count these only."),
+    click.option("--source", metavar="DIR", help="Another csrc than this repository's; how CUDA kernels "
+                 "are launched is the built library's all the same."),
     click.option("--baseline", "folder", metavar="DIR", help="Default: reports/baseline."),
 ]  # fmt: skip
 

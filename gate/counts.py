@@ -38,8 +38,8 @@ class Scope:
             if not word.isdigit():
                 raise UsageError(f"arch: expected a number such as 90, got {word!r}")
         place = Path(source) if source else ROOT / "csrc"
-        if not (place / "cuda_instances.cu").is_file():
-            raise UsageError(f"source: expected a folder such as csrc, got {str(place)!r} without cuda_instances.cu")
+        if not (place / "math").is_dir():
+            raise UsageError(f"source: expected a folder such as csrc, got {str(place)!r} without math")
         return cls(tuple(parts), tuple(map(int, archs)), tuple(methods), place)
 
 
@@ -75,12 +75,15 @@ def accept(reason: str, folder: str | None, **what: Any) -> int:
             code = 5
         else:
             try:
-                told = gate_static.accept(found, place, reason)
+                told = gate_static.accept(found, place, reason, what["methods"])
             except ValueError as error:
                 raise UsageError(str(error)) from None
             for line in told:
                 click.echo(f"{name}: {line}")
             click.echo(f"{name}: {len(told)} of {len(found.rows)} rows changed" if told else f"{name}: unchanged")
+            for key, row in sorted(found.rows.items()):
+                for fault in gate_static.faults(key, row):
+                    click.echo(f"{name}: `gate static` refuses {key}: {fault}")
     return code
 
 
@@ -89,7 +92,7 @@ def _count(scope: Scope, optional: bool) -> list[tuple[str, Counts | Judgement]]
     from suites.static import ARCHITECTURES, Missing
 
     makers: list[tuple[str, str, Callable[[], Counts]]] = [
-        (f"kernels sm_{arch}", "kernels", partial(_kernels, arch, scope.source))
+        (f"kernels sm_{arch}", "kernels", partial(_kernels, arch, scope.source, scope.methods))
         for arch in scope.archs or ARCHITECTURES
     ]
     makers.append(("python", "python", partial(_python, scope.methods)))
@@ -109,12 +112,17 @@ def _count(scope: Scope, optional: bool) -> list[tuple[str, Counts | Judgement]]
     return found
 
 
-def _kernels(arch: int, source: Path) -> Counts:
+def _kernels(arch: int, source: Path, methods: Sequence[str]) -> Counts:
     from suites import static
 
-    _, version = static.nvcc()
-    rows, failed = static.kernels(arch, source=source)
-    return Counts(f"kernels-nvcc{version}-sm_{arch}", f"nvcc {version}, sm_{arch}", rows, failed)
+    _, version = static.nvrtc()
+    every = static.kernels(static.lines())
+    of = {kernel: {line.split()[0] for line in kernel.lines} for kernel in every}
+    if unknown := set(methods) - set().union(*of.values()):
+        say(f"kernels: no line of {static.LINES.name} has {', '.join(sorted(unknown))}")
+    some = [kernel for kernel in every if not methods or of[kernel] & set(methods)]
+    rows, failed = static.counts(some, arch, source)
+    return Counts(f"kernels-nvrtc{version}-sm_{arch}", f"NVRTC {version}, sm_{arch}", rows, failed)
 
 
 def _python(methods: Sequence[str]) -> Counts:

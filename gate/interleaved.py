@@ -23,9 +23,8 @@ def ab(base: str, head: str, smoke: bool, store: str, given: Mapping[str, Any]) 
     """Exit code of the comparison of two builds."""
     known = rules(given["rules"])
     targets = session.targets(session.Where(given["cpu"], given["gpu"]))
-    kind = "cuda" if any(kind == "cuda" for _, kind in targets) else "cpu"
     out = session.fresh_folder(given["out"])
-    sides = {side: _build(word, store, kind) for side, word in (("base", base), ("head", head))}
+    sides = {side: _build(word, store) for side, word in (("base", base), ("head", head))}
     axes = _axes(given, passes.SMOKE if smoke else None)
     files = builds.difference(sides["base"], sides["head"])
     judgements: dict[str, Judgement] = {}
@@ -33,9 +32,7 @@ def ab(base: str, head: str, smoke: bool, store: str, given: Mapping[str, Any]) 
     for device, on in targets:
         run = _experiment(out / _folder(device), sides, axes, device, on, given, 0.03 if smoke else 0.1)
         _two_stages(run, known, given["pairs"] or SCREEN_PAIRS)
-        same = {
-            case.name: builds.unchanged(sides["base"], sides["head"], case.implementation, on) for case in run.cases
-        }
+        same = {case.name: builds.unchanged(sides["base"], sides["head"], case.implementation) for case in run.cases}
         found = judge(_passes(run), known, same)
         moved = [case for case in run.cases if case.name in found.moved()]
         judgements[device] = found.because(cause.of_kernels(moved, sides["base"], sides["head"], on), files)
@@ -47,9 +44,8 @@ def selftest(fraction: float | None, build: str | None, store: str, given: Mappi
     """0 when nothing moved by itself and every injected slow-down was found; else 3."""
     known = rules(given["rules"])
     targets = session.targets(session.Where(given["cpu"], given["gpu"]))
-    kind = "cuda" if any(kind == "cuda" for _, kind in targets) else "cpu"
     out = session.fresh_folder(given["out"])
-    one = builds.here() if build is None else _build(build, store, kind)
+    one = builds.here() if build is None else _build(build, store)
     judgements: dict[str, Judgement] = {}
     good = True
     for device, on in targets:
@@ -91,9 +87,9 @@ def _tell(device: str, judgement: Judgement, slowed: set[str], by: float) -> boo
     return found == slowed and moved <= slowed
 
 
-def _build(word: str, store: str, kind: str) -> Build:
+def _build(word: str, store: str) -> Build:
     try:
-        return builds.find(word, Path(store), kind, say)
+        return builds.find(word, Path(store), say)
     except builds.BuildError as error:
         raise Infrastructure(f"{word} does not build: {error}") from None
 

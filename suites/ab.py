@@ -190,7 +190,7 @@ def cases(axes: Axes, device: str, kind: str, builds: Mapping[str, Build], enoug
     """The cases of a comparison: native kernels where a side has them, else plain rows; and torch's own as controls."""
     from suites import session
 
-    compiled = any(kind in build.parts for build in builds.values())
+    compiled = any("native" in build.parts for build in builds.values())
     wanted = axes.implementations or (("native" if compiled else "plain"), "torch", "copy")
     if kind == "cpu" and not axes.clocks:  # a flush takes longer than most calls, and leaves few samples
         axes = replace(axes, clocks=("hot",))

@@ -21,8 +21,8 @@ from pathlib import Path
 from suites.machine import ROOT, private
 from suites.plan import UsageError
 
-LIBRARIES = {"cpu": "libadapool_cpu.so", "cuda": "libadapool_cuda.so"}
-CODE = (".text", ".rodata", ".nv_fatbin")  # what runs; the rest holds names and addresses
+LIBRARY = "libadapool_native.so"
+CODE = (".text", ".rodata")  # what runs, CUDA sources among it; the rest holds names and addresses
 BUILD_SECONDS = 1800
 
 
@@ -38,11 +38,11 @@ class Build:
     folder: Path | None
     commit: str | None = None
     dirty: bool | None = None
-    parts: dict[str, str] = field(default_factory=dict)  # digests of python, cpu, cuda
+    parts: dict[str, str] = field(default_factory=dict)  # digests of python, native
 
-    def library(self, kind: str) -> Path | None:
+    def library(self) -> Path | None:
         """The compiled operators; None where there are none."""
-        path = self._package() / LIBRARIES[kind]
+        path = self._package() / LIBRARY
         return path if path.is_file() else None
 
     @property
@@ -65,7 +65,7 @@ def git(*words: str) -> str:
     return done.stdout.strip()
 
 
-def find(name: str, store: Path, kind: str, say: Callable[[str], object]) -> Build:
+def find(name: str, store: Path, say: Callable[[str], object]) -> Build:
     """The build of a git revision, of a source folder, or of a folder with an installed adapool.
 
     Revisions are built once and kept in `store` under their commit; source folders are built every time.
@@ -76,17 +76,17 @@ def find(name: str, store: Path, kind: str, say: Callable[[str], object]) -> Bui
             return Build(name, given.resolve(), None, None, fingerprint(given))
         folder = Path(tempfile.mkdtemp(prefix="source-", dir=_made(store)))
         say(f"building {name}")
-        _install(given.resolve(), folder, kind)
+        _install(given.resolve(), folder)
         return Build(name, folder, None, True, fingerprint(folder))
     try:
         commit = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     except UsageError:
         raise UsageError(f"revision: expected a git revision, or a folder with adapool in it, got {name!r}") from None
-    folder = store.resolve() / f"{commit[:12]}-{kind}-{_toolchain()}"
+    folder = store.resolve() / f"{commit[:12]}-{_toolchain()}"
     if not (folder / "adapool" / "__init__.py").is_file():
         say(f"building {name} ({commit[:12]})")
         _made(store)
-        _install_commit(commit, folder, kind)
+        _install_commit(commit, folder)
     return Build(name, folder, commit, False, fingerprint(folder))
 
 
@@ -115,13 +115,13 @@ def _toolchain() -> str:
     return hashlib.sha256("/".join(words).encode()).hexdigest()[:8]
 
 
-def _install_commit(commit: str, folder: Path, kind: str) -> None:
+def _install_commit(commit: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="adapool-") as scratch:
         tree = Path(scratch) / "tree"  # the same length for every side: paths end up in the binary
         git("worktree", "add", "--detach", "--force", str(tree), commit)
         try:
             half = Path(scratch) / "half"
-            _install(tree, half, kind)
+            _install(tree, half)
             half.replace(folder) if _same_disk(half, folder.parent) else _move(half, folder)
         finally:
             git("worktree", "remove", "--force", str(tree))
@@ -140,11 +140,9 @@ def _move(half: Path, folder: Path) -> None:
     near.parent.rmdir()
 
 
-def _install(source: Path, target: Path, kind: str) -> None:
+def _install(source: Path, target: Path) -> None:
     words = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "--no-input"]
     words += ["--disable-pip-version-check", "--upgrade", "--target", str(target), str(source)]
-    if kind == "cpu":
-        words += ["-C", "cmake.define.ADAPOOL_CUDA=OFF"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -156,15 +154,14 @@ def _install(source: Path, target: Path, kind: str) -> None:
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
-    """Digests of what runs: the Python files, and the code of each library that is there."""
+    """Digests of what runs: the Python files, and the code of the library where it is there."""
     package = folder / "adapool"
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
     parts = {"python": digest.hexdigest()[:16]}
-    for kind, name in LIBRARIES.items():
-        if (package / name).is_file():
-            parts[kind] = hashlib.sha256(code(package / name)).hexdigest()[:16]
+    if (package / LIBRARY).is_file():
+        parts["native"] = hashlib.sha256(code(package / LIBRARY)).hexdigest()[:16]
     return parts
 
 
@@ -185,11 +182,11 @@ def code(path: Path) -> bytes:
     return b"".join(found) or data
 
 
-def unchanged(base: Build, head: Build, implementation: str, kind: str) -> bool:
+def unchanged(base: Build, head: Build, implementation: str) -> bool:
     """Whether both builds run the same code for an implementation."""
     if implementation in ("torch", "copy", "own"):
         return True
-    needed = ("python", kind) if implementation == "native" else ("python",)
+    needed = ("python", "native") if implementation == "native" else ("python",)
     return all(base.parts.get(part) == head.parts.get(part) for part in needed)
 
 

@@ -45,7 +45,7 @@ def compiler() -> tuple[str, str]:
 
 def methods(source: Path) -> list[str]:
     """The lines of ADAPOOL_METHODS."""
-    return _METHOD.findall((source / "methods.h").read_text())
+    return _METHOD.findall((source / "math" / "methods.h").read_text())
 
 
 def instructions(source: Path = ROOT / "csrc", only: Sequence[str] = ()) -> dict[str, dict[str, int]]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from suites import machine, nvml
+from suites import machine, nvml, static
 
 Finding = tuple[str, str, str, str | None]  # mark (ok, missing, note), what, how it stands, advice
 _NEEDED = (
@@ -39,9 +39,8 @@ def findings() -> Iterator[Finding]:
             f"{load:.1f} on {facts['cores']} cores",
             "other work makes CPU numbers unstable; wait, or expect warnings",
         )
-    for tool, use in (("g++", "the compiled operators and torch.compile on the CPU"), ("nvcc", "the CUDA operators")):
-        found = shutil.which(tool)
-        yield ("ok", tool, "found", None) if found else ("note", tool, f"not found; it builds {use}", None)
+    use = "it builds the compiled operators, and torch.compile on the CPU needs it"
+    yield ("ok", "g++", "found", None) if shutil.which("g++") else ("note", "g++", f"not found; {use}", None)
 
 
 def _torch() -> Iterator[Finding]:
@@ -57,7 +56,7 @@ def _torch() -> Iterator[Finding]:
 def _native() -> Iterator[Finding]:
     try:
         import adapool
-        from adapool import native
+        from adapool import native, native_library
     except ImportError as error:
         yield (
             "missing",
@@ -67,11 +66,26 @@ def _native() -> Iterator[Finding]:
         )
         return
     yield "ok", "adapool", adapool.__version__, None
-    advice = "python -m pip install --no-build-isolation --no-deps -e . (needs a C++ compiler; CUDA needs nvcc too)"
+    advice = "python -m pip install --no-build-isolation --no-deps -e . (needs a C++ compiler)"
     for device, status in native.status().items():
         good = status == "ok"
         words = status if good else f"{machine.private(status)}; the plain rows run instead"
-        yield "ok" if good else "note", f"compiled operators ({device})", words, None if good else advice
+        remedy = None if good or native_library.LOADED else advice  # a library that is there is not built again
+        yield "ok" if good else "note", f"compiled operators ({device})", words, remedy
+    if native_library.LOADED:
+        yield from _nvrtc()
+
+
+def _nvrtc() -> Iterator[Finding]:
+    import torch
+
+    try:
+        path, release = static.nvrtc()
+        yield "ok", "nvrtc", f"{release}, {path}", None
+    except static.Missing as error:
+        why, _, remedy = str(error).partition("; install it with ")
+        if torch.version.cuda is not None:
+            yield "note", "nvrtc", f"{machine.private(why)}; CUDA kernels cannot be compiled", remedy.strip("`") or None
 
 
 def _gpus() -> Iterator[Finding]:

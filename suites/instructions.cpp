@@ -6,8 +6,9 @@
 #include <cstdlib>
 #include <vector>
 
-#include "cell.h"
 #include "instances.h"
+#include "job.h"
+#include "math/cell.h"
 #if __has_include("fast.h")
 #include "fast.h"
 #endif

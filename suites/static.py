@@ -1,29 +1,28 @@
-"""The kernel resource table: compiles every CUDA kernel for an architecture and counts what the compiler made of it.
+"""The kernel resource table: compiles the CUDA kernels of suites/specifications.txt by NVRTC and counts what came out.
 
-Needs nvcc, no GPU; instruction counts also need nvdisasm (PyPI: nvidia-cuda-nvdisasm). `python -m suites.static 90`
-prints the table. Knows nothing of baselines or verdicts.
+Needs the built library and NVRTC (PyPI: nvidia-cuda-nvrtc), no GPU. `python -m suites.static 90` prints the table.
+Registers, spills and shared memory are the assembler's words; instructions are those of PTX, before it.
+Knows nothing of baselines or verdicts.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import ctypes
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
-from suites.machine import ROOT, cores, private
+from suites.machine import cores, private
 
-SCALARS = ("double", "float", "Half", "BFloat16")
-ARCHITECTURES = (80, 90, 100)
-FLAGS = ("-std=c++20", "--expt-relaxed-constexpr", "-O3")
-SECONDS = 900
+LINES = Path(__file__).with_name("specifications.txt")
+ARCHITECTURES = (75, 80, 90, 100, 120)
+MULTIPROCESSORS = 132  # of the device that launches are planned for: an H100
+LONGEST_LOG = 300
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,10 @@ class Multiprocessor:
         fitting = min(self.blocks, self.warps // per_block, by_registers, self.shared // max(taken, 1))
         return 100 * fitting * per_block // self.warps
 
+    def allowed(self, threads: int, blocks: int) -> int:
+        """Registers of a thread with which as many blocks fit as a kernel's launch bound says."""
+        return min(255, self.registers // (threads * blocks) // 8 * 8)
+
 
 SM = {
     75: Multiprocessor(32, 16, 65536, reserved=0),
@@ -55,179 +58,176 @@ SM = {
     100: Multiprocessor(64, 32, 233472),
     120: Multiprocessor(48, 24, 102400),
 }
-CLASSES = (  # the first pattern that fits an instruction's name counts it
-    ("mufu", r"MUFU"), ("fp64", r"D(ADD|MUL|FMA|SETP|MNMX)"), ("local", r"(LDL|STL)"),
-    ("atomics", r"(ATOM|RED|ATOMG|ATOMS)\b"), ("load16", r"LDG.*\.128"), ("load8", r"LDG.*\.64"), ("load4", r"LDG"),
-    ("store16", r"STG.*\.128"), ("store8", r"STG.*\.64"), ("store4", r"STG"), ("shuffles", r"SHFL"),
-    ("barriers", r"BAR"), ("fma", r"(FFMA|FMUL|FADD|HFMA2|HMUL2|HADD2)"), ("alu", r"."),
+CLASSES = (  # every pattern that fits an instruction's name counts it
+    ("instructions", r"."), ("fp64", r"(?!ld|st|mov).*\.f64"),
+    ("mufu", r"(ex2|lg2|rcp|rsqrt|sqrt|div|sin|cos|tanh)\..*f32"), ("atomics", r"(atom|red)\."),
+    ("shuffles", r"shfl"), ("barriers", r"(bar|barrier)\."),
 )  # fmt: skip
-WANTS = ("value", "given", "exact", "detached")  # enum Want of csrc/cuda_sheet.cuh
-_ENTRY = re.compile(r"Compiling entry function '(\w+)'")
+WIDTHS = (16, 8, 4, 2)  # bytes of a load or store of global memory; a single byte counts as two
+_INSTRUCTION = re.compile(r"(?:^|;)[ \t{]*(?:@!?%p\d+[ \t]+)?([a-z][\w.:]*)(?=[ \t;])", re.MULTILINE)
+_ACCESS = re.compile(r"(ld|st)(?!.*\.(?:shared|local|param|const)\b).*?(?:\.v(\d))?\.[bfsu](\d+)")
 _FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
-_USED = re.compile(r"Used (\d+) registers")
-_SHARED = re.compile(r"(\d+) bytes smem")
-_OWN_THREADS = re.compile(r"_kernel<.*\b(\d+)>$")  # the last parameter of kernels that choose for themselves
-_SECTION = re.compile(r"^\.text\.(\w+):")
-_INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\d+ )?\s*([A-Z][A-Z0-9_.]*)")
+_USED = re.compile(r"Used (\d+) registers(?:.*?(\d+) bytes smem)?")
+_INCLUDE = re.compile(r'^#include "(.+)"\n|^#pragma once\n', re.MULTILINE)
+
+Row = dict[str, int]
 
 
 class Missing(RuntimeError):
     """A tool that this count needs is not here."""
 
 
-def tool(name: str, package: str) -> str | None:
-    """A CUDA tool on the path, or out of its PyPI package."""
-    found = shutil.which(name)
-    if found:
-        return found
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel of some of the lines: its source with includes, its launch bound."""
+
+    name: str
+    text: str
+    threads: int  # of a block
+    blocks: int  # of a multiprocessor at once, at least
+    lines: tuple[str, ...]
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The C functions of the library; Missing without one."""
+    from adapool import native_library
+
     try:
-        files = importlib.metadata.files(package) or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return next((str(file.locate()) for file in files if file.name == name), None)
+        found = native_library.inspector()
+        assert found.adapool_sources
+    except (OSError, AttributeError):
+        raise Missing(f"no {native_library.NAME} that tells its kernels: install with a C++ compiler") from None
+    return found
 
 
-def nvcc() -> tuple[str, str]:
-    """The compiler and its version; Missing without one."""
-    path = shutil.which("nvcc")
-    if path is None:
-        raise Missing("no nvcc: kernels cannot be compiled here")
-    words = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"\bV(\d+\.\d+\.\d+)", words)
-    return path, found[1] if found else "unknown"
+def nvrtc() -> tuple[str, str]:
+    """NVRTC's path and version; Missing, with the remedy, where it is not."""
+    room = ctypes.create_string_buffer(4096)
+    status = library().adapool_nvrtc(room, ctypes.c_size_t(len(room)))
+    said = room.value.decode()
+    if status:
+        raise Missing(said)
+    path, version = said.split("\n")
+    return path, version
 
 
-def kernels(
-    architecture: int, scalars: Sequence[str] = SCALARS, source: Path = ROOT / "csrc"
-) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
-    """Counts of every kernel of one architecture, and the scalars that did not compile with the compiler's words."""
+def _taken(made: ctypes.c_void_p) -> str:
+    """A text of the library's, which is freed."""
+    words = ctypes.string_at(made.value).decode() if made.value else ""
+    library().adapool_free(made)
+    return words
+
+
+def lines(file: Path = LINES) -> list[str]:
+    """The calls whose kernels are counted."""
+    words = (line.strip() for line in file.read_text().splitlines())
+    return [line for line in words if line and not line.startswith("#")]
+
+
+def kernels(calls: Iterable[str]) -> list[Kernel]:
+    """The distinct kernels of some calls. ValueError names a word that is none.
+
+    Those that would have the same name are told apart by the first call that runs them.
+    """
+    found: dict[str, Kernel] = {}
+    for line in calls:
+        made = ctypes.c_void_p()
+        status = library().adapool_sources(line.encode(), MULTIPROCESSORS, ctypes.byref(made))
+        said = _taken(made)
+        if status:
+            raise ValueError(f"{line}: {said}")
+        for part in said.split("\f"):
+            head, _, text = part.partition("\n")
+            name, threads, blocks = head.split("\t")
+            kernel = found.get(text) or Kernel(name.strip(), text, int(threads), int(blocks), ())
+            found[text] = replace(kernel, lines=(*dict.fromkeys((*kernel.lines, line)),))
+    often = Counter(kernel.name for kernel in found.values())
+    return [k if often[k.name] == 1 else replace(k, name=f"{k.name}: {k.lines[0]}") for k in found.values()]
+
+
+def counts(
+    some: Sequence[Kernel], architecture: int, source: Path | None = None
+) -> tuple[dict[str, Row], dict[str, str]]:
+    """Counts of some kernels by name, and those that did not compile with the compiler's words.
+
+    With `source`, a folder such as csrc, the device functions are read there and not in the library; how kernels are
+    launched is always the library's.
+    """
     if architecture not in SM:
         raise ValueError(f"arch: expected one of {', '.join(map(str, SM))}, got {architecture}")
-    compiler, _ = nvcc()
-    block = threads(source)
-    rows: dict[str, dict[str, int]] = {}
+    nvrtc()
+    texts = [kernel.text if source is None else inlined(kernel.text, source) for kernel in some]
+    rows: dict[str, Row] = {}
     failed: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(cores()) as pool:
-        jobs = {s: pool.submit(compiled, compiler, architecture, s, source, Path(scratch)) for s in scalars}
-        for scalar, job in jobs.items():
-            report, cubin = job.result()
-            if cubin is None:
-                told = [line for line in report.splitlines() if "error" in line] or report.splitlines()
-                failed[scalar] = f"does not compile for sm_{architecture}: {private(' '.join(told[:2]))[:300]}"
+    with ThreadPoolExecutor(cores()) as pool:
+        for kernel, (ptx, log) in zip(some, pool.map(lambda text: _compiled(text, architecture), texts), strict=True):
+            if ptx:
+                rows[kernel.name] = resources(log, kernel, SM[architecture]) | instructions(ptx)
             else:
-                rows |= rows_of(report, cubin, architecture, block)
+                failed[kernel.name] = f"does not compile for sm_{architecture}: {private(log)[:LONGEST_LOG]}"
     return rows, failed
 
 
-def compiled(compiler: str, architecture: int, scalar: str, source: Path, scratch: Path) -> tuple[str, Path | None]:
-    """What the compiler says of the kernels of one scalar, and their binary; None where there is none."""
-    out = scratch / f"{scalar}.cubin"
-    words = [compiler, "-cubin", f"-arch=sm_{architecture}", *FLAGS, f"-DADAPOOL_SCALAR={scalar}"]
-    words += ["-DADAPOOL_MASKS"] if scalar == "float" else []
-    words += ["-DADAPOOL_FAST"] if scalar != "double" else []
-    words += ["-Xptxas", "-v", "-o", str(out), str(source / "cuda_instances.cu")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
-    return done.stderr, None if done.returncode else out
+def _compiled(text: str, architecture: int) -> tuple[str, str]:
+    """PTX, nothing where it does not compile, and what the compiler said."""
+    cubin, ptx, log = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+    results = map(ctypes.byref, (cubin, ctypes.c_size_t(), ptx, log))
+    library().adapool_compile(text.encode(), architecture, 1, *results)
+    library().adapool_free(cubin)
+    return _taken(ptx), _taken(log)
 
 
-def rows_of(report: str, cubin: Path, architecture: int, block: int) -> dict[str, dict[str, int]]:
-    used = resources(report)
-    counted = classified(listing(cubin))
-    names = demangled(list(used))
-    for mangled, row in used.items():
-        own = _OWN_THREADS.search(names[mangled])
-        threads_of = int(own[1]) if own else block
-        row["occupancy"] = SM[architecture].occupancy(row["registers"], row["shared"], threads_of)
-        row.update(counted.get(mangled, {}))
-    return {names[mangled]: row for mangled, row in used.items()}
+def inlined(text: str, source: Path) -> str:
+    """A program with the headers of a folder in place of their names, each once."""
+    seen: set[str] = set()
+
+    def body(found: re.Match[str]) -> str:
+        name = found[1]
+        if name is None or name in seen:
+            return "\n"
+        seen.add(name)
+        if not (source / name).is_file():
+            raise ValueError(f"source: expected a folder such as csrc, got {str(source)!r} without {name}")
+        rest = found.string.count("\n", 0, found.end()) + 1
+        return f'#line 1 "{name}"\n{_INCLUDE.sub(body, (source / name).read_text())}\n#line {rest}\n'
+
+    return _INCLUDE.sub(body, text)
 
 
-def threads(source: Path) -> int:
-    """Threads of a block, as the launch bounds of the generic kernels have it."""
-    for path in sorted(source.glob("*.cuh")) + sorted(source.glob("*.h")):
-        found = re.search(r"\bkThreads\s*=\s*(\d+)", path.read_text())
-        if found:
-            return int(found[1])
-    raise ValueError("kThreads: expected its definition in a header of csrc, found none")
+def resources(log: str, kernel: Kernel, on: Multiprocessor) -> Row:
+    """Registers, spills, stack and shared memory from what `ptxas -v` says; with functions that it calls."""
+    frames = [tuple(map(int, found)) for found in _FRAME.findall(log)]
+    used = _USED.search(log)
+    registers, shared = (int(used[1]), int(used[2] or 0)) if used else (0, 0)
+    return {
+        "registers": registers, "allowed": on.allowed(kernel.threads, kernel.blocks),
+        "spill_stores": sum(frame[1] for frame in frames), "spill_loads": sum(frame[2] for frame in frames),
+        "stack": max((frame[0] for frame in frames), default=0), "shared": shared,
+        "occupancy": on.occupancy(registers, shared, kernel.threads),
+    }  # fmt: skip
 
 
-def resources(report: str) -> dict[str, dict[str, int]]:
-    """Registers, spills, stack and shared memory by kernel, from what `ptxas -v` says."""
-    found: dict[str, dict[str, int]] = {}
-    row: dict[str, int] = {}
-    for line in report.splitlines():
-        if entry := _ENTRY.search(line):
-            row = found.setdefault(entry[1], {"registers": 0, "spill_stores": 0, "spill_loads": 0, "stack": 0})
-        elif frame := _FRAME.search(line):
-            row["stack"], row["spill_stores"], row["spill_loads"] = (int(n) for n in frame.groups())
-        elif used := _USED.search(line):
-            row["registers"] = int(used[1])
-            shared = _SHARED.search(line)
-            row["shared"] = int(shared[1]) if shared else 0
-    return found
-
-
-def listing(cubin: Path) -> str:
-    """The machine code in words; nothing without the disassembler."""
-    disassembler = tool("nvdisasm", "nvidia-cuda-nvdisasm")
-    if disassembler is None:
-        return ""
-    done = subprocess.run([disassembler, "-c", str(cubin)], capture_output=True, text=True, check=True, timeout=SECONDS)
-    return done.stdout
-
-
-def sections(text: str) -> dict[str, list[str]]:
-    """The lines of a listing by kernel."""
-    found: dict[str, list[str]] = {}
-    lines: list[str] = []
-    for line in text.splitlines():
-        if section := _SECTION.match(line):
-            lines = found.setdefault(section[1], [])
-        else:
-            lines.append(line)
-    return found
-
-
-def classified(text: str) -> dict[str, dict[str, int]]:
-    patterns = [(name, re.compile(pattern)) for name, pattern in CLASSES]
-    found: dict[str, Counter[str]] = {}
-    memo: dict[str, str] = {}
-    for kernel, lines in sections(text).items():
-        counts = found[kernel] = Counter()
-        for line in lines:
-            word = instruction[1] if (instruction := _INSTRUCTION.search(line)) else "NOP"
-            if word == "NOP":
-                continue
-            if word not in memo:
-                memo[word] = next(name for name, pattern in patterns if pattern.match(word))
-            counts[memo[word]] += 1
-    names = [name for name, _ in CLASSES]
-    return {key: {"instructions": sum(c.values())} | {name: c[name] for name in names} for key, c in found.items()}
-
-
-def demangled(names: Sequence[str]) -> dict[str, str]:
-    """Kernels as forward_kernel<Ada,float>; mangled where there is no c++filt."""
-    path = shutil.which("cu++filt") or shutil.which("c++filt")
-    if path is None or not names:
-        return {name: name for name in names}
-    done = subprocess.run([path, *names], capture_output=True, text=True, check=True)
-    return {name: _short(line) for name, line in zip(names, done.stdout.splitlines(), strict=True)}
-
-
-def _short(name: str) -> str:
-    """Without namespaces, return type, parameters and spaces."""
-    name = re.sub(r"\b(?:adapool|portable)::|\bvoid ", "", name)
-    name = re.sub(r"\(Want\)(\d)", lambda found: WANTS[int(found[1])], name.replace("(anonymous namespace)::", ""))
-    return re.sub(r"\(.*\)$", "", name).replace(" ", "")
+def instructions(ptx: str) -> Row:
+    """The instructions of a kernel, and how many are of each class."""
+    words = Counter(_INSTRUCTION.findall(ptx))
+    row = {name: sum(n for word, n in words.items() if re.match(pattern, word)) for name, pattern in CLASSES}
+    row |= {f"{way}{width}": 0 for way in ("load", "store") for width in WIDTHS}
+    for word, n in words.items():
+        if access := _ACCESS.fullmatch(word):
+            size = int(access[2] or 1) * int(access[3]) // 8
+            way = "load" if access[1] == "ld" else "store"
+            row[f"{way}{min(max(size, WIDTHS[-1]), WIDTHS[0])}"] += n
+    return row
 
 
 def main() -> None:
     for word in sys.argv[1:] or map(str, ARCHITECTURES):
-        rows, failed = kernels(int(word))
+        rows, failed = counts(kernels(lines()), int(word))
         columns = list(next(iter(rows.values()))) if rows else []
         print(f"sm_{word}", *columns, sep="\t")
         for name, row in sorted(rows.items()):
-            print(name, *(row.get(column, "-") for column in columns), sep="\t")
+            print(name, *row.values(), sep="\t")
         for name, why in failed.items():
             print(name, why, sep="\t", file=sys.stderr)
 

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "cell.h"
+#include "job.h"
 #include "fast.h"
 
 using namespace adapool;

@@ -28,7 +28,7 @@ def run(*words: str, library: Path | None = None, **environment: str) -> subproc
 def sources(folder: Path, file: str = "", old: str = "", new: str = "") -> str:
     """The true csrc with one method, which compiles in a second, and one change."""
     shutil.copytree(ROOT / "csrc", folder)
-    methods = folder / "methods.h"
+    methods = folder / "math" / "methods.h"
     listed = methods.read_text()
     (line,) = re.findall(r"^ +X\(softpool,.*?\)", listed, re.MULTILINE)
     start = listed.index("#define ADAPOOL_METHODS(X)")

@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor
 
 from adapool import native
-from tests.emulator.cases import Problem
+from tests.problems import Problem
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 

@@ -1,4 +1,4 @@
-"""What the built libraries ask of the process that loads them: nothing of Python, of torch only its stable ABI."""
+"""What the built library asks of the process that loads it: nothing of Python or CUDA, of torch only its stable ABI."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ from pathlib import Path
 import pytest
 import torch
 
+from adapool.native_library import NAME
+from suites import builds
+
+LISTS = (Path(__file__).parents[1] / "csrc" / "CMakeLists.txt").read_text()
 INCLUDE = Path(torch.__file__).parent / "include"
 HEADERS = ("torch/csrc/stable/c/shim.h", "torch/csrc/inductor/aoti_torch/c/shim.h")
 TARGET = "0x020a000000000000"
 
 
-def library(name: str) -> Path:
+def library() -> Path:
     folder = os.environ.get("ADAPOOL_LIBRARY_DIR")
-    path = Path(folder, name) if folder else Path(str(importlib.resources.files("adapool").joinpath(name)))
+    path = Path(folder, NAME) if folder else Path(str(importlib.resources.files("adapool").joinpath(NAME)))
     if not path.is_file():
-        pytest.skip(f"{name} is not built")
+        pytest.skip(f"{NAME} is not built")
     if shutil.which("nm") is None:
         pytest.skip("nm is not installed")
     return path
+
+
+def test_who_knows_its_name() -> None:
+    assert builds.LIBRARY == NAME and f"add_library({Path(NAME).stem.removeprefix('lib')} " in LISTS
 
 
 def undefined(path: Path) -> set[str]:
@@ -44,10 +52,12 @@ def declared() -> str:
     return run.stdout
 
 
-@pytest.mark.parametrize("name", ["libadapool_cpu.so", "libadapool_cuda.so"])
-def test_symbols(name: str) -> None:
-    symbols = undefined(library(name))
+def test_symbols() -> None:
+    symbols = undefined(library())
     assert not {s for s in symbols if s.startswith(("Py", "_Py"))}
+    assert not {s for s in symbols if re.match(r"cu(da)?[A-Z]|nvrtc|__cuda", s)}, (
+        "the driver and NVRTC are found by dlopen"
+    )
     mangled = {s for s in symbols if re.search(r"N?K?(2at|3c10|5torch)", s)}
     assert not mangled, f"C++ symbols of torch: {sorted(mangled)[:5]}"
     ours = {s for s in symbols if s.startswith(("torch_", "aoti_torch_"))}
@@ -71,11 +81,10 @@ def test_the_check_knows_newer_symbols() -> None:
     assert any(f"{name}(" not in interface for name in newer)
 
 
-@pytest.mark.parametrize("name", ["libadapool_cpu.so", "libadapool_cuda.so"])
-def test_no_paths_of_the_build_machine(name: str) -> None:
-    path = library(name)
+def test_no_paths_of_the_build_machine() -> None:
+    path = library()
     if shutil.which("readelf") is None:
         pytest.skip("readelf is not installed")
     dynamic = subprocess.run(["readelf", "-d", str(path)], capture_output=True, text=True, check=True).stdout
     assert "RPATH" not in dynamic and "RUNPATH" not in dynamic
-    assert "libpython" not in dynamic
+    assert not re.search("libpython|libcuda|libnvrtc|libtorch_cuda|libc10_cuda", dynamic)

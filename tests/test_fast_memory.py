@@ -6,12 +6,13 @@ ADAPOOL_FAST_ROUNDS=150 runs that many rounds of 126 random problems instead of 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.emulator.driver import CSRC, compiler
+from tests.emulator.build import CSRC, compiler
 from tests.test_fast import fast_here
 
 ROUNDS = int(os.environ.get("ADAPOOL_FAST_ROUNDS", "12"))
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 def run(isa: str, folder: Path, source: Path = CSRC, rounds: int = ROUNDS) -> subprocess.CompletedProcess[str]:
     program = folder / isa
-    words = [compiler() or "", *FLAGS, f"-DADAPOOL_ISA={isa}", *ISA[isa], f"-I{source}"]
+    words = [*(compiler() or []), *FLAGS, f"-DADAPOOL_ISA={isa}", *ISA[isa], f"-I{source}"]
     words += [str(Path(__file__).with_name("fast_memory.cpp")), str(source / "fast.cpp"), "-o", str(program)]
     subprocess.run(words, check=True, capture_output=True, text=True)
     return subprocess.run([str(program), str(rounds)], check=False, capture_output=True, text=True)
@@ -46,10 +47,7 @@ def test_memory(isa: str, tmp_path: Path) -> None:
 def test_a_row_too_far_is_found(tmp_path: Path) -> None:
     """The check itself: a last vector that does not overlap the one before it writes beyond the tensor."""
     source = tmp_path / "csrc"
-    source.mkdir()
-    for file in CSRC.glob("*.h"):
-        (source / file.name).write_text(file.read_text())
-    (source / "fast.cpp").write_text((CSRC / "fast.cpp").read_text())
+    shutil.copytree(CSRC, source)
     vector = source / "fast_vector.h"
     right = "i = i + 2 * kLanes <= n ? i + kLanes : n - kLanes"
     assert right in vector.read_text()

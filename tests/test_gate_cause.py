@@ -1,90 +1,93 @@
-"""The cause beside a verdict: read from kernels that nvcc really compiled, and from instructions really counted."""
+"""The cause beside a verdict: read from kernels that NVRTC really compiled, and from instructions really counted."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from adapool import native_library
 from gate import cause
-from suites import builds, built_kernels, callgrind, static
+from suites import builds, callgrind, static
 from suites.builds import Build
 from suites.case import Case
-from tests.gate_commands import sources
+from tests.gate_commands import ROOT, sources
 
-BOUNDS = "__launch_bounds__(kThreads) forward_kernel"
+NAME = "softpool forward float 1x2x2 stride 1x2x2 padding 0x0x0"
 
 
-def case(direction: str, dtype: str = "float32", method: str = "softpool") -> Case:
-    return Case("latency", method, "native", direction, (2, 2), (2, 2), (0, 0), False, (1, 4, 8, 8), dtype, "nchw")
+def case(direction: str, method: str = "softpool", dtype: str = "float32", kernel: tuple[int, ...] = (2, 2)) -> Case:
+    return Case("latency", method, "native", direction, kernel, kernel, (0, 0), False, (1, 4, 8, 8), dtype, "nchw")
 
 
 def test_a_change_in_words() -> None:
-    old = {"registers": 40, "stack": 0, "spill": 0, "instructions": 1000}
-    assert cause.change(old, old | {"registers": 64, "spill": 24}) == "registers 40 -> 64, +24 B spill"
+    old = {"registers": 40, "stack": 0, "spill_stores": 0, "instructions": 1000}
+    assert cause.change(old, old | {"registers": 64, "spill_stores": 24}) == "registers 40 -> 64, +24 B spill"
     assert cause.change(old, old | {"instructions": 1004}) == ""
     assert cause.change(old, old | {"instructions": 1100}) == "instructions 1000 -> 1100"
-    tables = ({"forward_kernel<Ada,float>": old}, {"gather_kernel<Ada,float>": old, "forward_kernel<Ada,float>": old})
-    assert cause.differences(*tables, "Ada", case("forward")) == ""
-    assert cause.differences(*tables, "Ada", case("backward")) == "gather_kernel<Ada,float>: new"
+    assert cause.differences({NAME: old}, {NAME: old}) == ""
+    assert cause.differences({NAME: old}, {"other": old, NAME: old | {"registers": 41}}) == (
+        f"other: new; {NAME}: registers 40 -> 41"
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "forward", "backward"),
+    ("one", "calls"),
     [
-        ("forward_kernel<SoftPool,float>", True, True),
-        ("window_kernel<SoftPool,Tile<float,2,2,4,1>,value,256>", True, True),
-        ("window_kernel<SoftPool,Tile<float,2,2,4,1>,exact,256>", False, True),
-        ("window_kernel<SoftPool,Tile<float,3,2,4,1>,value,256>", False, False),
-        ("window_kernel<SoftPool,Tile<Half,2,2,8,1>,value,256>", False, False),
-        ("window_kernel<Ada,Tile<float,2,2,4,1>,value,256>", False, False),
+        (case("forward"), ["softpool forward float32 nchw 2x2/2x2+0x0 1x4x8x8"]),
+        (case("both", "ada", "bfloat16"), [f"ada {way} bfloat16 nchw 2x2/2x2+0x0 1x4x8x8 scalar"
+                                           for way in ("forward", "backward")]),
+        (case("backward", "stochastic"), ["stochastic backward float32 nchw 2x2/2x2+0x0 1x4x8x8 both"]),
+        (case("inverse", "adaunpool_guide"), []),
     ],
-)
-def test_which_kernels_a_case_may_run(name: str, forward: bool, backward: bool) -> None:
-    for direction, may in (("forward", forward), ("backward", backward)):
-        assert cause.concerns(name, "SoftPool", case(direction)) == may
+)  # fmt: skip
+def test_the_calls_of_a_case(one: Case, calls: list[str]) -> None:
+    assert list(cause.calls_of(one)) == calls
 
 
 @pytest.fixture
 def libraries(tmp_path: Path) -> tuple[Build, Build]:
-    """Two builds whose forward kernel is the same but for its registers."""
-    if shutil.which("nvcc") is None or static.tool("cuobjdump", "nvidia-cuda-cuobjdump") is None:
-        pytest.skip("no nvcc or no cuobjdump")
+    """Two builds with the same operators; the kernels of the second are to leave their loops as they are."""
+    library = native_library._path()
+    try:
+        static.nvrtc()
+    except static.Missing as reason:
+        pytest.skip(str(reason))
     made = []
-    for name, bounds in (("base", BOUNDS), ("head", BOUNDS.replace("s)", "s, 8)"))):
-        source = sources(tmp_path / f"{name}-csrc", "kernels.cuh", BOUNDS, bounds)
-        folder = tmp_path / name
-        (folder / "adapool").mkdir(parents=True)
-        words = ["nvcc", "-shared", "-Xcompiler=-fPIC", "-arch=sm_90", *static.FLAGS, "-DADAPOOL_SCALAR=float"]
-        words += ["-o", str(folder / "adapool" / "libadapool_cuda.so"), f"{source}/cuda_instances.cu"]
-        subprocess.run(words, check=True, capture_output=True)
-        made.append(Build(name, folder, parts=builds.fingerprint(folder)))
+    for name in ("base", "head"):
+        package = tmp_path / name / "adapool"
+        shutil.copytree(ROOT / "adapool", package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        held = library.read_bytes()
+        if name == "head":  # of the same length, so that nothing in the file moves
+            held = held.replace(b"#pragma unroll\n  ", b"#pragma unroll 1\n")
+            assert held != library.read_bytes()
+        (package / builds.LIBRARY).write_bytes(held)
+        made.append(Build(name, tmp_path / name, parts=builds.fingerprint(tmp_path / name)))
     return made[0], made[1]
 
 
-def test_registers_and_spills_are_the_cause(libraries: tuple[Build, Build]) -> None:
-    words = cause.of_kernels([case("forward"), case("backward"), case("forward", "float64")], *libraries, "cuda")
+def test_registers_and_spills_are_the_cause(libraries: tuple[Build, Build], capfd: pytest.CaptureFixture[str]) -> None:
+    base, head = libraries
+    assert base.parts["python"] == head.parts["python"] and base.parts["native"] != head.parts["native"]
+    assert not builds.unchanged(base, head, "native") and builds.unchanged(base, head, "plain")
+    moved = [case("forward"), case("backward"), case("forward", "max"), case("inverse", "adaunpool_guide")]
+    words = cause.of_kernels(moved, base, head, "cuda")
     told = words[case("forward").name]
-    assert told.startswith("sm_90 forward_kernel<SoftPool,float>: registers ") and " -> 32, +" in told
-    assert told.count(" B spill") == 1
-    assert case("forward", "float64").name not in words, "nothing of that type was compiled"
-    assert cause.of_kernels([case("forward")], libraries[0], libraries[0], "cuda") == {}
+    assert told.startswith("sm_") and f" {NAME}: " in told and " -> " in told and "allowed" not in told
+    assert "softpool backward_apart float 1x2x2" in words[case("backward").name]
+    assert set(words) == {one.name for one in moved[:3]}, capfd.readouterr().err
+    assert cause.of_kernels(moved, base, base, "cuda") == {}
 
 
-def test_what_is_read_from_a_library_is_what_the_compiler_said(libraries: tuple[Build, Build], tmp_path: Path) -> None:
-    if static.tool("nvdisasm", "nvidia-cuda-nvdisasm") is None:
-        pytest.skip("no nvdisasm")
-    library = libraries[1].library("cuda")
-    assert library is not None
-    read = built_kernels.kernels(library)[90]["forward_kernel<SoftPool,float>"]
-    said, failed = static.kernels(90, ["float"], tmp_path / "head-csrc")
-    row = said["forward_kernel<SoftPool,float>"]
-    assert not failed
-    assert (read["registers"], read["stack"], read["spill"], read["instructions"]) == (
-        row["registers"], row["stack"], row["spill_stores"], row["instructions"],
-    )  # fmt: skip
+def test_a_build_that_cannot_be_asked_has_no_cause(
+    libraries: tuple[Build, Build], capfd: pytest.CaptureFixture[str]
+) -> None:
+    base, head = libraries
+    assert head.folder is not None
+    (head.folder / "adapool" / "__init__.py").write_text("raise ImportError('made so')\n")
+    assert cause.of_kernels([case("forward")], base, head, "cuda") == {}
+    assert "causes: kernels are not counted: ImportError: made so" in capfd.readouterr().err
 
 
 def test_instructions_are_the_cause_on_a_cpu(tmp_path: Path) -> None:
@@ -97,12 +100,12 @@ def test_instructions_are_the_cause_on_a_cpu(tmp_path: Path) -> None:
         folder = Path(sources(tmp_path / name / "csrc", "cpu_instances.cpp", "#include", pragma + "#include"))
         (folder / "fast.cpp").unlink(missing_ok=True)
         (folder / "fast.h").unlink(missing_ok=True)
-        made.append(Build(str(tmp_path / name), tmp_path / name, None, True, {"cpu": name}))
+        made.append(Build(str(tmp_path / name), tmp_path / name, None, True, {"native": name}))
     words = cause.of_kernels([case("backward")], *made, "cpu")
     assert words[case("backward").name].startswith("CPU gather: k2s2 instructions ")
 
 
 def test_the_sources_of_a_revision_come_out_of_git(tmp_path: Path) -> None:
     found = builds.sources(Build("HEAD", None, builds.git("rev-parse", "HEAD")), tmp_path)
-    assert found is not None and (found / "methods.h").is_file()
+    assert found is not None and (found / "library.cpp").is_file()
     assert builds.sources(Build(str(tmp_path / "none"), None), tmp_path) is None

@@ -10,47 +10,74 @@ from pathlib import Path
 
 import pytest
 
-from adapool import native
+from adapool import native, native_library
 from suites import callgrind, static
 from tests.gate_commands import run, sources
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
-def test_a_kernel_that_spills_exits_1(tmp_path: Path) -> None:
-    words = ("--part", "kernels", "--arch", "90", "--baseline", str(tmp_path / "baseline"))
-    bounds = "__launch_bounds__(kThreads) forward_kernel"
+KERNEL = "stochastic forward float 1x2x2 stride 1x2x2 padding 0x0x0"  # of the only line of its method
+KERNELS = ("--part", "kernels", "--arch", "90", "--method", "stochastic")
+PLANTED = {  # a fault of the device sources -> what is said of it
+    "fp64": ("cuda/forward.cuh", "coefficient<S>(r, cell.value(r))", "V(1.1 * coefficient<S>(r, cell.value(r)))",
+             r"REGRESSED .* fp64 [1-9]\d*, expected none"),
+    "16 registers": ("math/builtins.h", "namespace adapool {", "#undef __launch_bounds__\n"
+             "#define __launch_bounds__(...) __attribute__((maxnreg(16)))\nnamespace adapool {",
+             r"REGRESSED .* spill_stores [1-9]\d*, expected none"),
+    "narrow stores": ("cuda/memory.cuh", "size = together < most ? together : most;", "size = 1;",
+             r"REGRESSED .* store8 1 -> 0, store4 2 -> 4"),
+    "no code": ("cuda/forward.cuh", "#pragma once", "#error made so",
+             r"FAILED .* does not compile for sm_90: .*cuda/forward\.cuh\(\d+\): .*made so"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def compiler() -> None:
+    try:
+        static.nvrtc()
+    except static.Missing as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.usefixtures("compiler")
+def test_worse_kernels_exit_1_and_none_exit_5(tmp_path: Path) -> None:
+    words = (*KERNELS, "--baseline", str(tmp_path / "baseline"))
     good = sources(tmp_path / "good")
-    spilling = sources(tmp_path / "spills", "kernels.cuh", bounds, bounds.replace("s)", "s, 8)"))  # 32 registers
     accepted = run("baseline", "accept", "--reason", "made", "--source", good, *words)
-    assert accepted.returncode == 0 and "forward_kernel<SoftPool,float>: new" in accepted.stdout, accepted.stderr
+    assert accepted.returncode == 0 and f"{KERNEL}: new" in accepted.stdout, accepted.stderr
     same = run("gate", "static", "--source", good, *words)
-    assert same.returncode == 0, same.stdout + same.stderr
-    spills = run("gate", "static", "--source", spilling, *words)
-    assert spills.returncode == 1, spills.stdout + spills.stderr
-    told = next(line for line in spills.stdout.splitlines() if "forward_kernel<SoftPool,float>" in line)
-    spilled = re.search(r"spill_stores (\d+) -> (\d+)", told)
-    assert told.startswith("REGRESSED") and spilled and int(spilled[2]) > int(spilled[1])
+    assert same.returncode == 0 and "1 EQUIVALENT" in same.stdout, same.stdout + same.stderr
+    for name, (file, old, new, told) in PLANTED.items():
+        bad = sources(tmp_path / name, file, old, new)
+        done = run("gate", "static", "--source", bad, *words)
+        assert done.returncode == (5 if name == "no code" else 1), f"{name}: {done.stdout}{done.stderr}"
+        assert re.search(told, done.stdout) and KERNEL in done.stdout, f"{name}: {done.stdout}"
 
 
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
+@pytest.mark.usefixtures("compiler")
+def test_what_a_rule_forbids_is_told_when_it_is_accepted(tmp_path: Path) -> None:
+    words = (*KERNELS, "--baseline", str(tmp_path), "--source", sources(tmp_path / "csrc", *PLANTED["fp64"][:3]))
+    accepted = run("baseline", "accept", "--reason", "made", *words)
+    assert accepted.returncode == 0 and f"`gate static` refuses {KERNEL}: fp64 " in accepted.stdout, accepted.stderr
+    assert run("gate", "static", *words).returncode == 1
+
+
+@pytest.mark.usefixtures("compiler")
 def test_a_toolchain_without_a_baseline_exits_5_unless_it_is_optional(tmp_path: Path) -> None:
-    (tmp_path / "cuda_instances.cu").touch()
-    (tmp_path / "kernels.cuh").write_text("constexpr int kThreads = 256;\n")
-    words = ("--part", "kernels", "--arch", "90", "--baseline", str(tmp_path), "--source", str(tmp_path))
+    words = (*KERNELS, "--baseline", str(tmp_path))
     other = run("gate", "static", *words)
-    assert other.returncode == 5 and "no baseline for nvcc" in other.stdout, other.stderr
+    assert other.returncode == 5 and "no baseline for NVRTC" in other.stdout, other.stderr
     optional = run("gate", "static", *words, "--optional")
-    assert optional.returncode == 0 and "skipped: no baseline for nvcc" in optional.stdout, optional.stderr
+    assert optional.returncode == 0 and "skipped: no baseline for NVRTC" in optional.stdout, optional.stderr
 
 
 def test_a_missing_tool_exits_5_unless_it_is_optional(tmp_path: Path) -> None:
-    words = ("gate", "static", "--part", "kernels", "--arch", "90", "--baseline", str(tmp_path))
-    asked = run(*words, PATH="")
-    assert asked.returncode == 5 and "MISSING kernels sm_90 [counts]  no nvcc" in asked.stdout
-    optional = run(*words, "--optional", PATH="")
-    assert optional.returncode == 0 and "kernels sm_90: skipped: no nvcc" in optional.stdout
+    words = ("gate", "static", *KERNELS, "--baseline", str(tmp_path))
+    asked = run(*words, ADAPOOL_LIBRARY_DIR=str(tmp_path))
+    assert asked.returncode == 5 and "MISSING kernels sm_90 [counts]  no libadapool_native.so" in asked.stdout
+    optional = run(*words, "--optional", ADAPOOL_LIBRARY_DIR=str(tmp_path))
+    assert optional.returncode == 0 and "kernels sm_90: skipped: no libadapool_native.so" in optional.stdout
 
 
 @pytest.fixture
@@ -113,7 +140,7 @@ SHOWN = {
 @pytest.mark.skipif(native.status()["cpu"] != "ok", reason="no compiled operators")
 def test_faults_in_the_library_exit_1(tmp_path: Path) -> None:
     library = os.environ.get("ADAPOOL_LIBRARY_DIR") or str(
-        Path(str(files("adapool").joinpath("libadapool_cpu.so"))).parent  # an editable install keeps it elsewhere
+        Path(str(files("adapool").joinpath(native_library.NAME))).parent  # an editable install keeps it elsewhere
     )
     places = {"ADAPOOL_LIBRARY_DIR": library, "TORCHDYNAMO_DISABLE": "1"}
     words = ("--part", "python", "--method", "softpool", "--baseline", str(tmp_path / "baseline"))

@@ -59,9 +59,18 @@ def test_no_cycles_inside_the_library() -> None:
 
 
 def test_kernel_headers_know_no_torch() -> None:
-    for path in (ROOT / "csrc").glob("*"):
-        if path.suffix in (".h", ".cuh") and path.name not in ("check.h", "bind.h"):
+    for path in (ROOT / "csrc").rglob("*"):
+        if path.suffix in (".h", ".cuh") and path.name not in ("check.h", "bind.h", "stream.h"):
             assert not re.search(r"#include <(torch|ATen|c10)|torch::", path.read_text()), path.name
+
+
+def test_device_sources_include_only_each_other() -> None:
+    """NVRTC is given csrc/math and csrc/cuda, and has no folders."""
+    csrc = ROOT / "csrc"
+    for path in (*csrc.glob("math/*.h"), *csrc.glob("cuda/*.cuh"), *csrc.glob("cuda/*.h")):
+        for name in re.findall('#include "(.+)"', path.read_text()):
+            allowed = ("math",) if path.parent.name == "math" else ("math", "cuda")
+            assert name.split("/")[0] in allowed and (csrc / name).is_file() and "host" not in name, (path.name, name)
 
 
 def test_lengths_and_names() -> None:

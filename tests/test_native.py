@@ -14,8 +14,8 @@ from adapool import native
 from adapool.functional import pool, pool_with_extra
 from adapool.registry import names
 from adapool.unpooling import unpool_weights
-from tests.emulator.cases import DTYPES, METHODS, TOLERANCE, Problem
 from tests.native_places import DEVICES, laid_out, need, tensors_of
+from tests.problems import DTYPES, METHODS, TOLERANCE, Problem
 
 
 def close(got: Tensor, want: Tensor, tolerance: float, what: str) -> None:
@@ -28,10 +28,10 @@ def close(got: Tensor, want: Tensor, tolerance: float, what: str) -> None:
 
 
 def test_the_lists_of_methods_agree() -> None:
-    source = (Path(__file__).parents[1] / "csrc" / "methods.h").read_text()
+    source = (Path(__file__).parents[1] / "csrc" / "math" / "methods.h").read_text()
     compiled = re.findall(r"^  X\((\w+), \w+\)", source, re.MULTILINE)
     assert set(compiled) == native.METHODS == set(names())
-    assert compiled == METHODS  # the driver's numbers
+    assert compiled == METHODS
     assert len(compiled) == len(set(compiled))
 
 
@@ -41,13 +41,13 @@ def test_the_lists_of_methods_agree() -> None:
 def test_forward_backward_and_extras(method: str, dtype: torch.dtype, device: str) -> None:
     need(device)
     for seed in range(8):
-        one = Problem(1000 + seed, method, dtype, seed % 2 == 1, 0)
+        one = Problem(1000 + seed, method, dtype, seed % 2 == 1)
         modes = ("exact", "detached") if one.entry.extra == "weights" else ("exact",)
         for mode in modes:
             x, operands = tensors_of(one, device)
-            want_x, want_operands = one._leaves()
-            y = pool(x, method, *one._options(), implementation="native", gradient=mode, **operands)
-            want = pool(want_x, method, *one._options(), implementation="plain", gradient=mode, **want_operands)
+            want_x, want_operands = one.leaves()
+            y = pool(x, method, *one.options(), implementation="native", gradient=mode, **operands)
+            want = pool(want_x, method, *one.options(), implementation="plain", gradient=mode, **want_operands)
             assert y.dtype == dtype
             close(y, want, one.slack * TOLERANCE[dtype], f"{one.names} y")
             grad = torch.linspace(-1, 1, want.numel(), dtype=torch.float64).reshape(want.shape).to(dtype)
@@ -64,9 +64,9 @@ def test_forward_backward_and_extras(method: str, dtype: torch.dtype, device: st
                 close(got, true, max(one.slack * TOLERANCE[dtype], TOLERANCE[got.dtype]), f"{one.names} {mode} d{name}")
         if one.entry.extra:
             x, operands = tensors_of(one, device)
-            extra = pool_with_extra(x, method, *one._options(), implementation="native", **operands)[1]
-            want_x, want_operands = one._leaves()
-            true = pool_with_extra(want_x, method, *one._options(), implementation="plain", **want_operands)[1]
+            extra = pool_with_extra(x, method, *one.options(), implementation="native", **operands)[1]
+            want_x, want_operands = one.leaves()
+            true = pool_with_extra(want_x, method, *one.options(), implementation="plain", **want_operands)[1]
             close(extra, true, one.slack * TOLERANCE[dtype], f"{one.names} extra")
             assert not extra.requires_grad
 
@@ -114,14 +114,14 @@ def test_sizes_beyond_one_block(method: str, shape: tuple[int, ...], window: tup
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_unpool_from_guide_and_from_weights(dtype: torch.dtype, device: str) -> None:
     need(device)
-    for number, method in enumerate(m for m in METHODS if Problem(0, m, dtype, False, 0).entry.extra == "weights"):
-        one = Problem(2000 + number, method, dtype, number % 2 == 1, 0)
+    for number, method in enumerate(m for m in METHODS if Problem(0, m, dtype, False).entry.extra == "weights"):
+        one = Problem(2000 + number, method, dtype, number % 2 == 1)
         x, operands = tensors_of(one, device)
         y = torch.rand(one.cells, dtype=torch.float64).to(device, dtype).requires_grad_()
         out = native.unpool(y, x, method, one.window, list(operands.values()), True)
-        weights = pool_with_extra(x, method, *one._options(), implementation="plain", **operands)[1]
+        weights = pool_with_extra(x, method, *one.options(), implementation="plain", **operands)[1]
         again = unpool_weights(
-            y, weights.to(torch.promote_types(dtype, torch.float32)), *one._options(), output_size=one.shape[2:],
+            y, weights.to(torch.promote_types(dtype, torch.float32)), *one.options(), output_size=one.shape[2:],
             implementation="native",
         )  # fmt: skip
         close(out, again, 4 * one.slack * TOLERANCE[dtype], f"{one.names} guide against weights")
@@ -137,7 +137,7 @@ def test_unpool_from_guide_and_from_weights(dtype: torch.dtype, device: str) -> 
 def test_constant_region_comes_back(method: str, device: str) -> None:
     """normalize=True restores a constant image exactly to rounding; padding and ceil_mode included."""
     need(device)
-    one = Problem(3, method, torch.float32, False, 0)
+    one = Problem(3, method, torch.float32, False)
     if one.entry.extra != "weights" or method == "lip":
         pytest.skip("no weights of its own")
     x = torch.full((1, 2, 7, 7), 3.0, device=device)
@@ -179,7 +179,7 @@ def test_bitwise_alike(method: str, device: str) -> None:
     need(device)
     generator = torch.Generator().manual_seed(5)
     x = torch.randn(3, 19, 33, 41, generator=generator).abs() + 0.1
-    one = Problem(1, method, torch.float32, False, 0)
+    one = Problem(1, method, torch.float32, False)
     operands: dict[str, Any] = {}
     for spec in one.entry.operands:
         shape = x.shape if spec.kind == "input" else (3, 19, 16, 20) if spec.kind == "random" else (19, 1, 1)

@@ -7,8 +7,17 @@ import torch
 
 from adapool.functional import pool
 from adapool.unpooling import unpool
-from tests.emulator.fast_cases import DTYPES, ROUNDING, SLOPES, VALUES, WINDOWS
 from tests.native_places import laid_out, need
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+WINDOWS = [
+    (2, 2), (3, 3), (3, 2), (2, 1), (3, 1), (4, 4), (4, 2), (5, 5), (5, 3), (5, 2), (6, 6), (6, 3), (7, 7), (7, 4),
+    (7, 2),
+]  # fmt: skip
+# Of what rounding the result to the type costs, and of the arithmetic before it; relative to the largest number there.
+ROUNDING = {torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
+VALUES = {torch.float32: 2e-6, torch.float16: 2e-5, torch.bfloat16: 3e-4}
+SLOPES = {torch.float32: 4e-6, torch.float16: 6e-5, torch.bfloat16: 1.2e-3}
 
 pytestmark = pytest.mark.cuda
 

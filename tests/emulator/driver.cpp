@@ -1,119 +1,206 @@
-// Reads requests from standard input, runs them, writes what they wrote to standard output. Every tensor lies in an
-// allocation of its exact size, so that the address sanitizer sees the first byte beyond it.
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <vector>
+// A stand-in for libcuda: the driver's C functions for one device, which is this process's CPU and memory. A module is
+// a shared object from compiler.cpp, and a launch runs to its end before it returns.
+#include <dlfcn.h>
+#include <elf.h>
 
-#include "engine.h"
+#include <mutex>
+#include <utility>
 
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(at, size)
-#endif
+#include "block.h"
+#include "files.h"
 
-using namespace adapool;
+extern "C" {
+__attribute__((weak)) void __asan_poison_memory_region(const volatile void* at, size_t size);
+__attribute__((weak)) void __asan_unpoison_memory_region(const volatile void* at, size_t size);
+}
 
-// What a driver was built without.
-#define ADAPOOL_ABSENT(T)                                                                                             \
-  template <> __attribute__((weak)) void run_engine<T>(const Request&, const Job&, const Reduction&, double*, const Any&) { \
-    std::exit(5);                                                                                                     \
-  }                                                                                                                   \
-  template <> __attribute__((weak)) void run_fast_engine<T>(const Request&, const Job&, const Reduction*, const Any&) { \
-    std::exit(5);                                                                                                     \
-  }
-ADAPOOL_ABSENT(double)
-ADAPOOL_ABSENT(float)
-ADAPOOL_ABSENT(Half)
-ADAPOOL_ABSENT(BFloat16)
-__attribute__((weak)) void run_mask_engine(const Request&, const MaskJob&, MaskDirection) { std::exit(5); }
+using namespace emulator;
 
 namespace {
 
-bool read_all(void* to, size_t size) { return std::fread(to, 1, size, stdin) == size; }
-
-struct Tensor {
-  char* memory = nullptr;
-  char* data = nullptr;
-  int64_t type = 1, count = -1, bytes = 0;
-
-  void read(bool filled, int64_t misalign) {
-    if (!read_all(&type, 8) || !read_all(&count, 8)) std::exit(3);
-    if (count < 0) return;
-    const int64_t width = type == 0 || type == 4 ? 8 : type == 1 ? 4 : 2;  // 4: int64
-    bytes = width * count;
-    memory = static_cast<char*>(std::malloc(size_t(bytes + misalign * width)));
-    data = memory + misalign * width;
-    ASAN_POISON_MEMORY_REGION(memory, size_t(misalign * width));
-    if (filled) { if (!read_all(data, size_t(bytes))) std::exit(3); }
-    else std::memset(data, 0xff, size_t(bytes));  // NaN: what is never written shows
-  }
-  Any any() const { return {count < 0 ? nullptr : data, Type(type)}; }
-  ~Tensor() { std::free(memory); }
+enum Result {
+  success = 0, invalid_value = 1, not_initialized = 3, invalid_device = 101, invalid_image = 200, invalid_context = 201,
+  not_found = 500
 };
 
-Strides strides(const int64_t* s) { return {s[0], s[1], {s[2], s[3], s[4]}}; }
+struct Error { Result code; const char *name, *meaning; };
+constexpr Error kErrors[] = {
+    {success, "CUDA_SUCCESS", "no error"},
+    {invalid_value, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
+    {not_initialized, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
+    {invalid_device, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {invalid_image, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
+    {invalid_context, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+    {not_found, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+};
 
-void run(const Request& q, Tensor* t) {
-  Window w;
-  for (int d = 0; d < 3; ++d) {
-    w.in[d] = q.in[d]; w.out[d] = q.out[d]; w.kernel[d] = q.kernel[d];
-    w.stride[d] = q.stride[d]; w.padding[d] = q.padding[d];
+constexpr unsigned kMostShared = 232448, kMostSharedUnasked = 49152, kMostBlocks = 65535;  // the last of y and z
+constexpr size_t kBeyond = 4096;  // poisoned memory behind the dynamic shared memory
+
+struct Module {
+  void* object;
+  void (*thread)(void** parameters);
+  char* shared[2];  // begin and end of its shared arrays
+  unsigned most_dynamic = kMostSharedUnasked;
+};
+
+char primary;  // its address is the only context
+thread_local void* context = nullptr;
+bool initialized = false;
+std::mutex launching;
+uint64_t launches = 0;
+Module* launched;
+void** launched_parameters;
+
+// Shared memory holds what is no number until a thread writes it. Not memset: the sanitizer's would stop at red zones.
+void fill(char* at, char* end) {
+  for (; at < end && reinterpret_cast<uintptr_t>(at) % 8; ++at) *at = char(0xff);
+  for (; end - at >= 8; at += 8) {
+    *reinterpret_cast<uint64_t*>(at) = ~uint64_t(0);
+    asm volatile("" ::: "memory");
   }
-  if (q.direction >= 3) {
-    MaskJob job{};
-    job.window = w; job.batch = q.batch; job.channels = q.channels; job.channels_last = q.channels_last != 0;
-    job.normalize = q.normalize != 0;
-    job.y = t[slot_coefficient].any(); job.ys = strides(q.cs);
-    job.weights = t[slot_logits].any(); job.ws = strides(q.ws); job.tap_stride = q.tap_stride;
-    job.out = q.direction == 3 ? t[slot_target].any() : t[slot_spread].any(); job.os = strides(q.xs);
-    job.grad = q.direction == 4 ? t[slot_y].any() : t[slot_extra].any(); job.gs = strides(q.ys);
-    return run_mask_engine(q, job, MaskDirection(q.direction - 3));
-  }
-  Job job{};
-  job.window = w; job.batch = q.batch; job.channels = q.channels; job.channels_last = q.channels_last != 0;
-  job.x = t[slot_x].any(); job.xs = strides(q.xs);
-  job.logits = t[slot_logits].any(); job.spread = t[slot_spread].any();
-  for (int k = 0; k < 3; ++k)
-    job.operand[k] = {t[slot_operand0 + k].any(), strides(q.operand_strides[k]), q.number[k], q.given[k] != 0};
-  job.normalize = q.normalize != 0; job.unpool = q.unpool != 0;
-  job.y = t[slot_y].any(); job.ys = strides(q.ys); job.extra = q.want_extra ? t[slot_extra].data : nullptr;
-  job.coefficient = t[slot_coefficient].any(); job.cs = strides(q.cs); job.target = t[slot_target].any();
-  job.use_weight = q.use_weight != 0; job.use_through = q.use_through != 0; job.to_logits = q.to_logits != 0;
-  Reduction reduction{};
-  std::memcpy(reduction.kept, q.kept, sizeof(q.kept));
-  std::memcpy(reduction.summed, q.summed, sizeof(q.summed));
-  reduction.entries = q.entries; reduction.terms = q.terms; reduction.chunks = q.chunks; reduction.which = int(q.which);
-  std::vector<double> partial(size_t(q.chunks > 1 ? q.chunks * q.entries : 0));
-  const Any result = t[slot_result].any();
-  if (q.engine == 2) {
-    const Reduction* wanted = result.given() ? &reduction : nullptr;
-    switch (Type(q.type)) {
-      case Type::float64: return run_fast_engine<double>(q, job, wanted, result);
-      case Type::float32: return run_fast_engine<float>(q, job, wanted, result);
-      case Type::float16: return run_fast_engine<Half>(q, job, wanted, result);
-      default: return run_fast_engine<BFloat16>(q, job, wanted, result);
-    }
-  }
-  switch (Type(q.type)) {
-    case Type::float64: return run_engine<double>(q, job, reduction, partial.data(), result);
-    case Type::float32: return run_engine<float>(q, job, reduction, partial.data(), result);
-    case Type::float16: return run_engine<Half>(q, job, reduction, partial.data(), result);
-    default: return run_engine<BFloat16>(q, job, reduction, partial.data(), result);
-  }
+  for (; at < end; ++at) *at = char(0xff);
 }
+
+char* dynamic_shared(unsigned size) {
+  static char* const memory = static_cast<char*>(std::aligned_alloc(1024, kMostShared + kBeyond));
+  if (__asan_poison_memory_region) {
+    __asan_poison_memory_region(memory, kMostShared + kBeyond);
+    __asan_unpoison_memory_region(memory, size);
+  }
+  return memory;
+}
+
+Module* load(const char* image) {
+  Elf64_Ehdr head;  // the image's length is not told, but the linker writes the table of sections last
+  std::memcpy(&head, image, sizeof head);
+  if (std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0) return nullptr;
+  const std::string_view bytes(image, head.e_shoff + size_t(head.e_shnum) * head.e_shentsize);
+  const fs::path path = cache() / "modules" / (digest(bytes) + ".so");  // kept, for lines in the sanitizers' reports
+  if (!fs::exists(path)) {
+    const fs::path partial = beside(path);
+    write_file(partial, bytes);
+    fs::rename(partial, path);
+  }
+  void* object = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!object) return std::fprintf(stderr, "emulator: %s\n", dlerror()), nullptr;
+  auto begin = reinterpret_cast<void (*)(Machine*, char**)>(dlsym(object, "emulator_load"));
+  auto thread = reinterpret_cast<void (*)(void**)>(dlsym(object, "emulator_thread"));
+  if (!begin || !thread) return dlclose(object), nullptr;
+  auto module = std::make_unique<Module>(object, thread);
+  begin(&machine, module->shared);
+  return module.release();
+}
+
+Module* at(void* handle) { return static_cast<Module*>(handle); }
 
 }  // namespace
 
-int main() {
-  Request q;
-  while (read_all(&q, sizeof(q))) {
-    Tensor tensors[slots];
-    for (int i = 0; i < slots; ++i) tensors[i].read(i < first_written, q.misalign);
-    run(q, tensors);
-    for (int i = first_written; i < slots; ++i)
-      if (tensors[i].count >= 0) std::fwrite(tensors[i].data, 1, size_t(tensors[i].bytes), stdout);
-    std::fflush(stdout);
+ADAPOOL_EXPORT int cuInit(unsigned flags) { return initialized = true, flags ? invalid_value : success; }
+
+ADAPOOL_EXPORT int cuDriverGetVersion(int* version) { return *version = 13000, success; }
+
+ADAPOOL_EXPORT int cuDeviceGetCount(int* count) { return *count = 1, initialized ? success : not_initialized; }
+
+ADAPOOL_EXPORT int cuDeviceGet(int* device, int ordinal) {
+  if (!initialized) return not_initialized;
+  return *device = ordinal, ordinal ? invalid_device : success;
+}
+
+ADAPOOL_EXPORT int cuDeviceGetAttribute(int* value, int attribute, int device) {
+  if (!initialized) return not_initialized;
+  switch (attribute) {
+    case 16: *value = std::stoi(environment("ADAPOOL_EMULATOR_MULTIPROCESSORS", "4")); break;
+    case 75: *value = 9; break;  // compute capability 9.0
+    case 97: *value = kMostShared; break;
+    default: *value = 0;
   }
+  return device ? invalid_device : success;
+}
+
+ADAPOOL_EXPORT int cuDevicePrimaryCtxRetain(void** to, int device) {
+  if (!initialized) return not_initialized;
+  return *to = &primary, device ? invalid_device : success;
+}
+
+ADAPOOL_EXPORT int cuCtxGetCurrent(void** to) { return *to = context, initialized ? success : not_initialized; }
+
+ADAPOOL_EXPORT int cuCtxSetCurrent(void* to) { return context = to, initialized ? success : not_initialized; }
+
+ADAPOOL_EXPORT int cuModuleLoadData(void** module, const void* image) try {
+  if (!module || !image) return invalid_value;
+  if (!context) return invalid_context;
+  const std::lock_guard one_at_a_time(launching);
+  *module = load(static_cast<const char*>(image));
+  return *module ? success : invalid_image;
+} catch (const std::exception& fault) {
+  std::fprintf(stderr, "emulator: %s\n", fault.what());
+  return invalid_image;
+}
+
+ADAPOOL_EXPORT int cuModuleLoadDataEx(void** module, const void* image, unsigned, int*, void**) {
+  return cuModuleLoadData(module, image);
+}
+
+ADAPOOL_EXPORT int cuModuleUnload(void* module) {
+  if (!module) return invalid_value;
+  dlclose(at(module)->object);
+  delete at(module);
+  return success;
+}
+
+// The function is its module's only one, so one handle serves both.
+ADAPOOL_EXPORT int cuModuleGetFunction(void** function, void* module, const char* name) {
+  return *function = module, std::strcmp(name, "adapool_kernel") ? not_found : success;
+}
+
+ADAPOOL_EXPORT int cuFuncSetAttribute(void* function, int attribute, int value) {
+  if (attribute != 8) return success;  // 8: the dynamic shared memory that launches may ask for
+  if (value < 0 || value > int(kMostShared)) return invalid_value;
+  at(function)->most_dynamic = value;
+  return success;
+}
+
+ADAPOOL_EXPORT int cuFuncGetAttribute(int* value, int, void*) { return *value = 0, success; }
+
+ADAPOOL_EXPORT int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned x,
+                                  unsigned y, unsigned z, unsigned shared, void*, void** parameters, void** extra) {
+  if (!context) return invalid_context;
+  if (!function || extra || !grid_x || !grid_y || !grid_z || grid_x > 0x7fffffff || grid_y > kMostBlocks ||
+      grid_z > kMostBlocks || !x || !y || !z || x > kMostThreads || y > kMostThreads || z > 64 ||
+      x * y * z > kMostThreads || shared > at(function)->most_dynamic)
+    return invalid_value;
+  const std::lock_guard one_at_a_time(launching);
+  random_state = std::stoull(environment("ADAPOOL_EMULATOR_SEED", "1")) * 0x9e3779b97f4a7c15u + launches++;
+  launched = at(function);
+  launched_parameters = parameters;
+  work = [] { launched->thread(launched_parameters); };
+  machine.grid_size = {grid_x, grid_y, grid_z};
+  machine.meet_block = meet_block;
+  machine.meet_warp = meet_warp;
+  machine.dynamic_shared = dynamic_shared(shared);
+  set_block({x, y, z});
+  // Blocks come in a turned order too, forwards or backwards: none may count on another.
+  const uint64_t blocks = uint64_t(grid_x) * grid_y * grid_z, turn = random_bits() % blocks;
+  const bool backwards = random_bits() & 1;
+  for (uint64_t i = 0; i < blocks; ++i) {
+    const uint64_t turned = (i + turn) % blocks, block = backwards ? blocks - 1 - turned : turned;
+    machine.block = {unsigned(block % grid_x), unsigned(block / grid_x % grid_y), unsigned(block / grid_x / grid_y)};
+    fill(launched->shared[0], launched->shared[1]);
+    fill(static_cast<char*>(machine.dynamic_shared), static_cast<char*>(machine.dynamic_shared) + shared);
+    run_block();
+  }
+  return success;
+}
+
+ADAPOOL_EXPORT int cuGetErrorName(int code, const char** to) {
+  for (const Error& error : kErrors)
+    if (error.code == code) return *to = error.name, success;
+  return *to = nullptr, invalid_value;
+}
+
+ADAPOOL_EXPORT int cuGetErrorString(int code, const char** to) {
+  for (const Error& error : kErrors)
+    if (error.code == code) return *to = error.meaning, success;
+  return *to = nullptr, invalid_value;
 }

@@ -1,0 +1,113 @@
+// Backward where windows do not overlap: a thread has some windows at a fixed place, writes all their places and those
+// of the gap that follows each, and walks images. One writer for every number.
+#pragma once
+#include "cuda/tile.cuh"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+template <class S> ADAPOOL_HD void backward_apart(const Arguments& a) {
+  using V = ComputeOf<S>;
+  using Out = typename S::Out;
+  constexpr int windows = S::windows, width = S::width, k0 = S::kernel(0), k1 = S::kernel(1), k2 = S::kernel(2);
+  constexpr int s0 = S::stride(0), s1 = S::stride(1), s2 = S::stride(2), own = windows * s2;
+  const Walk<S> walk(a);
+  if (!walk.real) return;
+  const Reach<S> reach(a, walk.cell);
+  const Layout<S> places(a, a.in), cells(a, a.cell);
+  const Covers<S> covers(a, reach);
+  const bool rows = walk.cell[0] < a.cell[0] && walk.cell[1] < a.cell[1];  // places after the last window have none
+  const int left = rows ? a.cell[2] - walk.cell[2] : 0, here = left < windows ? left : windows;
+  const int64_t at = walk.cell[0] * cells.slab + walk.cell[1] * cells.row + walk.cell[2] * cells.step + walk.channel;
+  const int64_t corner = reach.first[0] * places.slab + reach.first[1] * places.row + reach.first[2] * places.step;
+  CellOperands<V> operands[windows][width];
+  V terms[windows][width] = {};
+  const auto read_operands = [&](int64_t image) {
+    const Whose<S> whose(a, image, walk.channel);
+#pragma unroll
+    for (int w = 0; w < windows; ++w) {
+      const int cell[3] = {walk.cell[0], walk.cell[1], walk.cell[2] + w};
+#pragma unroll
+      for (int v = 0; v < width; ++v)
+        if (w < here) operands[w][v] = operands_at<S>(a, whose.n, whose.c + v, cell);
+    }
+  };
+  if constexpr (!S::operands_move) read_operands(walk.image);
+  int64_t first = walk.image * places.image + walk.channel, cell_at = walk.image * cells.image + at;
+  const int64_t next = walk.step * places.image, next_cell = walk.step * cells.image;
+  for (int64_t image = walk.image; image < walk.end; image += walk.step, first += next, cell_at += next_cell) {
+    if constexpr (S::operands_move) read_operands(image);
+    V c[windows * width], added[k0 * k1][own][width];
+    const typename S::Cells* from = tensor<typename S::Cells>(a.cells, cell_at);
+    Tile<S, typename S::X> x;
+    x.load(tensor<typename S::X>(a.x, first), reach, places);
+    Tile<S, typename S::Logits> logits;
+    if constexpr (S::has_logits) logits.load(tensor<typename S::Logits>(a.logits, first), reach, places);
+    Tile<S, typename S::Spread> spread;
+    if constexpr (S::spreads) spread.load(tensor<typename S::Spread>(a.spread, first), reach, places);
+    if constexpr (S::channels_last) {
+      if (here > 0) read_row<typename S::Cells, width, S::together_cells>(from, c);
+    } else if (S::together_cells == windows && here == windows) {
+      read_row<typename S::Cells, windows, S::together_cells>(from, c);
+    } else {
+#pragma unroll
+      for (int w = 0; w < windows; ++w)
+        if (w < here) c[w] = V(widen(from[w]));
+    }
+#pragma unroll
+    for (int w = 0; w < windows; ++w)
+#pragma unroll
+      for (int v = 0; v < width; ++v) {
+        const TileRegion<S> r(x, &logits, &spread, reach, covers.share, w, v);
+        if (w < here) {
+          Prepared<S::template Method, V> cell;
+          cell.prepare(r, operands[w][v], S::through && !S::to_logits);
+          const V share = coefficient<S>(r, c[w * width + v]);
+          if constexpr (S::sums) terms[w][v] += share * cell.operand(0, r);
+          const Sharing<S::template Method, V> sharing = cell.times(share);
+#pragma unroll
+          for (int i = 0; i < r.size; ++i)
+            added[i / k2][w * s2 + i % k2][v] = r.inside(i) ? sharing.share(r, r.tap(i, S::keeps)) : V(0);
+        } else {
+#pragma unroll
+          for (int i = 0; i < r.size; ++i) added[i / k2][w * s2 + i % k2][v] = 0;
+        }
+#pragma unroll
+        for (int i = 0; i < k0 * k1; ++i)
+#pragma unroll
+          for (int gap = k2; gap < s2; ++gap) added[i][w * s2 + gap][v] = 0;
+      }
+    Out* out = tensor<Out>(a.out, first + corner);
+#pragma unroll
+    for (int i0 = 0; i0 < s0; ++i0)
+#pragma unroll
+      for (int i1 = 0; i1 < s1; ++i1) {
+        const bool inside =
+            unsigned(reach.first[0] + i0) < unsigned(a.in[0]) && unsigned(reach.first[1] + i1) < unsigned(a.in[1]);
+        if (!inside) continue;
+        Out* row = out + i0 * places.slab + i1 * places.row;
+        V numbers[own][width];
+#pragma unroll
+        for (int c2 = 0; c2 < own; ++c2)
+#pragma unroll
+          for (int v = 0; v < width; ++v)
+            numbers[c2][v] = i0 < k0 && i1 < k1 ? added[i0 < k0 && i1 < k1 ? i0 * k1 + i1 : 0][c2][v] : V(0);
+        if constexpr (S::channels_last) {
+#pragma unroll
+          for (int c2 = 0; c2 < own; ++c2)
+            if (unsigned(reach.first[2] + c2) < unsigned(a.in[2]))
+              write_row<Out, width, S::together_out>(row + c2 * places.step, numbers[c2]);
+        } else {
+          constexpr int most = 16 / int(sizeof(Out)), piece = S::together_out < most ? S::together_out : most;
+#pragma unroll
+          for (int c2 = 0; c2 < own; c2 += piece)  // inside as a whole or not at all
+            if (unsigned(reach.first[2] + c2) < unsigned(a.in[2])) write_row<Out, piece, piece>(row + c2, numbers[c2]);
+        }
+      }
+  }
+  if constexpr (S::sums)
+    if (here > 0) store_terms<S>(a, walk, at, here, terms);
+}
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool

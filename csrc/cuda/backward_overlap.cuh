@@ -1,0 +1,209 @@
+// Backward where windows overlap: a block owns a box of places of an image (for channels_last of some channels too).
+// First every window that meets the box is prepared once, into shared memory; then each thread gathers some places from
+// the windows that hold them, in the order of the windows. One writer for every number.
+#pragma once
+#include "cuda/tile.cuh"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+constexpr int floor_of(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+constexpr int ceil_of(int a, int b) { return -floor_of(-a, b); }
+
+// A box of S::box(d) places, whole strides each, and the windows that meet it: from the first of its own on by low(d).
+template <class S> struct Overlap {
+  static constexpr int low(int d) { return ceil_of(S::padding(d) - S::kernel(d) + 1, S::stride(d)); }
+  static constexpr int windows(int d) { return floor_of(S::box(d) - 1 + S::padding(d), S::stride(d)) - low(d) + 1; }
+  static constexpr int all = windows(0) * windows(1) * windows(2);
+  // Places that a thread gathers, and the windows that may hold them.
+  static constexpr int mine(int d) { return d == 2 ? S::gathered : S::stride(d); }
+  static constexpr int over(int d) { return floor_of(mine(d) - 1 + S::padding(d), S::stride(d)) - low(d) + 1; }
+  static constexpr int workers = (S::box(0) / mine(0)) * (S::box(1) / mine(1)) * (S::box(2) / mine(2));
+  // Neighbouring threads read windows `apart` from each other: these lie side by side.
+  static constexpr int apart = mine(2) / S::stride(2), columns = (windows(2) + apart - 1) / apart;
+  static constexpr int slots = windows(0) * windows(1) * columns * apart;
+  ADAPOOL_HD static int slot(int w0, int w1, int w2) {
+    return ((w0 * windows(1) + w1) * apart + w2 % apart) * columns + w2 / apart;
+  }
+};
+
+// What is left of a prepared window; unreal where there is none.
+template <class S> struct State {
+  Sharing<S::template Method, ComputeOf<S>> sharing;
+  int32_t real;
+};
+
+// A thread's places along a row.
+template <class S, class T, class V>
+ADAPOOL_HD void read_places(const Arguments& a, const void* data, int64_t row, int at, const Layout<S>& places, V* to) {
+  constexpr int count = Overlap<S>::mine(2);
+  const T* from = tensor<T>(data, row);
+  if constexpr (!S::channels_last && S::together_in == count) {
+    read_row<T, count, S::together_in>(from, to);
+  } else {
+#pragma unroll
+    for (int i = 0; i < count; ++i) to[i] = at + i < a.in[2] ? V(widen(from[i * places.step])) : V(0);
+  }
+}
+
+// The places of a thread from `at` on; the windows that may hold them begin with (slab, line, column) of the box.
+template <class S, class Shared>
+ADAPOOL_HD void gather(const Arguments& a, int64_t first, const int* at, int slab, int line, int column, int lane,
+                       const Shared& shared, const Layout<S>& places) {
+  using V = ComputeOf<S>;
+  using O = Overlap<S>;
+  using Out = typename S::Out;
+  constexpr int m0 = O::mine(0), m1 = O::mine(1), m2 = O::mine(2);
+  const int64_t corner = first + at[0] * places.slab + at[1] * places.row + at[2] * places.step;
+  V x[m0 * m1][m2], logits[m0 * m1][m2], spread[m0 * m1][m2], sum[m0 * m1][m2] = {};
+#pragma unroll
+  for (int i = 0; i < m0 * m1; ++i) {
+    const int64_t row = corner + i / m1 * places.slab + i % m1 * places.row;
+    if (at[0] + i / m1 >= a.in[0] || at[1] + i % m1 >= a.in[1]) continue;
+    read_places<S, typename S::X>(a, a.x, row, at[2], places, x[i]);
+    if constexpr (S::has_logits) read_places<S, typename S::Logits>(a, a.logits, row, at[2], places, logits[i]);
+    if constexpr (S::spreads) {
+      read_places<S, typename S::Spread>(a, a.spread, row, at[2], places, spread[i]);
+      if constexpr (S::averages)
+#pragma unroll
+        for (int j = 0; j < m2; ++j)
+          spread[i][j] /=
+              V(cover<S>(a, 0, at[0] + i / m1) * cover<S>(a, 1, at[1] + i % m1) * cover<S>(a, 2, at[2] + j));
+    }
+  }
+#pragma unroll
+  for (int w = 0; w < O::over(0) * O::over(1) * O::over(2); ++w) {
+    const int w0 = w / (O::over(1) * O::over(2)), w1 = w / O::over(2) % O::over(1), w2 = w % O::over(2);
+    AsWords<State<S>> all;
+    const int from = O::slot(slab + w0, line + w1, column + w2) * S::lanes + lane;
+#pragma unroll
+    for (int i = 0; i < words_in<State<S>>; ++i) all.word[i] = shared[i][from];
+    const State<S> state = bit_cast<State<S>>(all);
+    if (!state.real) continue;
+#pragma unroll
+    for (int i = 0; i < m0 * m1 * m2; ++i) {
+      const int t0 = i / (m1 * m2) + S::padding(0) - (w0 + O::low(0)) * S::stride(0);
+      const int t1 = i / m2 % m1 + S::padding(1) - (w1 + O::low(1)) * S::stride(1);
+      const int t2 = i % m2 + S::padding(2) - (w2 + O::low(2)) * S::stride(2);
+      if (t0 < 0 || t0 >= S::kernel(0) || t1 < 0 || t1 >= S::kernel(1) || t2 < 0 || t2 >= S::kernel(2)) continue;
+      Tap<V> t{};
+      t.index = (t0 * S::kernel(1) + t1) * S::kernel(2) + t2;
+      t.a = x[i / m2][i % m2];
+      OnePlace<S> r{};
+      if constexpr (S::has_logits) r.other = logits[i / m2][i % m2];
+      if constexpr (S::spreads) r.back = spread[i / m2][i % m2];
+      sum[i / m2][i % m2] += state.sharing.share(r, t);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < m0 * m1; ++i) {
+    if (at[0] + i / m1 >= a.in[0] || at[1] + i % m1 >= a.in[1]) continue;
+    if constexpr (S::unpool && S::normalize && !S::spreads)
+#pragma unroll
+      for (int j = 0; j < m2; ++j)
+        sum[i][j] /= V(cover<S>(a, 0, at[0] + i / m1) * cover<S>(a, 1, at[1] + i % m1) * cover<S>(a, 2, at[2] + j));
+    Out* out = tensor<Out>(a.out, corner + i / m1 * places.slab + i % m1 * places.row);
+    if (!S::channels_last && S::together_out == m2) {
+      write_row<Out, m2, S::together_out>(out, sum[i]);
+    } else {
+#pragma unroll
+      for (int j = 0; j < m2; ++j)
+        if (at[2] + j < a.in[2]) out[j * places.step] = narrow<Out>(sum[i][j]);
+    }
+  }
+}
+
+template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
+  using V = ComputeOf<S>;
+  using O = Overlap<S>;
+  using Out = typename S::Out;
+  constexpr int words = words_in<State<S>>, lanes = S::lanes, threads = S::threads;
+  constexpr int turns = (O::all * lanes + threads - 1) / threads;
+  __shared__ uint32_t shared[words][O::slots * lanes];
+  const Layout<S> places(a, a.in), cells(a, a.cell);
+
+  int64_t block = blockIdx.x;
+  const int64_t group = split(block, a.lanes);
+  int box[3];  // the first place
+  box[2] = int(split(block, a.groups[2])) * S::box(2);
+  box[1] = S::flat ? int(block) * S::box(1) : int(split(block, a.groups[1])) * S::box(1);
+  box[0] = S::flat ? 0 : int(block) * S::box(0);
+  const auto own = [&](int d) { return box[d] / S::stride(d); };  // the first window that begins with the box
+  const int lane = int(threadIdx.x) % lanes, channel = int(group) * lanes + lane;
+  const bool some = !S::channels_last || channel < a.channels;
+
+  // The window of this thread's turn.
+  const auto window_of = [&](int turn, int* w) {
+    int k = (int(threadIdx.x) + turn * threads) / lanes;
+    w[2] = k % O::windows(2);
+    w[1] = k / O::windows(2) % O::windows(1);
+    w[0] = k / (O::windows(2) * O::windows(1));
+    return k < O::all;
+  };
+  __shared__ V terms[S::sums ? turns : 1][threads];  // a thread adds to its own
+  if constexpr (S::sums)
+    for (int turn = 0; turn < turns; ++turn) terms[turn][threadIdx.x] = 0;
+  for (int64_t image = blockIdx.y; image < a.images; image += a.parts) {
+    const int64_t first = image * places.image + channel;
+    const Whose<S> whose(a, image, channel);
+#pragma unroll 1  // one window at a time: registers are scarce
+    for (int turn = 0; turn < turns; ++turn) {
+      int w[3], cell[3];
+      if (!window_of(turn, w)) break;
+      State<S> state{};
+      for (int d = 0; d < 3; ++d) cell[d] = own(d) + O::low(d) + w[d];
+      if (some && unsigned(cell[0]) < unsigned(a.cell[0]) && unsigned(cell[1]) < unsigned(a.cell[1]) &&
+          unsigned(cell[2]) < unsigned(a.cell[2])) {
+        const Reach<S> reach(a, cell);
+        const Covers<S> covers(a, reach);
+        Tile<S, typename S::X> x;
+        x.load(tensor<typename S::X>(a.x, first), reach, places);
+        Tile<S, typename S::Logits> logits;
+        if constexpr (S::has_logits) logits.load(tensor<typename S::Logits>(a.logits, first), reach, places);
+        Tile<S, typename S::Spread> spread;
+        if constexpr (S::spreads) spread.load(tensor<typename S::Spread>(a.spread, first), reach, places);
+        const TileRegion<S> r(x, &logits, &spread, reach, covers.share, 0, 0);
+        Prepared<S::template Method, V> prepared;
+        prepared.prepare(r, operands_at<S>(a, whose.n, whose.c, cell), S::through && !S::to_logits);
+        const int64_t at = cell[0] * cells.slab + cell[1] * cells.row + cell[2] * cells.step + channel;
+        const V c = coefficient<S>(r, V(widen(tensor<typename S::Cells>(a.cells, image * cells.image)[at])));
+        state.sharing = prepared.times(c);
+        state.real = 1;
+        if constexpr (S::sums) terms[turn][threadIdx.x] += c * prepared.operand(0, r);
+      }
+      const AsWords<State<S>> all = bit_cast<AsWords<State<S>>>(state);
+      const int to = O::slot(w[0], w[1], w[2]) * lanes + lane;
+#pragma unroll
+      for (int i = 0; i < words; ++i) shared[i][to] = all.word[i];
+    }
+    __syncthreads();
+#pragma unroll 1
+    for (int k = int(threadIdx.x) / lanes; k < O::workers; k += threads / lanes) {
+      const int column = k % (S::box(2) / O::mine(2)), rest = k / (S::box(2) / O::mine(2));
+      const int line = rest % (S::box(1) / O::mine(1)), slab = rest / (S::box(1) / O::mine(1));
+      const int at[3] = {box[0] + slab * O::mine(0), box[1] + line * O::mine(1), box[2] + column * O::mine(2)};
+      if (!some || at[0] >= a.in[0] || at[1] >= a.in[1] || at[2] >= a.in[2]) continue;
+      gather<S>(a, first, at, slab, line, column * O::apart, lane, shared, places);
+    }
+    __syncthreads();
+  }
+  if constexpr (S::sums) {
+    for (int turn = 0; turn < turns; ++turn) {
+      int w[3], cell[3];
+      if (!window_of(turn, w)) break;
+      bool mine =
+          some;  // windows belong to the box that they begin with, those that begin after the last place to the last
+      for (int d = 0; d < 3; ++d) {
+        cell[d] = own(d) + O::low(d) + w[d];
+        mine = mine && w[d] >= -O::low(d) && cell[d] < a.cell[d];
+        mine = mine && (w[d] < -O::low(d) + S::box(d) / S::stride(d) || box[d] + S::box(d) >= a.in[d]);
+      }
+      if (mine)
+        static_cast<V*>(a.terms)[blockIdx.y * int64_t(cells.image) + cell[0] * cells.slab + cell[1] * cells.row +
+                                 cell[2] * cells.step + channel] = terms[turn][threadIdx.x];
+    }
+  }
+}
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool

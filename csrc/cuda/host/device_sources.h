@@ -1,0 +1,14 @@
+// The device sources that travel inside the library; embed.cmake writes the definition.
+#pragma once
+#include <span>
+
+namespace adapool::cuda {
+
+struct DeviceSource {
+  const char* name;  // as sources include it: its path below csrc
+  const char* text;
+};
+
+std::span<const DeviceSource> device_sources();
+
+}  // namespace adapool::cuda

@@ -1,0 +1,160 @@
+#include "driver.h"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <deque>
+#include <mutex>
+#include <stdexcept>
+
+#include "shared_library.h"
+
+namespace adapool::cuda {
+namespace {
+
+// The driver's functions without their prefix. A status of 0 is success.
+#define ADAPOOL_DRIVER(F)                                                                                        \
+  F(Init, (unsigned))                                                                                            \
+  F(DeviceGetCount, (int*))                                                                                      \
+  F(DeviceGet, (int*, int))                                                                                      \
+  F(DeviceGetAttribute, (int*, int, int))                                                                        \
+  F(DevicePrimaryCtxRetain, (void**, int))                                                                       \
+  F(CtxGetCurrent, (void**))                                                                                     \
+  F(CtxSetCurrent, (void*))                                                                                      \
+  F(ModuleLoadData, (void**, const void*))                                                                       \
+  F(ModuleGetFunction, (void**, void*, const char*))                                                             \
+  F(FuncGetAttribute, (int*, int, void*))                                                                        \
+  F(FuncSetAttribute, (void*, int, int))                                                                         \
+  F(LaunchKernel, (void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**,   \
+                   void**))                                                                                      \
+  F(GetErrorName, (int, const char**))                                                                           \
+  F(GetErrorString, (int, const char**))
+
+// Numbers of cuda.h, which never change.
+constexpr int kMultiprocessors = 16, kMajor = 75, kMinor = 76, kMaxShared = 97;  // of a device
+constexpr int kStaticShared = 1, kMaxDynamicShared = 8;                          // of a function
+
+struct Device {
+  int handle = 0, architecture = 0, multiprocessors = 0, max_shared = 0;
+  std::once_flag retained;
+  void* context = nullptr;  // the primary one
+};
+
+std::atomic<bool> forked = false;
+
+struct Driver {
+#define ADAPOOL_MEMBER(name, arguments) int(*name) arguments = nullptr;
+  ADAPOOL_DRIVER(ADAPOOL_MEMBER)
+#undef ADAPOOL_MEMBER
+  mutable std::deque<Device> devices;  // a deque, because a once_flag stays where it is
+
+  Driver() {
+    const char* soname = "libcuda.so.1";
+    SharedLibrary library = SharedLibrary::loaded(soname);
+    if (!library) library = SharedLibrary::open(soname);
+    if (!library) throw std::runtime_error("adapool: no CUDA driver: the loader finds no libcuda.so.1");
+#define ADAPOOL_FIND(name, arguments) \
+  if (!library.find(name, "cu" #name)) throw std::runtime_error("adapool: " + library.path() + " has no cu" #name);
+    ADAPOOL_DRIVER(ADAPOOL_FIND)
+#undef ADAPOOL_FIND
+    check(Init(0), "start");
+    int count = 0;
+    check(DeviceGetCount(&count), "count devices");
+    for (int i = 0; i < count; ++i) {
+      Device& device = devices.emplace_back();
+      check(DeviceGet(&device.handle, i), "open a device");
+      const auto ask = [&](int attribute) {
+        int value = 0;
+        check(DeviceGetAttribute(&value, attribute, device.handle), "describe a device");
+        return value;
+      };
+      device.architecture = 10 * ask(kMajor) + ask(kMinor);
+      device.multiprocessors = ask(kMultiprocessors);
+      device.max_shared = ask(kMaxShared);
+    }
+    pthread_atfork(nullptr, nullptr, [] { forked = true; });
+  }
+
+  void check(int status, const std::string& what) const {
+    if (status == 0) return;
+    const char *name = nullptr, *meaning = nullptr;
+    GetErrorName(status, &name);
+    GetErrorString(status, &meaning);
+    throw std::runtime_error("adapool: CUDA could not " + what + ": " +
+                             (name != nullptr ? name : "error " + std::to_string(status)) +
+                             (meaning != nullptr ? std::string(" (") + meaning + ")" : ""));
+  }
+
+  Device& device(int index) const {
+    if (index < 0 || size_t(index) >= devices.size())
+      throw std::runtime_error("adapool: CUDA has no device " + std::to_string(index) + " among its " +
+                               std::to_string(devices.size()));
+    return devices[size_t(index)];
+  }
+};
+
+const Driver& driver() {  // a start that fails is made again by the next call
+  refuse_after_fork();
+  static const Driver found;
+  return found;
+}
+
+// While it lives, the device's primary context is the thread's. One that the thread had before is put back.
+class Context {
+ public:
+  Context(const Driver& d, int index) : driver_(d) {
+    Device& device = d.device(index);
+    std::call_once(device.retained, [&] {
+      d.check(d.DevicePrimaryCtxRetain(&device.context, device.handle), "use device " + std::to_string(index));
+    });
+    d.check(d.CtxGetCurrent(&before_), "ask for the context");
+    if (before_ == device.context) before_ = nullptr;
+    else d.check(d.CtxSetCurrent(device.context), "use device " + std::to_string(index));
+  }
+  ~Context() {
+    if (before_ != nullptr) driver_.CtxSetCurrent(before_);
+  }
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+ private:
+  const Driver& driver_;
+  void* before_ = nullptr;
+};
+
+}  // namespace
+
+void refuse_after_fork() {
+  if (forked.load(std::memory_order_relaxed))
+    throw std::runtime_error("adapool: CUDA was used before fork(): use multiprocessing's spawn start method");
+}
+
+int architecture(int device) { return driver().device(device).architecture; }
+int multiprocessors(int device) { return driver().device(device).multiprocessors; }
+
+Kernel load(int device, const std::string& image) {
+  const Driver& d = driver();
+  const Context context(d, device);
+  void *module = nullptr, *function = nullptr;
+  int own = 0;
+  d.check(d.ModuleLoadData(&module, image.c_str()), "load a kernel on device " + std::to_string(device));
+  d.check(d.ModuleGetFunction(&function, module, "adapool_kernel"), "find the function adapool_kernel");
+  d.check(d.FuncGetAttribute(&own, kStaticShared, function), "describe a kernel");
+  const int rest = d.device(device).max_shared - own;
+  d.check(d.FuncSetAttribute(function, kMaxDynamicShared, rest), "give a kernel its shared memory");
+  return {function, unsigned(rest), device};
+}
+
+void launch(const Kernel& kernel, const unsigned grid[3], unsigned threads, unsigned shared_bytes, void* stream,
+            void** arguments) {
+  const Driver& d = driver();
+  const Context context(d, kernel.device);
+  const int status = d.LaunchKernel(kernel.function, grid[0], grid[1], grid[2], threads, 1, 1, shared_bytes, stream,
+                                    arguments, nullptr);
+  if (status == 0) return;
+  const auto text = [](unsigned n) { return std::to_string(n); };
+  d.check(status, "launch " + text(grid[0]) + " x " + text(grid[1]) + " x " + text(grid[2]) + " blocks of " +
+                      text(threads) + " threads and " + text(shared_bytes) + " bytes");
+}
+
+}  // namespace adapool::cuda

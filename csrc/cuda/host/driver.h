@@ -1,0 +1,29 @@
+// The CUDA driver, found while the program runs: devices, modules, launches. Needs neither CUDA's headers nor its runtime.
+// Errors are std::runtime_error of one sentence with CUDA's name of the error. Knows no kernel and no tensor.
+#pragma once
+#include <string>
+
+namespace adapool::cuda {
+
+struct Kernel {
+  void* function;
+  unsigned max_dynamic;  // bytes of dynamic shared memory that a launch may ask for
+  int device;
+};
+
+int architecture(int device);     // 90 for sm_90
+int multiprocessors(int device);
+
+// The function adapool_kernel of a cubin or PTX, on a device.
+Kernel load(int device, const std::string& image);
+
+// On `stream`, a stream of the kernel's device; null is its default stream. A thread without a context gets the
+// device's primary one, which is torch's; a thread that has another context has it again afterwards.
+void launch(const Kernel& kernel, const unsigned grid[3], unsigned threads, unsigned shared_bytes, void* stream,
+            void** arguments);
+
+// Throws in the child of a process that had used the driver before it forked: nothing of CUDA works there, and locks
+// that other threads held stay locked.
+void refuse_after_fork();
+
+}  // namespace adapool::cuda

@@ -1,0 +1,19 @@
+// How the work of a kernel is cut: a pure function of the specification and of the shape.
+#pragma once
+#include "cuda/host/plan.h"
+
+namespace adapool::cuda {
+
+constexpr int kThreads = 256;
+
+enum class Choice { none, one, prepared };  // no kernel; one; windows are prepared by one, places gathered by another
+
+// Completes a launch: its kind, its constants and its grid.
+Choice choose(Launch& launch, Direction direction, const Job& job, const Shape& shape, const Reduction* reduction,
+              int multiprocessors);
+void cut_gather(Launch& launch, const Job& job, int multiprocessors);
+
+int computing_size(const Specification& s);  // bytes of what it computes in
+int64_t state_size(const Shape& shape);      // bytes of a prepared window
+
+}  // namespace adapool::cuda

@@ -1,0 +1,5 @@
+#include "cuda/host/operators.h"
+
+namespace adapool {
+STABLE_TORCH_LIBRARY_IMPL(adapool, CUDA, m) { register_on<cuda::Device>(m); }
+}  // namespace adapool

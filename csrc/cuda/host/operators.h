@@ -1,0 +1,55 @@
+// The operators on a CUDA device: plans a call, finds its kernels, launches them on torch's current stream.
+#pragma once
+#include "bind.h"
+#include "cuda/host/plan.h"
+#include "cuda/host/stream.h"
+
+namespace adapool::cuda {
+
+struct Device {
+  static constexpr bool dense_cells = true;
+
+  static void run(const Call& call, Direction direction, const Reduction* reduction, double*,
+                  const Any* result = nullptr) {
+    start(call, direction, reduction, result);
+  }
+  static bool run_both(const Call& call, const Reduction& reduction, const Any& result) {
+    return start(call, Direction::gather, &reduction, &result);
+  }
+  static void masks(const Tensor& y, const MaskJob& job, MaskDirection direction) {
+    Launch launch = plan_masks(type_of(y, "y") == Type::float64, job, direction);
+    if (launch.grid[0] == 0) return;
+    const Current current(y);
+    void* arguments[] = {const_cast<MaskJob*>(&job)};
+    start(current, launch, arguments);
+  }
+  static int64_t chunks(int64_t, int64_t) { return 1; }  // a plan has its own
+
+ private:
+  static bool start(const Call& call, Direction direction, const Reduction* reduction, const Any* result) {
+    const Current current(call.input.x);
+    Plan plan = cuda::plan(call.traits.method, direction, call.job, reduction, result, multiprocessors(current.device));
+    Tensor scratch;
+    char* base = nullptr;
+    if (plan.scratch > 0) {
+      scratch = allocate({(plan.scratch + 7) / 8}, ScalarType::Double, call.input.x, false);
+      base = static_cast<char*>(scratch.mutable_data_ptr());
+    }
+    for (Launch& launch : plan.launches) {
+      Arguments& a = launch.arguments;
+      if (launch.terms != kNowhere) a.terms = base + launch.terms;
+      if (launch.states != kNowhere) a.states = base + launch.states;
+      if (launch.out != kNowhere) a.out = base + launch.out;
+      void* arguments[] = {&a};
+      start(current, launch, arguments);
+    }
+    return !plan.launches.empty();
+  }
+  static void start(const Current& current, const Launch& launch, void** arguments) {
+    const Specification& s = launch.specification;
+    const Kernel& found = kernel(current.device, s.key(), [&] { return source_of(s); });
+    cuda::launch(found, launch.grid, unsigned(s.threads), 0, current.stream, arguments);
+  }
+};
+
+}  // namespace adapool::cuda

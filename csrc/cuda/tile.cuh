@@ -1,0 +1,238 @@
+// Windows in registers: the taps of some windows side by side along a row, or of one window in some channels.
+// Device only (and its emulator); knows no method.
+#pragma once
+#include "cuda/specification.cuh"
+#include "math/window.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+// Where the first tap of a tile lies, and which of its rows and columns are inside. S::before(d) and S::beyond(d) say
+// how many of its coordinates may lie before and beyond the tensor; the others are known to be inside.
+template <class S> struct Reach {
+  static constexpr int columns = (S::windows - 1) * S::stride(2) + S::kernel(2);
+  int first[3], extent[3];
+
+  ADAPOOL_HD Reach(const Arguments& a, const int* cell) {
+    for (int d = 0; d < 3; ++d) {
+      first[d] = cell[d] * S::stride(d) - S::padding(d);
+      extent[d] = a.in[d];
+    }
+  }
+  ADAPOOL_HD static constexpr int size(int d) { return d == 2 ? columns : S::kernel(d); }
+  ADAPOOL_HD bool holds(int d, int i) const {
+    const bool low = i < S::before(d), high = i >= size(d) - S::beyond(d);
+    if (low && high) return unsigned(first[d] + i) < unsigned(extent[d]);
+    return low ? first[d] + i >= 0 : high ? first[d] + i < extent[d] : true;
+  }
+  static constexpr bool whole =
+      S::before(0) + S::before(1) + S::before(2) + S::beyond(0) + S::beyond(1) + S::beyond(2) == 0;
+  // Real taps of the window `w` of the tile.
+  ADAPOOL_HD int taps(int w) const {
+    int count = 1;
+#pragma unroll
+    for (int d = 0; d < 3; ++d) {
+      int here = 0;
+#pragma unroll
+      for (int i = 0; i < S::kernel(d); ++i) here += holds(d, d == 2 ? w * S::stride(2) + i : i);
+      count *= here;
+    }
+    return count;
+  }
+};
+
+// The numbers of a tile. Rows of NCHW are read in pieces that lie as tiles do, S::together numbers each; what a window
+// reaches before and beyond its own pieces is read one by one.
+template <class S, class T> struct Tile {
+  static constexpr int rows = S::kernel(0) * S::kernel(1), columns = Reach<S>::columns, channels = S::width;
+  static constexpr int own = S::windows * S::stride(2);
+  ComputeOf<S> number[rows][columns][channels];
+
+  ADAPOOL_HD void load(const T* image, const Reach<S>& reach, const Layout<S>& layout) {
+    const T* first = image + reach.first[0] * layout.slab + reach.first[1] * layout.row + reach.first[2] * layout.step;
+#pragma unroll
+    for (int i = 0; i < rows; ++i) {
+      const bool inside = reach.holds(0, i / S::kernel(1)) && reach.holds(1, i % S::kernel(1));
+      const T* row = first + i / S::kernel(1) * layout.slab + i % S::kernel(1) * layout.row;
+      if constexpr (S::channels_last) {
+#pragma unroll
+        for (int c = 0; c < columns; ++c) {
+          if (!used(c)) continue;
+          if (inside && reach.holds(2, c)) read_row<T, channels, S::together>(row + c * layout.step, number[i][c]);
+          else clear(number[i][c]);
+        }
+      } else {
+        load_row(row, inside, reach, number[i]);
+      }
+    }
+  }
+
+ private:
+  // Whether a column belongs to a window, and not to the gap between two.
+  ADAPOOL_HD static constexpr bool used(int c) {
+    return c % S::stride(2) < S::kernel(2) || c >= (S::windows - 1) * S::stride(2);
+  }
+  ADAPOOL_HD static void clear(ComputeOf<S>* to) {
+#pragma unroll
+    for (int v = 0; v < channels; ++v) to[v] = 0;
+  }
+  ADAPOOL_HD static void load_row(const T* row, bool inside, const Reach<S>& reach, ComputeOf<S> (*to)[1]) {
+    constexpr int most = 16 / int(sizeof(T)), size = S::together < most ? S::together : most, shift = S::padding(2);
+#pragma unroll
+    for (int c = 0; c < columns; ++c) {
+      const int piece = c - shift;  // pieces begin at multiples of `size` of this
+      const bool pieces = size > 1 && piece >= 0 && piece < own;
+      if (pieces && piece % size == 0) {  // inside as a whole or not at all
+        static_assert(own % size == 0, "whole pieces");
+        ComputeOf<S> some[size];
+        if (inside && reach.holds(2, c)) {
+          read_piece<size>(row + c, some);
+        } else {
+#pragma unroll
+          for (int i = 0; i < size; ++i) some[i] = 0;
+        }
+#pragma unroll
+        for (int i = 0; i < size; ++i)
+          if (c + i < columns) to[c + i][0] = some[i];
+      } else if (!pieces && used(c)) {
+        to[c][0] = inside && reach.holds(2, c) ? ComputeOf<S>(widen(row[c])) : ComputeOf<S>(0);
+      }
+    }
+  }
+};
+
+template <class G> constexpr bool is_pick = false;
+template <class V> constexpr bool is_pick<Pick<V>> = true;
+
+// The region of window `w` and channel `v` of a tile.
+template <class S> struct TileRegion : Wanted<S> {
+  using V = ComputeOf<S>;
+  static constexpr int size = S::kernel(0) * S::kernel(1) * S::kernel(2);
+  const Tile<S, typename S::X>& x;
+  const Tile<S, typename S::Logits>* others;    // logits, where the method has them
+  const Tile<S, typename S::Spread>* spreads_;  // what flows back, with `covers`
+  const Reach<S>& reach;
+  const V* covers;  // one over the windows at each of the tile's coordinates: kernel(0), kernel(1), columns
+  int w, v, count;
+  mutable V kept[S::keeps ? size : 1][3];
+
+  ADAPOOL_HD TileRegion(const Tile<S, typename S::X>& taps, const Tile<S, typename S::Logits>* l,
+                        const Tile<S, typename S::Spread>* g, const Reach<S>& where, const V* c, int window,
+                        int channel)
+      : x(taps),
+        others(l),
+        spreads_(g),
+        reach(where),
+        covers(c),
+        w(window),
+        v(channel),
+        count(Reach<S>::whole ? size : where.taps(window)) {}
+  ADAPOOL_HD static int row(int i) { return i / S::kernel(2); }
+  ADAPOOL_HD int column(int i) const { return w * S::stride(2) + i % S::kernel(2); }
+  ADAPOOL_HD bool inside(int i) const {
+    return reach.holds(0, row(i) / S::kernel(1)) && reach.holds(1, row(i) % S::kernel(1)) && reach.holds(2, column(i));
+  }
+  ADAPOOL_HD Tap<V> tap(int i, bool known) const {
+    Tap<V> t{};
+    t.index = i;
+    t.a = x.number[row(i)][column(i)][v];
+    t.known = known;
+    if (known)
+      for (int slot = 0; slot < 3; ++slot) t.kept[slot] = kept[S::keeps ? i : 0][slot];
+    return t;
+  }
+
+  template <class F, class... Gathered> ADAPOOL_HD void each(F f, Gathered&... gathered) const {
+#pragma unroll
+    for (int i = 0; i < size; ++i) {
+      if constexpr ((... || is_pick<Gathered>)) {  // it has a state of its own beside what it gathers
+        if (inside(i)) f(tap(i, false), gathered...);
+      } else {
+        const bool in = inside(i);
+        gate(f, tap(i, false), Gated<Gathered>{gathered, in}...);
+      }
+    }
+  }
+  ADAPOOL_HD void keep(const Tap<V>& t, int slot, V number) const {
+    if constexpr (S::keeps) kept[t.index][slot] = number;
+  }
+  ADAPOOL_HD V logit(const Tap<V>& t) const { return others->number[row(int(t.index))][column(int(t.index))][v]; }
+  ADAPOOL_HD V spread(const Tap<V>& t) const {
+    const int i = int(t.index);
+    const V g = spreads_->number[row(i)][column(i)][v];
+    if constexpr (!S::averages) return g;
+    else
+      return g * (covers[row(i) / S::kernel(1)] * covers[S::kernel(0) + row(i) % S::kernel(1)] *
+                  covers[S::kernel(0) + S::kernel(1) + column(i)]);
+  }
+
+ private:
+  template <class F, class... G> ADAPOOL_HD static void gate(F& f, const Tap<V>& t, G... gated) { f(t, gated...); }
+};
+
+// One over the windows that hold each coordinate of a tile.
+template <class S> struct Covers {
+  static constexpr int count = S::kernel(0) + S::kernel(1) + Reach<S>::columns;
+  ComputeOf<S> share[S::averages ? count : 1];
+  ADAPOOL_HD Covers(const Arguments& a, const Reach<S>& reach) {
+    if constexpr (S::averages) {
+#pragma unroll
+      for (int i = 0; i < count; ++i) {
+        const int d = i < S::kernel(0) ? 0 : i < S::kernel(0) + S::kernel(1) ? 1 : 2;
+        const int at = d == 0 ? i : d == 1 ? i - S::kernel(0) : i - S::kernel(0) - S::kernel(1);
+        share[i] = ComputeOf<S>(1) / ComputeOf<S>(cover<S>(a, d, reach.first[d] + at));
+      }
+    }
+  }
+};
+
+// Where a thread is: a window group, some channels, and the images that it walks.
+template <class S> struct Walk {
+  int cell[3];      // of its first window
+  int64_t channel;  // of its first
+  int64_t image, end, step;
+  bool real;
+
+  ADAPOOL_HD Walk(const Arguments& a) {
+    using Count = typename S::Index;  // the host starts no more threads than it counts
+    const Count thread = Count(blockIdx.x) * Count(blockDim.x) + Count(threadIdx.x);
+    const Count all = Count(a.lanes) * a.groups[0] * a.groups[1] * a.groups[2];
+    Count at = thread % all;
+    image = thread / all;
+    real = image < a.parts;
+    end = a.images;
+    step = a.parts;
+    const auto next = [&](Count extent) {
+      const Count rest = at % extent;
+      at /= extent;
+      return int(rest);
+    };
+    channel = int64_t(next(a.lanes)) * S::width;
+    cell[2] = next(a.groups[2]) * S::windows;
+    cell[1] = next(a.groups[1]);
+    cell[0] = S::flat ? 0 : int(at);
+  }
+};
+
+// The place in the batch and the channel of a plane, or of an image of channels_last.
+template <class S> struct Whose {
+  int64_t n, c;
+  ADAPOOL_HD Whose(const Arguments& a, int64_t image, int64_t channel) : n(image), c(channel) {
+    if constexpr (!S::channels_last) c = split(n, a.channels);
+  }
+};
+
+// What a thread's cells add to the gradient of an operand: one number for each cell and part of the images.
+template <class S, class W, class Terms>
+ADAPOOL_HD void store_terms(const Arguments& a, const W& walk, int64_t at, int here, const Terms& terms) {
+  const Layout<S> cells(a, a.cell);
+  ComputeOf<S>* to = static_cast<ComputeOf<S>*>(a.terms) + walk.image * cells.image + at;
+#pragma unroll
+  for (int w = 0; w < S::windows; ++w)
+#pragma unroll
+    for (int v = 0; v < S::width; ++v)
+      if (w < here) to[w * cells.step + v] = terms[w][v];
+}
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool

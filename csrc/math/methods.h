@@ -1,0 +1,147 @@
+// The list of compiled methods, and those that do not weigh taps: max, sum, stochastic, lp, lp_abs.
+// Host and device. Adding a method: write its struct, add its line to ADAPOOL_METHODS.
+#pragma once
+#include "math/ada.h"
+#include "math/dpp.h"
+
+#define ADAPOOL_METHODS(X)             \
+  X(max, Max)                          \
+  X(avg, Avg)                          \
+  X(sum, Total)                        \
+  X(lp, Lp)                            \
+  X(lp_abs, LpAbs)                     \
+  X(stochastic, Stochastic)            \
+  X(stochastic_eval, StochasticEval)   \
+  X(softpool, SoftPool)                \
+  X(edscw, Edscw)                      \
+  X(idw, Idw)                          \
+  X(ada, Ada)                          \
+  X(dpp, Dpp)                          \
+  X(dpp_asym, DppAsym)                 \
+  X(lip, Lip)
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+// A plain method has prepare(r, o), pooled() and slope(t) = dy / da_t; operand(k, r) = dy / d operand k.
+template <class V> struct Plain {
+  static constexpr bool weighted = false, logits = false, indices = false, ordered = false, scales = false;
+  static constexpr int operands = 0;
+  template <class R> ADAPOOL_HD V operand(int, const R&) const { return V(0); }
+};
+
+// One tap is chosen; the gradient goes to it alone.
+template <class V> struct Choosing : Plain<V> {
+  static constexpr bool indices = true;
+  V y;
+  IndexOf<V> chosen;
+  ADAPOOL_HD V pooled() const { return y; }
+  ADAPOOL_HD V slope(const Tap<V>& t) const {
+    return select(IndexOf<V>(int32_t(t.index)) == chosen, V(1), V(0));
+  }
+};
+
+// max: the first of equal maxima; a NaN wins
+template <class V> struct Max : Choosing<V> {
+  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&) {
+    Pick<V> best;
+    r.each([&](const Tap<V>& t, auto& pick) { pick.take(t.a > pick.a || (t.a != t.a && pick.a == pick.a), t); }, best);
+    this->y = best.a;
+    this->chosen = best.index;
+  }
+};
+
+// stochastic: the first tap whose running mass exceeds u times the whole, mass = max(a, 0); all equal where it is 0
+template <class V> struct Stochastic : Choosing<V> {
+  static constexpr bool ordered = true;  // its taps have to be walked one after another
+  static constexpr int operands = 1;     // u, which has no gradient
+  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>& o) {
+    Most<V> top{V(0)};
+    V bad = V(0);
+    r.each([&](const Tap<V>& t, auto& most, auto& sum) {
+      most.take(t.a);
+      sum += select(t.a == t.a, V(0), t.a);
+    }, top, bad);
+    const V unit = unit_of(top.value);
+    const auto dead = top.value == V(0);
+    const auto mass = [&](V a) { return select(dead, V(1), select(a > V(0), a * unit, V(0))); };
+    V total = V(0);
+    r.each([&](const Tap<V>& t, auto& sum) { sum += mass(t.a); }, total);
+    const V threshold = o.at[0] * total;
+    auto found = V(0) != V(0);
+    Running<V> begun;
+    Pick<V> drawn;
+    // Rounding may lift the threshold to the total: then the tap that reaches it, or else the last one with mass.
+    r.each([&](const Tap<V>& t, auto& running, auto& pick) {
+      const V m = mass(t.a);
+      const auto take = !found && m != V(0);
+      running += m;
+      pick.take(take, t);
+      const V edge = running.value();
+      found = found || (take && (edge > threshold || edge == total));
+    }, begun, drawn);
+    this->y = select(bad == V(0), drawn.a, bad);
+    this->chosen = drawn.index;
+  }
+};
+
+template <class V> struct Total : Plain<V> {  // sum
+  V y;
+  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&) {
+    y = V(0);
+    r.each([&](const Tap<V>& t, auto& sum) { sum += t.a; }, y);
+  }
+  ADAPOOL_HD V pooled() const { return y; }
+  ADAPOOL_HD V slope(const Tap<V>&) const { return V(1); }
+};
+
+// lp: y = top S^(1/p), S = sum (a / top)^p; lp_abs with |a|. S = 0 gives 0 and no gradient.
+//   dy/da = S^(1/p-1) (a/top)^(p-1);  dy/dp = y (sum (a/top)^p ln(a/top) / (p S) - ln S / p^2)
+template <class V, bool magnitude> struct LpOf : Plain<V> {
+  static constexpr int operands = 1;
+  V p, top, total, rise;  // rise: S^(1/p-1)
+  ADAPOOL_HD V scaled(V a) const { return (magnitude ? abs_of(a) : a) / top; }
+  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>& o) {
+    p = o.at[0];
+    top = largest_magnitude(r);
+    top = select(top > V(0) && top < infinity<V>(), top, V(1));
+    total = V(0);
+    r.each([&](const Tap<V>& t, auto& sum) { sum += pow_of(scaled(t.a), p); }, total);
+    rise = pow_of(total, V(1) / p - V(1));
+  }
+  ADAPOOL_HD V pooled() const { return select(total == V(0), V(0), top * pow_of(total, V(1) / p)); }
+  ADAPOOL_HD V slope(const Tap<V>& t) const {
+    const V s = rise * pow_of(scaled(t.a), p - V(1));
+    return select(total == V(0), V(0), magnitude ? s * sign_of(t.a) : s);
+  }
+  template <class R> ADAPOOL_HD V operand(int, const R& r) const {
+    V all = V(0);
+    r.each([&](const Tap<V>& t, auto& sum) {
+      const V x = scaled(t.a);
+      sum += select(x == V(0), V(0), pow_of(x, p) * log_of(x));
+    }, all);
+    return select(total == V(0), V(0), pooled() * (all / total - log_of(total) / p) / p);
+  }
+};
+template <class V> using Lp = LpOf<V, false>;
+template <class V> using LpAbs = LpOf<V, true>;
+
+enum class Method : int32_t {
+#define ADAPOOL_NAME(name, Struct) name,
+  ADAPOOL_METHODS(ADAPOOL_NAME)
+#undef ADAPOOL_NAME
+};
+
+template <template <class> class S> struct Choice { template <class V> using Struct = S<V>; };
+
+// Calls f(Choice<Struct>{}) for the struct of a method.
+template <class F> void with_method(Method method, const F& f) {
+  switch (method) {
+#define ADAPOOL_CASE(name, Struct) case Method::name: return f(Choice<Struct>{});
+    ADAPOOL_METHODS(ADAPOOL_CASE)
+#undef ADAPOOL_CASE
+  }
+}
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool
