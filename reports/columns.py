@@ -32,7 +32,7 @@ dtype         | record   | -    | input element type
 layout        | record   | -    | nchw or channels_last, so named in every rank
 device        | record   | -    | cpu or the GPU's UUID
 device_name   | computed | -    | the device's name from machine.json; the machine key where it has none
-probe         | record   | -    | latency, memory, energy or retention
+probe         | record   | -    | latency, memory, energy, retention or kernels (first calls)
 metric        | record   | -    | what was measured
 unit          | record   | -    | SI unit of median, lo and hi
 clock         | record   | -    | latency only: cold, hot, graph or host

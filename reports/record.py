@@ -25,6 +25,7 @@ METRICS = {  # probe -> metric -> unit; a new metric is one entry here
     "memory": {"peak_bytes": "B", "saved_bytes": "B"},
     "energy": {"energy": "J"},
     "retention": {"psnr": "dB", "ssim": "1", "side_bytes": "B"},
+    "kernels": {"first_call": "s"},
 }
 
 Line = str | bytes  # named here because Record has a field called bytes

@@ -27,6 +27,8 @@ METHOD = (
     "A time is the median of the kept samples. Its interval is distribution-free (binomial order statistics, at least "
     "95 %); it speaks of this run alone, not of another day or another machine.",
     "A ratio's interval is made of the ends of two 97.5 % intervals, so it is at least a 95 % interval.",
+    "A first call waits for its CUDA kernels to be compiled, or read from disk (cached), and loaded. A run's are made "
+    "side by side before anything is measured, so one alone is a little quicker.",
     "Memory is measured in a pass of its own, inputs not counted in. Energy is read over long windows of steady calls.",
     "Retained information: images in [0, 1], cropped to a multiple of the kernel; P1 pools and enlarges by bicubic "
     "interpolation, P2 compares with an antialiased downsample, P3 restores by the method's own inverse.",
@@ -106,7 +108,7 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str]) -> tuple[str, d
                 "cards": tables.cards(group),
                 "sections": made,
                 "retention": tables.retention(group),
-                "tables": tables.latency_tables(group),
+                "tables": [*tables.latency_tables(group), *tables.first_calls(group)],
                 "gallery": galleries.pop(group.run, None),  # a run's pictures are shown once
             }
         )

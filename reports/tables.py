@@ -5,9 +5,10 @@ Knows the prepared table of view; nothing of HTML, of files, or of drawing.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from reports import digits, view
@@ -33,14 +34,18 @@ def cell(row: dict[Any, Any], text: str | None = None, sort: float | None = None
     }
 
 
-def matrix(rows: DataFrame, columns: str) -> dict[str, Any]:
-    """Subjects down, windows or layers across; a cell holds the time and the ratio to avg_pool."""
+def _ratio(row: dict[Any, Any]) -> str:
+    return "" if row["ratio"] == digits.NONE else str(row["ratio"])
+
+
+def matrix(rows: DataFrame, columns: str, note: Callable[[dict[Any, Any]], str] = _ratio) -> dict[str, Any]:
+    """Subjects down, windows or layers across; a cell holds the time and a note, the ratio to avg_pool."""
     rows = rows.drop_duplicates(["subject", columns], keep="last")
     heads = view.windows(rows) if columns == "window" else list(dict.fromkeys(rows[columns]))
     lines: dict[str, dict[str, Any]] = {}
     for row in rows.to_dict("records"):
         made = cell(row)
-        made["note"] = row["ratio"] if row["status"] == "ok" and row["ratio"] != digits.NONE else ""
+        made["note"] = note(row) if row["status"] == "ok" else ""
         lines.setdefault(
             row["subject"], {"method": row["method"], "implementation": row["implementation"], "cells": {}}
         )
@@ -67,6 +72,24 @@ def latency_tables(group: Group) -> list[dict[str, Any]]:
             rows = part[part["direction"].eq(direction)]
             if len(rows):
                 made.append({"title": title, "corner": columns, **matrix(rows, columns)})
+    return made
+
+
+def first_calls(group: Group) -> list[dict[str, Any]]:
+    """What the first call of each case waited for its kernels: compiled, or cached when all of them were on disk."""
+    rows = group.rows[group.rows["probe"].eq("kernels")]
+    heads = [rows[name] for name in ("shape", "dtype", "layout", "window")]
+    said = [f"{s.replace('x', '×')} {d} {y}, window {w}" for s, d, y, w in zip(*heads, strict=True)]
+    rows = rows.assign(place=said)
+
+    def note(row: dict[Any, Any]) -> str:
+        return "cached" if json.loads(row["measurement"]).get("cached") else "compiled"
+
+    made = []
+    for direction, word in DIRECTIONS.items():
+        part = rows[rows["direction"].eq(direction)]
+        if len(part):
+            made.append({"title": f"{word}: a first call's kernels", "corner": "place", **matrix(part, "place", note)})
     return made
 
 

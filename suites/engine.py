@@ -13,7 +13,7 @@ from typing import Any
 
 from reports.record import Record
 from reports.store import Writer
-from suites import plan
+from suites import first_call, plan
 from suites.case import Case
 from suites.link import Died, Link, TimedOut
 from suites.pace import Pace
@@ -82,8 +82,10 @@ class Run:
             self.progress.close()
         return self.tally
 
-    def write(self, case: Case, findings: list[dict[str, Any]], origin: Origin) -> None:
-        """Append the records of one case; a full disk stops the run, what is there stays."""
+    def write(self, case: Case, findings: list[dict[str, Any]], origin: Origin, planned: bool = True) -> None:
+        """Append the records of one case; a full disk stops the run, what is there stays. What was not `planned` comes
+        beside the cases that are counted.
+        """
         if self.stop.is_set():
             return  # a worker killed by our own stop is no finding
         made = [make(case, finding, origin) for finding in findings]
@@ -92,11 +94,12 @@ class Run:
                 if (record.device, *record.key) in self.have:
                     continue
                 self._append(record)
-            self.tally.cases += 1
+            self.tally.cases += planned
             bad = [r.status for r in made if r.status not in ("ok", "skipped")]
             if bad:
                 self.tally.faults.append(f"{made[0].case} [{case.probe}]: {bad[0]}: {made[0].reason}")
-        self.progress.step(bool(bad))
+        if planned:
+            self.progress.step(bool(bad))
 
     def _append(self, record: Record) -> None:
         if self.stop.is_set():
@@ -130,6 +133,7 @@ class Loop:
 
     def run(self) -> None:
         try:
+            self._first_calls()
             for position, case in enumerate(self.device.cases):
                 if self.run_.stop.is_set():
                     return
@@ -141,6 +145,26 @@ class Loop:
         finally:
             if self.link is not None:
                 self.link.close()
+
+    def _first_calls(self) -> None:
+        """Has the worker make the kernels of all its cases, side by side; what a first call takes is a record."""
+        cases = first_call.chosen(self.device.cases, self.device.kind)
+        if not cases or self.run_.stop.is_set() or not self._start():
+            return
+        assert self.link is not None
+        self.run_.progress.current(f"kernels of {len(cases)} cases")
+        try:
+            reply = self.link.ask({"prepare": [case.to_dict() for case in cases]}, first_call.SECONDS)
+        except (TimedOut, Died) as error:
+            reply = {"reason": str(error), "restart": True}
+        if reply.get("restart"):
+            self.link.close()
+            self.link = None
+        if "prepared" not in reply:
+            self.run_.progress.say(f"{self.device.id}: kernels are made as they are met: {reply['reason']}")
+        for case, finding in zip(cases, reply.get("prepared", ()), strict=False):
+            if finding is not None:
+                self.run_.write(case, [finding], self.origin, planned=False)
 
     def _measure(self, position: int, case: Case) -> list[dict[str, Any]]:
         if self.lost is not None:

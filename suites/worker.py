@@ -75,6 +75,17 @@ class Workbench:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
+    def prepare(self, request: dict[str, Any]) -> list[Any]:
+        """What the first call of each case takes; none where the device compiles nothing."""
+        from adapool import native
+        from suites import first_call
+        from suites.case import Case
+
+        if self.device.type != "cuda" or native.status()["cuda"] != "ok":
+            return [None for _ in request["prepare"]]
+        cases = [Case.from_dict(case) for case in request["prepare"]]
+        return first_call.prepare(cases, first_call.maker(0), self.setup["threads"])
+
     def measure(self, request: dict[str, Any]) -> list[Any]:
         from suites import energy, latency, memory, retention
         from suites.case import Case
@@ -119,6 +130,8 @@ def answer(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if "prepare" in request:
+                return {"prepared": bench.prepare(request), "seconds": time.perf_counter() - begin}
             found = [dataclasses.asdict(finding) for finding in bench.measure(request)]
         return {"findings": found, "seconds": time.perf_counter() - begin}
     except Unavailable as reason:

@@ -1,0 +1,113 @@
+"""First calls on CUDA: the kernels of all cases compiled and loaded in parallel, before anything is measured.
+
+Knows how the library wants a call in words, and its C function; nothing of records, of clocks or of tensors.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from suites.case import Case
+
+PROBE, METRIC = "kernels", "first_call"
+SECONDS = 300.0  # that all of them may take
+Make = Callable[[str], int]  # a call in words -> how many of its kernels were compiled just now
+
+
+class Made(NamedTuple):
+    """What one call in words came to."""
+
+    seconds: float
+    compiled: int = 0  # kernels; the others were on disk, or made for another call
+    fault: str | None = None
+
+
+def chosen(cases: Iterable[Case], kind: str) -> list[Case]:
+    """The cases whose first calls are prepared, each once whatever is measured of it: native ones on CUDA. Retention is
+    left out, since only its worker knows the photographs.
+    """
+    if kind != "cuda":
+        return []
+    native = (case for case in cases if case.implementation == "native" and case.probe != "retention")
+    found: dict[str, Case] = {}
+    for case in native:
+        found.setdefault(case.name, replace(case, probe=PROBE))
+    return list(found.values())
+
+
+def words(case: Case) -> tuple[str, ...]:
+    """The calls of a case as csrc/cuda/host/describe.h has them; none for a case that they cannot say: rounded up,
+    from masks, with a random number for each cell.
+    """
+    from adapool import registry
+
+    if case.ceil_mode or case.method == "adaunpool_masks":
+        return ()
+    method, calls = case.method, {"forward": ("forward",), "inverse": ("unpool",)}.get(case.direction)
+    if case.direction == "inverse":
+        method = "ada"
+    operands = registry.get(method).operands
+    if any(operand.kind == "random" for operand in operands):
+        return ()
+    learned = any(operand.name == "beta" for operand in operands) and case.direction != "inverse"
+    sizes = ("x".join(map(str, each)) for each in (case.kernel, case.stride, case.padding))
+    window = "{}/{}+{}".format(*sizes)
+    tail = f"{case.dtype} {case.layout} {window} {'x'.join(map(str, case.shape))} {'scalar' if learned else 'number'}"
+    return tuple(f"{method} {call} {tail}" for call in calls or ("forward", "backward"))
+
+
+def maker(device: int) -> Make:
+    """The library's own `adapool_prepare` on a device, which holds no lock of Python's while it compiles."""
+    from adapool import native_library
+
+    library: Any = native_library.inspector()
+    prepare = library.adapool_prepare
+    prepare.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.POINTER(ctypes.c_void_p)]
+    library.adapool_free.argtypes = [ctypes.c_void_p]
+
+    def make(call: str) -> int:
+        why = ctypes.c_void_p()
+        compiled: int = prepare(call.encode(), device, ctypes.byref(why))
+        if compiled >= 0:
+            return compiled
+        said = ctypes.string_at(why.value).decode(errors="replace") if why.value else "no reason given"
+        library.adapool_free(why)
+        raise RuntimeError(said)
+
+    return make
+
+
+def _one(make: Make, call: str) -> Made:
+    begin = time.perf_counter()
+    try:
+        compiled = make(call)
+    except RuntimeError as error:
+        return Made(time.perf_counter() - begin, fault=str(error))
+    return Made(time.perf_counter() - begin, compiled)
+
+
+def prepare(cases: Sequence[Case], make: Make, threads: int) -> list[dict[str, Any] | None]:
+    """A finding for each case, None where it has no words: the seconds that its first call waits for its kernels, and
+    whether all of them were there already. Calls that cases share are made once and count for each.
+    """
+    asked = [words(case) for case in cases]
+    distinct = list(dict.fromkeys(call for calls in asked for call in calls))
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        made = dict(zip(distinct, pool.map(lambda call: _one(make, call), distinct), strict=True))
+    return [_finding([made[call] for call in calls], threads) if calls else None for calls in asked]
+
+
+def _finding(parts: Sequence[Made], threads: int) -> dict[str, Any]:
+    fault = next((part.fault for part in parts if part.fault is not None), None)
+    compiled = sum(part.compiled for part in parts)
+    how = {"cached": compiled == 0, "compiled": compiled, "threads": threads}
+    return {
+        "metric": METRIC, "status": "ok" if fault is None else "failed", "reason": fault, "samples": None,
+        "value": sum(part.seconds for part in parts) if fault is None else None, "clock": None, "protocol": None,
+        "image": None, "shape": None, "how": how if fault is None else {}, "warnings": [],
+    }  # fmt: skip
