@@ -63,7 +63,7 @@ template <class S> ADAPOOL_HD void backward_apart(const Arguments& a) {
           Prepared<S::template Method, V> cell;
           cell.prepare(r, operands[w][v], S::through && !S::to_logits);
           const V share = coefficient<S>(r, c[w * width + v]);
-          if constexpr (S::sums) terms[w][v] += share * cell.operand(0, r);
+          if constexpr (S::sums) terms[w][v] += share * cell.operand(S::which, r);
           const Sharing<S::template Method, V> sharing = cell.times(share);
 #pragma unroll
           for (int i = 0; i < r.size; ++i)

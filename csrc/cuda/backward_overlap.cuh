@@ -169,7 +169,7 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
         const V c = coefficient<S>(r, V(widen(tensor<typename S::Cells>(a.cells, image * cells.image)[at])));
         state.sharing = prepared.times(c);
         state.real = 1;
-        if constexpr (S::sums) terms[turn][threadIdx.x] += c * prepared.operand(0, r);
+        if constexpr (S::sums) terms[turn][threadIdx.x] += c * prepared.operand(S::which, r);
       }
       const AsWords<State<S>> all = bit_cast<AsWords<State<S>>>(state);
       const int to = O::slot(w[0], w[1], w[2]) * lanes + lane;

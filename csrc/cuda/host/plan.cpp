@@ -180,6 +180,7 @@ Plan plan(Method method, Direction direction, const Job& job, const Reduction* r
   Launch launch = begun(method, direction, job, shape);
   if (direction == Direction::operand) launch.specification.term = reduction->which;
   launch.specification.sums = direction == Direction::gather && reduction != nullptr;
+  launch.specification.which = launch.specification.sums ? reduction->which : 0;
   const bool terms = reduction != nullptr;
   const Choice choice = choose(launch, direction, job, shape, reduction, multiprocessors);
   if (choice == Choice::none) return plan;

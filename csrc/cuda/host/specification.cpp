@@ -135,6 +135,7 @@ Source source_of(const Specification& s) {
   w.number("warps", s.warps);
   w.number("across", s.across);
   w.number("term", s.term);
+  w.number("which", s.which);
   w.truth("channels_last", s.channels_last);
   w.truth("flat", s.flat);
   w.truth("spreads", s.spreads);

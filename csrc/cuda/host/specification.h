@@ -25,6 +25,7 @@ struct Specification {
   int32_t threads, blocks;                                      // of a block; on a multiprocessor at once
   int32_t in_warp, warps;                                       // threads of a warp, and warps, that share a window
   int32_t across;                                               // entries of a block that sums
+  int32_t which;                 // the operand that a backward sums the gradient of
   int32_t term;       // the operand whose gradient's terms are written; -1: none
   int32_t direction;  // of masks; flat: the outermost axis has one place
   bool channels_last, wide, flat, spreads, weighs, through, to_logits, unpool, normalize, averages, extra, sums,
