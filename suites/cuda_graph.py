@@ -35,7 +35,7 @@ def measure(timed: Timed, seconds: float, l2_bytes: int, block: Callable[[], Non
     case = timed.case
     calls = unrolled(case.bytes, l2_bytes)
     rotated = calls * case.bytes > 3 * l2_bytes
-    # Where forward ran, backward runs: on the stream that is captured, or the capture would be left.
+    # Backward runs where forward ran and ends where leaves were first used: all of it here, or the capture is left.
     stream = _cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -89,25 +89,29 @@ def measure(timed: Timed, seconds: float, l2_bytes: int, block: Callable[[], Non
 
 
 def _sets(timed: Timed, calls: int) -> list[tuple[list[Tensor], Tensor | None]]:
-    """Inputs and gradient of each call; the last are the timed ones, the others copies. Parameters are not copied."""
+    """Inputs and gradient of each call: the last in the timed ones' memory, the others in copies, parameters apart.
+
+    All are leaves of their own: autograd remembers on which stream a leaf was first used, for as long as any graph of
+    it is kept, and has that stream wait at the end of every backward.
+    """
     case = timed.case
     planes = (tuple(case.shape), (*case.shape[:2], *case.output))
 
-    def copied(tensor: Tensor) -> Tensor:
-        if tuple(tensor.shape[: 2 + case.rank]) not in planes:
-            return tensor
-        return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+    def leaf(tensor: Tensor, copied: bool) -> Tensor:
+        plane = tuple(tensor.shape[: 2 + case.rank]) in planes
+        values = tensor.detach().clone() if copied and plane else tensor.detach()
+        return values.requires_grad_(tensor.requires_grad)
 
     copies: list[tuple[list[Tensor], Tensor | None]] = [
-        ([copied(t) for t in timed.inputs], None if timed.grad is None else timed.grad.clone())
+        ([leaf(t, True) for t in timed.inputs], None if timed.grad is None else timed.grad.clone())
         for _ in range(calls - 1)
     ]
-    return [*copies, (timed.inputs, timed.grad)]
+    return [*copies, ([leaf(t, False) for t in timed.inputs], timed.grad)]
 
 
 def _call(timed: Timed, inputs: list[Tensor], grad: Tensor | None) -> Callable[[], Outputs]:
     """What `timed()` does, on these tensors; backward's graph is made here, on the current stream."""
-    call, direction = timed.subject.call, timed.case.direction
+    call, direction = timed.subject.given or timed.subject.call, timed.case.direction
     leaves = [inputs[i] for i in timed.subject.wanted]
     if timed.case.method == "copy":  # writes into one buffer, which would stay in the cache
         out = torch.empty_like(inputs[0])

@@ -10,6 +10,7 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ class Subject:
     operands: dict[str, Any] = field(default_factory=dict)
     coarse: bool = False  # keeps intermediate results in the case's type, so 16 bits round many times
     definition: str | None = None  # the region method that this is, for its gradient's conditioning
+    given: Callable[..., Tensor] | None = None  # `call`, where that reads its own parameters, on any
 
     def stage(self, generator: torch.Generator) -> list[Tensor]:
         """New numbers, already on the device, so that `put` need not wait for it."""
@@ -235,13 +237,13 @@ def _learned(case: Case, device: torch.device) -> Subject:
     start = [param.detach().clone() for param in params]
     inputs = [place(case, torch.zeros(case.shape), device), *params]
 
-    def oracle(x: Tensor, *values: Tensor) -> Tensor:
-        y: Tensor = torch.func.functional_call(exact, dict(zip(names, values, strict=True)), (x,))
+    def given(to: Any, x: Tensor, *values: Tensor) -> Tensor:
+        y: Tensor = torch.func.functional_call(to, dict(zip(names, values, strict=True)), (x,))
         return y
 
     return Subject(
-        inputs, lambda x, *_: module(x), oracle, tuple(range(len(inputs))), "the module in float64",
-        lambda g: [_normal(case, g), *start], {"parameters": "initial values"}, True,
+        inputs, lambda x, *_: module(x), partial(given, exact), tuple(range(len(inputs))), "the module in float64",
+        lambda g: [_normal(case, g), *start], {"parameters": "initial values"}, True, given=partial(given, module),
     )  # fmt: skip
 
 

@@ -59,14 +59,20 @@ def cheats(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measured(
     method: str, implementation: str, direction: str, clock: str, own: str | None = None, shape: str = "8x16x56x56"
 ) -> latency.Finding:
+    return by_each(method, implementation, direction, (clock,), own, shape)[0]
+
+
+def by_each(
+    method: str, implementation: str, direction: str, clocks: tuple[str, ...], own: str | None, shape: str
+) -> list[latency.Finding]:
     from suites.cuda_clocks import CudaClocks
 
     sizes = tuple(int(size) for size in shape.split("x"))
     case = Case(
         "latency", method, implementation, direction, (2, 2), (2, 2), (0, 0), False, sizes, "float32", "nchw",
-        (clock,), own=own,
+        clocks, own=own,
     )  # fmt: skip
-    return latency.measure(case, torch.device("cuda"), CudaClocks(1 << 28), 0.05, 0)[0]
+    return latency.measure(case, torch.device("cuda"), CudaClocks(1 << 28), 0.05, 0)
 
 
 @pytest.mark.parametrize("clock", ["cold", "hot", "graph", "host"])
@@ -80,6 +86,14 @@ def test_every_clock_and_direction_is_verified(method: str, implementation: str,
     assert finding.status == "ok", finding.reason
     assert finding.how["verified"] is True
     assert finding.samples is not None and finding.samples.median > 0
+
+
+@pytest.mark.parametrize("direction", ["backward", "both"])
+@pytest.mark.parametrize(("method", "implementation"), [("ada", "native"), ("ada", "plain"), ("dpp_full", "plain")])
+def test_a_graph_is_captured_between_clocks_of_another_stream(method: str, implementation: str, direction: str) -> None:
+    """As in a worker, where the leaves belong to the default stream long before; beta and parameters are leaves too."""
+    found = by_each(method, implementation, direction, ("cold", "graph", "host", "graph"), None, "8x16x56x56")
+    assert [(f.clock, f.status) for f in found] == [(f.clock, "ok") for f in found], [f.reason for f in found]
 
 
 @pytest.mark.parametrize("clock", ["cold", "graph"])

@@ -1,0 +1,75 @@
+"""The graph clock without a GPU: what is captured was made on the stream of the capture."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from suites import cuda_graph, latency, subject
+from suites.case import Case
+from suites.cuda_clocks import CudaClocks
+from tests.cuda_stand_in import Device
+
+CPU = torch.device("cpu")
+
+
+class Clocks(CudaClocks):
+    """A GPU's clocks over the stand-in, whose cache is small."""
+
+    def __init__(self) -> None:
+        self.flush_bytes, self.l2_bytes = 1 << 10, 1 << 12
+        self._buffer, self._cycles = torch.empty(1 << 10, dtype=torch.uint8), 1.0
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    found = Device()
+    found.install(monkeypatch)
+
+    def build(*given: Any) -> subject.Subject:
+        made = subject.build(*given)
+        given = made.given and found.watched(made.given)
+        return dataclasses.replace(made, call=found.watched(made.call), given=given)
+
+    monkeypatch.setattr(latency, "build", build)
+    monkeypatch.setattr(cuda_graph, "_kernels", lambda call: call() and None)
+    return found
+
+
+def case(method: str, implementation: str, direction: str, *clocks: str) -> Case:
+    return Case(
+        "latency", method, implementation, direction, (2, 2), (2, 2), (0, 0), False, (2, 3, 8, 8), "float32", "nchw",
+        clocks,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward", "both"])
+@pytest.mark.parametrize(
+    ("method", "implementation"),
+    [("ada", "plain"), ("ada", "native"), ("dpp_full", "plain"), ("lip", "plain"), ("avg", "torch")],
+)
+def test_captured_leaves_and_graphs_are_of_the_captured_stream(
+    device: Device, method: str, implementation: str, direction: str
+) -> None:
+    """Whatever the default stream did before: x, beta, logits and a layer's parameters are leaves that it never met."""
+    found = latency.measure(case(method, implementation, direction, "cold", "graph", "graph"), CPU, Clocks(), 0.0, 0)
+    assert [(f.clock, f.status) for f in found] == [("cold", "ok"), ("graph", "ok"), ("graph", "ok")], found
+    how = found[1].how
+    assert how["verified"] and how["rotated_past_l2"]
+    assert device.captured == (0 if direction == "forward" else 2 * how["calls_per_sample"])
+
+
+def test_the_stand_in_refuses_what_a_device_refuses(device: Device) -> None:
+    """A leaf that the default stream used first, however the capture comes by it."""
+    leaf = torch.ones(3, requires_grad=True)
+    square = device.watched(torch.square)
+    kept, stream = square(leaf), torch.cuda.Stream()
+    with (
+        pytest.raises(RuntimeError, match="previous error during capture"),
+        torch.cuda.graph(torch.cuda.CUDAGraph(), stream=stream),
+    ):
+        torch.autograd.grad(square(leaf), leaf, torch.ones(3))
+    assert kept.requires_grad
