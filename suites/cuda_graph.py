@@ -42,6 +42,7 @@ def measure(timed: Timed, seconds: float, l2_bytes: int, block: Callable[[], Non
         turns = [_call(timed, inputs, grad) for inputs, grad in _sets(timed, calls)]
         for turn in turns:
             turn()
+        _refuse_waiting(timed, turns[-1])
     torch.cuda.synchronize()
     graph = _cuda.CUDAGraph(keep_graph=True)
     try:
@@ -127,6 +128,21 @@ def _call(timed: Timed, inputs: list[Tensor], grad: Tensor | None) -> Callable[[
             return (call(*inputs),)
 
     return forward
+
+
+def _refuse_waiting(timed: Timed, turn: Callable[[], Outputs]) -> None:
+    """Unavailable where the call waits for the device, before a capture that it would spoil is begun."""
+    before = _cuda.get_sync_debug_mode()
+    _cuda.set_sync_debug_mode("error")
+    try:
+        turn()
+    except RuntimeError as error:
+        if "synchronizing" not in str(error):
+            raise
+        name = f"{timed.case.method} of {timed.case.implementation}"
+        raise Unavailable(f"{name} synchronises: it cannot be captured in a CUDA graph") from None
+    finally:
+        _cuda.set_sync_debug_mode(before)
 
 
 def _kernels(call: Callable[[], object]) -> int | None:

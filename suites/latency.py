@@ -16,7 +16,7 @@ from suites.case import Case
 from suites.clocks import Measured
 from suites.compiled import Best
 from suites.sampling import Samples
-from suites.subject import build
+from suites.subject import Unavailable, build
 from suites.timed import Timed
 
 
@@ -44,12 +44,16 @@ class Finding:
 
 
 def measure(case: Case, device: torch.device, clocks: Clocks, seconds: float, seed: int) -> list[Finding]:
-    """One finding per clock. An incorrect result has a reason and no speed."""
+    """One finding per clock. An incorrect result has a reason and no speed, as has a clock that cannot measure it."""
     subject = build(case, device, seed)
     timed = Timed(subject, case, seed)
     found = []
     for clock in case.clocks:
-        measured = clocks.run(timed, clock, seconds)
+        try:
+            measured = clocks.run(timed, clock, seconds)
+        except Unavailable as reason:  # of this clock; the others may have theirs
+            found.append(Finding("time", clock=clock, status="skipped", reason=str(reason)))
+            continue
         begin = time.perf_counter()
         with verify.unhurried(case):
             fault, error, checks = judge(timed, measured)

@@ -9,7 +9,6 @@ import torch
 
 from suites import latency
 from suites.case import Case
-from suites.subject import Unavailable
 from tests.cheats import SHARED_CHEATS
 from tests.native_places import need
 
@@ -106,7 +105,17 @@ def test_the_ceiling_is_verified(clock: str) -> None:
 @pytest.mark.parametrize("clock", ["cold", "graph"])
 def test_inverses_are_verified(method: str, clock: str) -> None:
     finding = measured(method, "plain", "inverse", clock)
+    if (method, clock) == ("max_unpool", "graph"):  # it looks at its indices
+        assert finding.status == "skipped" and "max_unpool of plain synchronises" in str(finding.reason)
+        return
     assert finding.status == "ok", finding.reason
+
+
+def test_torchs_max_unpool_is_captured_or_said_to_synchronise() -> None:
+    """As torch's version has it; the clock after it has a speed all the same."""
+    graph, cold = by_each("max_unpool", "torch", "inverse", ("graph", "cold"), None, "8x16x56x56")
+    assert graph.status == "ok" or "max_unpool of torch synchronises" in str(graph.reason)
+    assert cold.status == "ok", cold.reason
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
@@ -140,10 +149,10 @@ def test_cheats_are_found_out(cheats: Path, name: str, direction: str, clock: st
     """No speed in any case: incorrect, or, where the graph cannot hold it, skipped or refused."""
     try:
         finding = measured(name, "own", direction, clock, f"{cheats}:{name}")
-    except (Unavailable, ArithmeticError):
+    except ArithmeticError:
         assert clock == "graph"
         return
-    assert finding.status == "incorrect", (name, finding.how)
+    assert finding.status == "incorrect" or (clock, finding.status) == ("graph", "skipped"), (name, finding.how)
     assert finding.samples is None and finding.value is None
 
 
@@ -159,6 +168,8 @@ def test_an_operator_that_synchronises_is_labelled(cheats: Path) -> None:
     finding = measured("synchronises", "own", "forward", "cold", f"{cheats}:synchronises")
     assert finding.status == "ok", finding.reason
     assert "syncs" in finding.warnings
+    graph = measured("synchronises", "own", "forward", "graph", f"{cheats}:synchronises")
+    assert graph.status == "skipped" and "synchronises of own synchronises" in str(graph.reason)
 
 
 @pytest.mark.soak

@@ -1,4 +1,4 @@
-"""The graph clock without a GPU: what is captured was made on the stream of the capture."""
+"""The graph clock without a GPU: what is captured was made on the stream of the capture, and what waits is skipped."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from suites import cuda_graph, latency, subject
+from suites import cuda_graph, latency, records, subject, worker
 from suites.case import Case
 from suites.cuda_clocks import CudaClocks
 from tests.cuda_stand_in import Device
 
 CPU = torch.device("cpu")
+ORIGIN = records.Origin("GPU-1", "GPU-1", "0", None, None, 0)
 
 
 class Clocks(CudaClocks):
@@ -73,3 +74,30 @@ def test_the_stand_in_refuses_what_a_device_refuses(device: Device) -> None:
     ):
         torch.autograd.grad(square(leaf), leaf, torch.ones(3))
     assert kept.requires_grad
+
+
+def looks(y: torch.Tensor, indices: torch.Tensor, *window: Any, output_size: Any) -> torch.Tensor:
+    """torch's max_unpool where it looks at its indices, as the library's does."""
+    assert int(indices.max()) < 64
+    return MAX_UNPOOL(y, indices, *window, output_size=output_size)
+
+
+MAX_UNPOOL = torch.nn.functional.max_unpool2d
+
+
+@pytest.mark.parametrize("implementation", ["torch", "plain"])
+def test_max_unpool_is_skipped_by_the_graph_clock_alone(
+    device: Device, monkeypatch: pytest.MonkeyPatch, implementation: str
+) -> None:
+    """As a worker answers, and as the records have it: no capture is begun, the other clocks have their speed."""
+    monkeypatch.setattr(torch.nn.functional, "max_unpool2d", looks)
+    monkeypatch.setattr(torch.cuda, "graph", lambda *given, **more: pytest.fail("a capture was begun"))
+    bench = worker.Workbench.__new__(worker.Workbench)
+    bench.setup, bench.device, bench.clocks, bench.watch = {"seed": 0, "threads": 1}, CPU, Clocks(), None
+    asked = case("max_unpool", implementation, "inverse", "cold", "graph", "host")
+    answer = worker.answer(bench, {"case": asked.to_dict(), "seconds": 0.0})
+    made = [records.make(asked, finding, ORIGIN) for finding in answer["findings"]]
+    assert [(r.clock, r.status) for r in made] == [("cold", "ok"), ("graph", "skipped"), ("host", "ok")], made
+    assert made[1].reason == f"max_unpool of {implementation} synchronises: it cannot be captured in a CUDA graph"
+    assert made[1].value is None and made[1].samples is None
+    assert torch.cuda.get_sync_debug_mode() == 0
