@@ -5,12 +5,14 @@ Every bound is stated for a window; the truth is the plain row in float64 on the
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor
 
+from adapool import native_library
 from adapool.functional import pool
 from tests.native_places import DEVICES, need
 
@@ -178,3 +180,13 @@ def _ready() -> bool:
     from adapool import native
 
     return native.status()["cpu"] == "ok"
+
+
+def test_an_axis_too_long_for_cuda() -> None:
+    """Coordinates are counted in 32 bits there: one sentence, and not a wrong place."""
+    need("cpu")
+    said = ctypes.c_char_p()
+    library = native_library.inspector()
+    assert library.adapool_sources(b"avg forward float32 nchw 2/2+0 1x1x1073741824", 132, ctypes.byref(said)) == 1
+    assert said.value is not None and b"fewer than 2^30 places" in said.value and b"1073741824" in said.value
+    assert library.adapool_sources(b"avg forward float32 nchw 2/2+0 4x1x1073741000", 132, ctypes.byref(said)) == 0

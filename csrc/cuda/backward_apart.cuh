@@ -39,12 +39,8 @@ template <class S> ADAPOOL_HD void backward_apart(const Arguments& a) {
     if constexpr (S::operands_move) read_operands(image);
     V c[windows * width], added[k0 * k1][own][width];
     const typename S::Cells* from = tensor<typename S::Cells>(a.cells, cell_at);
-    Tile<S, typename S::X> x;
-    x.load(tensor<typename S::X>(a.x, first), reach, places);
-    Tile<S, typename S::Logits> logits;
-    if constexpr (S::has_logits) logits.load(tensor<typename S::Logits>(a.logits, first), reach, places);
-    Tile<S, typename S::Spread> spread;
-    if constexpr (S::spreads) spread.load(tensor<typename S::Spread>(a.spread, first), reach, places);
+    Tiles<S> tiles;
+    tiles.load(a, first, reach, places);
     if constexpr (S::channels_last) {
       if (here > 0) read_row<typename S::Cells, width, S::together_cells>(from, c);
     } else if (S::together_cells == windows && here == windows) {
@@ -58,7 +54,7 @@ template <class S> ADAPOOL_HD void backward_apart(const Arguments& a) {
     for (int w = 0; w < windows; ++w)
 #pragma unroll
       for (int v = 0; v < width; ++v) {
-        const TileRegion<S> r(x, &logits, &spread, reach, covers.share, w, v);
+        const TileRegion<S> r(tiles, reach, covers.share, w, v);
         if (w < here) {
           Prepared<S::template Method, V> cell;
           cell.prepare(r, operands[w][v], S::through && !S::to_logits);

@@ -156,13 +156,9 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
           unsigned(cell[2]) < unsigned(a.cell[2])) {
         const Reach<S> reach(a, cell);
         const Covers<S> covers(a, reach);
-        Tile<S, typename S::X> x;
-        x.load(tensor<typename S::X>(a.x, first), reach, places);
-        Tile<S, typename S::Logits> logits;
-        if constexpr (S::has_logits) logits.load(tensor<typename S::Logits>(a.logits, first), reach, places);
-        Tile<S, typename S::Spread> spread;
-        if constexpr (S::spreads) spread.load(tensor<typename S::Spread>(a.spread, first), reach, places);
-        const TileRegion<S> r(x, &logits, &spread, reach, covers.share, 0, 0);
+        Tiles<S> tiles;
+        tiles.load(a, first, reach, places);
+        const TileRegion<S> r(tiles, reach, covers.share, 0, 0);
         Prepared<S::template Method, V> prepared;
         prepared.prepare(r, operands_at<S>(a, whose.n, whose.c, cell), S::through && !S::to_logits);
         const int64_t at = cell[0] * cells.slab + cell[1] * cells.row + cell[2] * cells.step + channel;

@@ -53,18 +53,14 @@ template <class S> ADAPOOL_HD void forward(const Arguments& a) {
   const int64_t next = walk.step * places.image, next_cell = walk.step * cells.image;
   for (int64_t image = walk.image; image < walk.end; image += walk.step, first += next, cell_at += next_cell) {
     if constexpr (S::operands_move) read_operands(image);
-    Tile<S, typename S::X> x;
-    x.load(tensor<typename S::X>(a.x, first), reach, places);
-    Tile<S, typename S::Logits> logits;
-    if constexpr (S::has_logits) logits.load(tensor<typename S::Logits>(a.logits, first), reach, places);
-    Tile<S, typename S::Spread> spread;
-    if constexpr (S::spreads) spread.load(tensor<typename S::Spread>(a.spread, first), reach, places);
+    Tiles<S> tiles;
+    tiles.load(a, first, reach, places);
     V y[windows * width];
 #pragma unroll
     for (int w = 0; w < windows; ++w)
 #pragma unroll
       for (int v = 0; v < width; ++v) {
-        const TileRegion<S> r(x, &logits, &spread, reach, covers.share, w, v);
+        const TileRegion<S> r(tiles, reach, covers.share, w, v);
         Prepared<S::template Method, V> cell;
         cell.prepare(r, operands[w][v], S::term >= 0);
         if constexpr (S::term >= 0) {

@@ -101,6 +101,19 @@ template <class S, class T> struct Tile {
   }
 };
 
+// The tiles of all tensors of the input's shape that a kernel reads.
+template <class S> struct Tiles {
+  Tile<S, typename S::X> x;
+  Tile<S, typename S::Logits> logits;  // where the method has them
+  Tile<S, typename S::Spread> spread;  // what flows back
+
+  ADAPOOL_HD void load(const Arguments& a, int64_t first, const Reach<S>& reach, const Layout<S>& layout) {
+    x.load(tensor<typename S::X>(a.x, first), reach, layout);
+    if constexpr (S::has_logits) logits.load(tensor<typename S::Logits>(a.logits, first), reach, layout);
+    if constexpr (S::spreads) spread.load(tensor<typename S::Spread>(a.spread, first), reach, layout);
+  }
+};
+
 template <class G> constexpr bool is_pick = false;
 template <class V> constexpr bool is_pick<Pick<V>> = true;
 
@@ -108,20 +121,14 @@ template <class V> constexpr bool is_pick<Pick<V>> = true;
 template <class S> struct TileRegion : Wanted<S> {
   using V = ComputeOf<S>;
   static constexpr int size = S::kernel(0) * S::kernel(1) * S::kernel(2);
-  const Tile<S, typename S::X>& x;
-  const Tile<S, typename S::Logits>* others;    // logits, where the method has them
-  const Tile<S, typename S::Spread>* spreads_;  // what flows back, with `covers`
+  const Tiles<S>& tiles;
   const Reach<S>& reach;
   const V* covers;  // one over the windows at each of the tile's coordinates: kernel(0), kernel(1), columns
   int w, v, count;
   mutable V kept[S::keeps ? size : 1][3];
 
-  ADAPOOL_HD TileRegion(const Tile<S, typename S::X>& taps, const Tile<S, typename S::Logits>* l,
-                        const Tile<S, typename S::Spread>* g, const Reach<S>& where, const V* c, int window,
-                        int channel)
-      : x(taps),
-        others(l),
-        spreads_(g),
+  ADAPOOL_HD TileRegion(const Tiles<S>& all, const Reach<S>& where, const V* c, int window, int channel)
+      : tiles(all),
         reach(where),
         covers(c),
         w(window),
@@ -135,7 +142,7 @@ template <class S> struct TileRegion : Wanted<S> {
   ADAPOOL_HD Tap<V> tap(int i, bool known) const {
     Tap<V> t{};
     t.index = i;
-    t.a = x.number[row(i)][column(i)][v];
+    t.a = tiles.x.number[row(i)][column(i)][v];
     t.known = known;
     if (known)
       for (int slot = 0; slot < 3; ++slot) t.kept[slot] = kept[S::keeps ? i : 0][slot];
@@ -156,10 +163,10 @@ template <class S> struct TileRegion : Wanted<S> {
   ADAPOOL_HD void keep(const Tap<V>& t, int slot, V number) const {
     if constexpr (S::keeps) kept[t.index][slot] = number;
   }
-  ADAPOOL_HD V logit(const Tap<V>& t) const { return others->number[row(int(t.index))][column(int(t.index))][v]; }
+  ADAPOOL_HD V logit(const Tap<V>& t) const { return tiles.logits.number[row(int(t.index))][column(int(t.index))][v]; }
   ADAPOOL_HD V spread(const Tap<V>& t) const {
     const int i = int(t.index);
-    const V g = spreads_->number[row(i)][column(i)][v];
+    const V g = tiles.spread.number[row(i)][column(i)][v];
     if constexpr (!S::averages) return g;
     else
       return g * (covers[row(i) / S::kernel(1)] * covers[S::kernel(0) + row(i) % S::kernel(1)] *

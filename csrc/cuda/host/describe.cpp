@@ -143,11 +143,9 @@ Plan plan_of(const std::string& text, int multiprocessors) {
   job.use_weight = direction != "unpool_guide";
   job.use_through = is({"backward", "unpool_guide"});
   const bool tensors = traits.operands > 0 && words.operand != "number" && is({"backward"});
+  if (tensors && traits.operands == 1)
+    return plan(method, Direction::gather, job, &reduction, &result, multiprocessors);
   Plan all;
-  if (tensors && traits.operands == 1) {
-    all = plan(method, Direction::gather, job, &reduction, &result, multiprocessors);
-    if (!all.launches.empty()) return all;
-  }
   const auto add = [&](const Plan& more) {
     all.launches.insert(all.launches.end(), more.launches.begin(), more.launches.end());
   };

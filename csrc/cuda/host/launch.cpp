@@ -229,8 +229,8 @@ bool cut_overlap(Launch& launch, const Job& job, const Shape& shape, const Reduc
 
 }  // namespace
 
-Choice choose(Launch& launch, Direction direction, const Job& job, const Shape& shape, const Reduction* reduction,
-              int multiprocessors) {
+bool choose(Launch& launch, Direction direction, const Job& job, const Shape& shape, const Reduction* reduction,
+            int multiprocessors) {
   Specification& s = launch.specification;
   const bool backward = direction == Direction::gather, whole = job.window.cells() == 1 && !job.channels_last;
   const int taps = taps_of(job),
@@ -248,7 +248,7 @@ Choice choose(Launch& launch, Direction direction, const Job& job, const Shape& 
       s.kind = Kind::large_forward;
       cut_large(launch, job, shape, multiprocessors);
     }
-    return Choice::one;
+    return true;
   }
   if (small && !overlaps(job)) {
     s.kind = Kind::apart;
@@ -258,21 +258,21 @@ Choice choose(Launch& launch, Direction direction, const Job& job, const Shape& 
     int64_t slots[3];
     for (int d = 0; d < 3; ++d) slots[d] = up(job.window.in[d] + s.padding[d], s.stride[d]);
     cut_walk(launch, job, reduction, slots, multiprocessors);
-    return Choice::one;
+    return true;
   }
   if (small) {
     s.kind = Kind::overlap;
     Launch tried = launch;
     if (cut_overlap(tried, job, shape, reduction, multiprocessors)) {
       launch = tried;
-      return Choice::one;
+      return true;
     }
     for (int d = 0; d < 3; ++d) s.kernel[d] = s.stride[d] = s.padding[d] = 0;
   }
   cut_large(launch, job, shape, multiprocessors);
-  if (!tiles(job)) return Choice::prepared;
+  if (!tiles(job)) return false;
   s.kind = Kind::large_backward;
-  return Choice::one;
+  return true;
 }
 
 void cut_gather(Launch& launch, const Job& job, int multiprocessors) {

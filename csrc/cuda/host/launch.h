@@ -6,11 +6,10 @@ namespace adapool::cuda {
 
 constexpr int kThreads = 256;
 
-enum class Choice { none, one, prepared };  // no kernel; one; windows are prepared by one, places gathered by another
-
-// Completes a launch: its kind, its constants and its grid.
-Choice choose(Launch& launch, Direction direction, const Job& job, const Shape& shape, const Reduction* reduction,
-              int multiprocessors);
+// Completes a launch: its kind, its constants and its grid. False where it takes two kernels: this one then prepares
+// the windows, and large_gather (cut_gather) sums for every place what they add.
+bool choose(Launch& launch, Direction direction, const Job& job, const Shape& shape, const Reduction* reduction,
+            int multiprocessors);
 void cut_gather(Launch& launch, const Job& job, int multiprocessors);
 
 int computing_size(const Specification& s);  // bytes of what it computes in

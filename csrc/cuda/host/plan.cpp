@@ -2,6 +2,8 @@
 #include "cuda/host/plan.h"
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 
 #include "cuda/host/launch.h"
 
@@ -56,6 +58,9 @@ Launch begun(Method method, Direction direction, const Job& job, const Shape& sh
   const Window& w = job.window;
   int64_t places = job.channels_last ? job.channels : 1, overlaps = 0;
   for (int d = 0; d < 3; ++d) {
+    if (w.in[d] + w.kernel[d] >= int64_t(1) << 30)  // coordinates are counted in 32 bits, beyond the last one too
+      throw std::runtime_error("adapool: on CUDA expected fewer than 2^30 places on every spatial axis, got " +
+                               std::to_string(w.in[d]));
     a.in[d] = int32_t(w.in[d]);
     a.cell[d] = int32_t(w.out[d]);
     a.kernel[d] = int32_t(w.kernel[d]);
@@ -182,9 +187,7 @@ Plan plan(Method method, Direction direction, const Job& job, const Reduction* r
   launch.specification.sums = direction == Direction::gather && reduction != nullptr;
   launch.specification.which = launch.specification.sums ? reduction->which : 0;
   const bool terms = reduction != nullptr;
-  const Choice choice = choose(launch, direction, job, shape, reduction, multiprocessors);
-  if (choice == Choice::none) return plan;
-  if (choice == Choice::prepared) {  // windows first, then places
+  if (!choose(launch, direction, job, shape, reduction, multiprocessors)) {  // windows first, then places
     Launch first = launch;
     Specification& s = first.specification;
     s.kind = Kind::large_forward;

@@ -23,8 +23,8 @@ struct Plan {
   int64_t scratch = 0;  // bytes
 };
 
-// The kernels of a direction. With a reduction the gradient of an operand: of direction `gather` beside that of x, and
-// then no launch at all where that cannot be.
+// The kernels of a direction. With a reduction the gradient of an operand: of direction `gather` beside that of x.
+// Throws std::runtime_error where an axis is too long.
 Plan plan(Method method, Direction direction, const Job& job, const Reduction* reduction, const Any* result,
           int multiprocessors);
 Launch plan_masks(bool wide, const MaskJob& job, MaskDirection direction);  // a grid of 0: nothing to do
