@@ -11,7 +11,7 @@ from gate.outcome import Infrastructure, conclude, rules, say
 from reports.gate import Judgement, Pass, Rules, judge, suspects
 from reports.gate_statistics import SCREEN_PAIRS
 from suites import ab as passes
-from suites import builds, session
+from suites import builds, device_lock, session
 from suites.builds import Build
 from suites.plan import Axes
 
@@ -128,13 +128,14 @@ def _experiment(
 def _two_stages(run: passes.Experiment, known: Rules, screening: int) -> None:
     """Screen all cases, then measure the suspects again, with the controls, in fresh pairs."""
     try:
-        run.pairs("screen", screening, run.cases)
-        names, count = suspects(_passes(run), known)
-        if not names:
-            return
-        say(f"{len(names)} suspects, {count} fresh pairs")
-        again = [case for case in run.cases if case.name in names or known.is_control(case.name)]
-        run.pairs("confirm", count, [case for case in again if case.probe in passes.REPEATED])
+        with device_lock.held(run.device, say):
+            run.pairs("screen", screening, run.cases)
+            names, count = suspects(_passes(run), known)
+            if not names:
+                return
+            say(f"{len(names)} suspects, {count} fresh pairs")
+            again = [case for case in run.cases if case.name in names or known.is_control(case.name)]
+            run.pairs("confirm", count, [case for case in again if case.probe in passes.REPEATED])
     except passes.Broken as error:
         raise Infrastructure(str(error)) from None
 

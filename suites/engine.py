@@ -13,7 +13,7 @@ from typing import Any
 
 from reports.record import Record
 from reports.store import Writer
-from suites import first_call, plan
+from suites import device_lock, first_call, plan
 from suites.case import Case
 from suites.link import Died, Link, TimedOut
 from suites.pace import Pace
@@ -133,16 +133,21 @@ class Loop:
 
     def run(self) -> None:
         try:
+            with device_lock.held(self.device.id, self.run_.progress.say, self.run_.stop.is_set):
+                self._cases()
+        except Exception as error:
+            self.run_.tally.faults.append(f"engine: {type(error).__name__}: {error}")
+            self.run_.stop.set()
+
+    def _cases(self) -> None:
+        try:
             self._first_calls()
             for position, case in enumerate(self.device.cases):
                 if self.run_.stop.is_set():
                     return
                 self.run_.progress.current(f"{case.name} [{case.probe}]")
                 self.run_.write(case, self._measure(position, case), self.origin)
-        except Exception as error:
-            self.run_.tally.faults.append(f"engine: {type(error).__name__}: {error}")
-            self.run_.stop.set()
-        finally:
+        finally:  # while the lock is held
             if self.link is not None:
                 self.link.close()
 
