@@ -60,13 +60,13 @@ class Profile:
 _FAST = ("native", "plain", "torch", "copy", "own")
 PROFILES = {
     "smoke": Profile(
-        sweep="small", windows=("2",), layers=(), dtypes=("float32",), layouts=("nchw",),
+        sweep="small", windows=("2",), layers=("resnet_stem",), dtypes=("float32",), layouts=("nchw",),
         directions=("forward", "backward", "inverse"), clocks={"cpu": ("cold",), "cuda": ("cold",)},
         implementations=_FAST, images=1, crop=128, gallery=1, energy=("avg",), batch={"cpu": 1, "cuda": 8},
         budget={"cpu": 12.0, "cuda": 30.0}, most=0.10,
     ),
     "default": Profile(
-        sweep="resnet_stage", windows=SWEEP, layers=("resnet_stem", "audio", "video"), dtypes=("float32",),
+        sweep="resnet_stage", windows=SWEEP, layers=("resnet_stem", "audio", "video", "global"), dtypes=("float32",),
         layouts=("nchw",), directions=("forward", "backward", "inverse"),
         clocks={"cpu": ("cold",), "cuda": ("cold",)}, implementations=_FAST, images=3, crop=240, gallery=2,
         energy=("avg", "max", "softpool", "ada"), batch={"cpu": 1, "cuda": 64},

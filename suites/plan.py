@@ -6,12 +6,11 @@ Knows the names of subjects, not how they are called or measured.
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from suites import layers
+from suites import layers, rounds
 from suites.case import INVERSES, ITEM_BYTES, Case, Pane, sizes, text
 
 TORCH = ("avg", "max", "lp", "max_unpool")
@@ -71,7 +70,7 @@ class Names:
 
 
 def build(axes: Axes, names: Names, kind: str) -> list[Case]:
-    """The cases of one device of `kind` ("cpu", "cuda"), most telling first; UsageError when the axes make no sense."""
+    """The cases of one device of `kind` ("cpu", "cuda"), as `rounds` orders them; UsageError for axes without sense."""
     preset = axes.preset
     _known("dtype", axes.dtypes, tuple(ITEM_BYTES))
     _known("layout", axes.layouts, ("nchw", "channels_last"))
@@ -105,7 +104,7 @@ def build(axes: Axes, names: Names, kind: str) -> list[Case]:
             f"implementation {', '.join(axes.implementations) or 'all'}, "
             f"direction {', '.join(axes.directions) or 'all'}"
         )
-    return _merged(sorted(seen.values(), key=_order))
+    return rounds.arranged(list(seen.values()))
 
 
 def choose(asked: Sequence[str], names: Names) -> tuple[str, ...]:
@@ -230,7 +229,9 @@ def _speed(
                     found.append(replace(case, probe="latency", clocks=clocks))
                 if "memory" in probes and method != "copy" and not unasked:
                     found.append(replace(case, probe="memory"))
-                measured = "energy" in (axes.probes or ()) or method in preset.energy or preset.energy == ("*",)
+                asked = "energy" in (axes.probes or ()) or preset.energy == ("*",)
+                usual = "torch" if method in TORCH else "native"  # whom people would run; 17 s a case
+                measured = asked or (method in preset.energy and implementation == usual)
                 energetic = wide and implementation in ("native", "torch", "own") and direction == "forward"
                 if "energy" in probes and measured and energetic and plainest and (first or axes.kernels):
                     found.append(replace(case, probe="energy"))
@@ -269,24 +270,3 @@ def _retention(axes: Axes, methods: Sequence[str], names: Names, kind: str) -> l
                     )
                 )  # fmt: skip
     return found
-
-
-def _order(case: Case) -> tuple[Any, ...]:
-    """Ceilings first, then by tensor and window, so that implementations share an oracle; what compiles is last."""
-    return (
-        case.implementation == "compiled",
-        case.method != "copy",
-        case.rank != 2,
-        math.prod(case.shape),
-        case.dtype != "float32",
-        case.layout != "nchw",
-        math.prod(case.kernel),
-        case.window,
-    )
-
-
-def _merged(cases: list[Case]) -> list[Case]:
-    """Photographs and speed side by side in their own orders: when time runs out, each has lost only its tail."""
-    parts = [[c for c in cases if (c.probe == "retention") == pictures] for pictures in (True, False)]
-    placed = [(at / len(part), case) for part in parts for at, case in enumerate(part)]
-    return [case for _, case in sorted(placed, key=lambda pair: pair[0])]

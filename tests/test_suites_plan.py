@@ -130,13 +130,13 @@ def test_windows_are_read_as_written() -> None:
     assert all(layers.panes((layer.window,)) for layer in layers.LAYERS.values())
 
 
-def test_time_runs_out_for_all_probes_alike() -> None:
+def test_time_runs_out_for_no_probe() -> None:
     cases = plan()
     half = cases[: len(cases) // 2]
     for probe in ("retention", "latency", "memory"):
         share = sum(c.probe == probe for c in half) / sum(c.probe == probe for c in cases)
-        assert 0.35 < share < 0.65, (probe, share)
-    assert cases[0].method == "copy" or cases[1].method == "copy"
+        assert share > 0.35, (probe, share)
+    assert cases[0].method == "copy"
 
 
 def test_estimates_grow_and_obey_the_budget() -> None:
