@@ -66,6 +66,7 @@ _AXES: list[Callable[[Any], Any]] = [
     click.option("--crop", type=int, metavar="PIXELS", help="Longest side used of a photograph; 0: all of it."),
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--budget", type=duration, metavar="TIME", help="Fit the whole run into this, such as 10m."),
+    click.option("--shard", metavar="I/N", help="The I-th of N shares of the plan; `report` puts their runs together."),
     click.option("--gpu", metavar="all|IDS|UUIDS", help="GPUs to measure; default: those there are, else the CPU."),
     click.option("--cpu", is_flag=True, help="Measure the CPU."),
 ]  # fmt: skip

@@ -44,6 +44,7 @@ class Axes:
     crop: int | None = None  # 0: no crop
     seed: int = 0
     budget: float | None = None  # seconds for the whole run
+    shard: str | None = None  # "2/4": the second of four shares of the plan
 
     @property
     def preset(self) -> layers.Profile:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from reports import store
-from suites import images, machine, nvml, own, plan, records
+from suites import images, machine, nvml, own, plan, records, shard
 from suites.case import public
 from suites.engine import Device, Run, Tally
 from suites.plan import Axes, Names, UsageError
@@ -76,7 +76,13 @@ def targets(where: Where) -> list[tuple[str, str]]:
 
 
 def cases(axes: Axes, devices: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:
-    """The plan of every device. UsageError also for photographs that are not there."""
+    """The plan of every device, or the share of it that the axes name."""
+    kinds = dict(devices)
+    return {device: shard.share(part, axes, kinds[device]) for device, part in whole(axes, devices).items()}
+
+
+def whole(axes: Axes, devices: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:
+    """The plan of every device before it is shared out. UsageError also for photographs that are not there."""
     known, asked = names(axes.methods)
     axes = replace(axes, methods=asked)
     try:
@@ -228,9 +234,18 @@ class Session:
         run = {
             **self.source, "time": self.began, "axes": shown, "devices": devices, "parallel": self.parallel,
             "cases": {device: len(part) for device, part in self.plan.items()}, "profile": self.axes.profile,
-            "command": machine.private(" ".join(["runner.py", *sys.argv[1:]])),
+            "command": machine.private(" ".join(["runner.py", *sys.argv[1:]])), "shard": self._shard(),
         }  # fmt: skip
         store.write_machine(self.folder, {"run": run, "devices": self.entries})
+
+    def _shard(self) -> dict[str, Any] | None:
+        """Which share of which plan this run is: what belongs together, and what is missing, is told by it."""
+        if self.axes.shard is None:
+            return None
+        index, count = shard.parse(self.axes.shard)
+        plans = whole(self.axes, self.devices)
+        kinds = {kind: shard.digest(plans[device]) for device, kind in self.devices}
+        return {"index": index, "count": count, "plan": kinds}
 
 
 def benchmark_json(folder: Path) -> str | None:

@@ -204,6 +204,7 @@ def test_the_oldest_click_that_is_promised_has_all_that_is_used() -> None:
         (("--images", "{empty}"), "images: expected at least one photograph"),
         (("--out", "{full}"), "out: expected a folder that does not exist"),
         (("--out", "/proc/nowhere"), "out: expected a folder that can be written"),
+        (("--shard", "5/4"), "shard: expected i/n"),
         (("--budget", "soon"), "expected a duration"),
         (("--resume", "nowhere"), "resume: expected no other axes"),
         (("--profile", "huge"), "huge"),
