@@ -294,4 +294,5 @@ def _inverse(case: Case, device: torch.device) -> Subject:
         return unpooling.unpool(y, guide, "ada", k, s, p, c, implementation=how)
 
     facts = {"beta": 0.5, "normalize": True}
-    return Subject(inputs, guided, lambda y, x: guided(y, x, "plain"), (), "plain inverse in float64", draw, facts)
+    exact = partial(guided, how="plain")
+    return Subject(inputs, guided, exact, (), "plain inverse in float64", draw, facts, definition="ada")

@@ -28,7 +28,7 @@ class Expected:
     moves: Outputs  # for one rounding error of the inputs
     scale: float  # largest magnitude that went in
     coarse: bool = False  # as the subject's
-    strain: Tensor | float = 0.0  # by how much more than others an element of x's gradient suffers from rounding
+    strain: Tensor | float = 0.0  # what rounding does to an element beyond that: `_strain`, and `_slack` of an inverse
 
 
 class Timed:
@@ -119,8 +119,29 @@ class Timed:
             near = self._run(oracle, moved, grad)
             moves = [torch.maximum(m, (a - b).abs() / 128) for m, a, b in zip(moves, values, near, strict=True)]
         scale = max((float(t.abs().max()) for t in exact if t.numel() and t.is_floating_point()), default=1.0)
-        strain = _strain(self.case, self.subject.definition, exact[0]) if grad is not None else 0.0
+        strain: Tensor | float = 0.0
+        if grad is not None:
+            strain = _strain(self.case, self.subject.definition, exact[0])
+        elif self.case.direction == "inverse" and self.subject.definition is not None:
+            strain = _slack(self.case, oracle, *exact)
         return Expected(tuple(v.detach() for v in values), tuple(moves), scale, self.subject.coarse, strain)
+
+
+def _slack(case: Case, oracle: Any, y: Tensor, guide: Tensor) -> Tensor:
+    """How far an inverse may be off where its guide's mean m cancels.
+
+    A rounding error r of m moves D = 2 |u| / (1 + u^2), u = a / m, by |u dD/du| r / |m|, and |u dD/du| is at most 1/2:
+    a weight e^D / sum e^D moves by r / |m| of itself at most, and as D lies between 0 and 1 by twice itself whatever
+    m is. So |y| times the lesser of the two is spread in place of y, with r = 8 roundings of the region's largest tap.
+    (On windows whose means cancel the float32 row and the kernels are off by up to 0.8 in place of the 8.)
+    """
+    window = Window(case.kernel, case.stride, case.padding, case.ceil_mode)
+    values = window.unfold(guide)
+    region = Region(values, window.inside(guide.shape[2:], guide.device))
+    off = 8 * (2.0**-53 if case.dtype == "float64" else 2.0**-24) * region.max(values.abs())
+    share = (off / region.mean(values).abs()).nan_to_num(nan=0.0).clamp(max=2.0).squeeze(-1)
+    spread: Tensor = oracle(y.abs() * share, guide)
+    return spread
 
 
 def _strain(case: Case, definition: str | None, x: Tensor) -> Tensor | float:

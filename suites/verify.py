@@ -142,7 +142,8 @@ def tolerance(
         parts = math.prod(-(-k // s) for k, s in zip(case.kernel, case.stride, strict=True))
         partial = parts * _spread(ref.abs(), [2 * k - 1 for k in case.kernel])  # windows that overlap add rounded parts
     top = max(scale if case.direction in ("forward", "inverse", "none") else 0.0, float(ref.abs().max()))
-    allowed: Tensor = share * top * (1 + strain) + 4 * ROUNDING[dtype] * (ref.abs() + partial) + 256 * reach
+    strained = strain if case.direction == "inverse" else share * top * strain
+    allowed: Tensor = share * top + strained + 4 * ROUNDING[dtype] * (ref.abs() + partial) + 256 * reach
     return allowed
 
 
