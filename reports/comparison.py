@@ -28,7 +28,7 @@ VERDICTS = {  # in the order in which a reader wants them
 }
 _HIGHER_IS_BETTER = ("psnr", "ssim")
 _LISTED = 20
-_CHANGES = re.compile(r"\b(time|command|commit|started|finished)$|load|before|after|temperature|free")
+_CHANGES = re.compile(r"\b(time|command|commit|started|finished)$|load|before|after|temperature|free|^spent\b")
 
 
 class Comparison(NamedTuple):

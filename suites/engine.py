@@ -6,6 +6,7 @@ Crash, hang, out-of-memory, wrong answer: each is a record, and the run goes on.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,7 @@ class Tally:
     faults: list[str] = field(default_factory=list)
     disk: str | None = None
     late: int = 0  # cases that the time did not reach
+    spent: dict[str, dict[str, float]] = field(default_factory=dict)  # seconds by device and part
 
 
 class Run:
@@ -126,6 +128,7 @@ class Loop:
         facts = run.source
         self.origin = Origin(device.id, device.id, facts["version"], facts["commit"], facts["dirty"], run.axes.seed)
         self.pace = Pace(device.cases, device.kind, run.axes)
+        self.spent = run.tally.spent.setdefault(device.id, {})
 
     def abandon(self) -> None:
         if self.link is not None:
@@ -158,10 +161,12 @@ class Loop:
             return
         assert self.link is not None
         self.run_.progress.current(f"kernels of {len(cases)} cases")
+        begin = time.monotonic()
         try:
             reply = self.link.ask({"prepare": [case.to_dict() for case in cases]}, first_call.SECONDS)
         except (TimedOut, Died) as error:
             reply = {"reason": str(error), "restart": True}
+        self._spend("kernels", time.monotonic() - begin)
         if reply.get("restart"):
             self.link.close()
             self.link = None
@@ -185,12 +190,19 @@ class Loop:
             return ended(case, "failed", self.lost or "the worker does not start")
         assert self.link is not None
         request: dict[str, Any] = {"case": case.to_dict(), "seconds": self.pace.seconds(position, case)}
+        begin = time.monotonic()
+        parts: dict[str, float] = {}
         try:
             reply = self.link.ask(request, self._timeout(case))
+            parts = reply["spent"]
         except TimedOut as error:
             return self._struck(case, "timeout", str(error))
         except Died as error:
             return self._struck(case, "failed", str(error))
+        finally:
+            rest = max(0.0, time.monotonic() - begin - sum(parts.values()))
+            for part, seconds in {**parts, "other": rest}.items():
+                self._spend(part, seconds)
         self.pace.spent(case, reply["seconds"], request["seconds"])
         if "findings" in reply:
             findings: list[dict[str, Any]] = reply["findings"]
@@ -216,6 +228,7 @@ class Loop:
         for attempt in range(STRIKES):
             if self.run_.stop.is_set():
                 return False
+            begin = time.monotonic()
             try:
                 self.link = Link(self.device.setup, self.device.environment)
                 facts = self.link.ready()
@@ -226,6 +239,8 @@ class Loop:
                     self.link = None
                 self.run_.progress.say(f"{self.device.id}: worker does not start ({attempt + 1} of {STRIKES}): {why}")
                 continue
+            finally:
+                self._spend("start", time.monotonic() - begin)
             self.starts += 1
             machine = self.run_.learned(self.device.id, facts)
             self.origin = replace(self.origin, machine=machine)
@@ -233,6 +248,9 @@ class Loop:
             return True
         self.lost = f"no worker could be started on this device: {why}"
         return False
+
+    def _spend(self, part: str, seconds: float) -> None:
+        self.spent[part] = self.spent.get(part, 0.0) + seconds
 
     def _timeout(self, case: Case) -> float:
         slow = {"energy": 120.0}.get(case.probe, 300.0 if case.implementation == "compiled" else 0.0)

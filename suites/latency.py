@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from suites import verify
+from suites import spent, verify
 from suites.case import Case
 from suites.clocks import Measured
 from suites.compiled import Best
@@ -45,17 +45,19 @@ class Finding:
 
 def measure(case: Case, device: torch.device, clocks: Clocks, seconds: float, seed: int) -> list[Finding]:
     """One finding per clock. An incorrect result has a reason and no speed, as has a clock that cannot measure it."""
-    subject = build(case, device, seed)
-    timed = Timed(subject, case, seed)
+    with spent.on("inputs"):
+        subject = build(case, device, seed)
+        timed = Timed(subject, case, seed)
     found = []
     for clock in case.clocks:
         try:
-            measured = clocks.run(timed, clock, seconds)
+            with spent.on("sampling"):
+                measured = clocks.run(timed, clock, seconds)
         except Unavailable as reason:  # of this clock; the others may have theirs
             found.append(Finding("time", clock=clock, status="skipped", reason=str(reason)))
             continue
         begin = time.perf_counter()
-        with verify.unhurried(case):
+        with verify.unhurried(case), spent.on("verifying"):
             fault, error, checks = judge(timed, measured)
         how = {
             **measured.samples.how,

@@ -125,6 +125,7 @@ class Session:
         self.parallel, self.timeout = parallel, timeout
         self.source = machine.source()
         self.entries: dict[str, Any] = {}
+        self.spent: dict[str, dict[str, float]] = {}  # seconds by device and part, of all turns of a resumed run
         self._lock = threading.Lock()
         self.began = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.plan = cases(axes, devices)
@@ -142,7 +143,8 @@ class Session:
         session = cls(folder, axes, [tuple(d) for d in devices], parallel=parallel, timeout=timeout)
         session.began = held["time"]
         if (folder / store.MACHINE).is_file():
-            session.entries = store.read_machine(folder)["devices"]
+            known = store.read_machine(folder)
+            session.entries, session.spent = known["devices"], known["run"].get("spent", {})
         return session
 
     def run(self) -> Tally:
@@ -167,7 +169,13 @@ class Session:
             progress.say(f"{photo.path.name}: {photo.fault}; skipped")
         self._warn(progress)
         run = Run(writer, progress, self.axes, self.source, self._learned, have, self.timeout)
-        return run.go(devices, self.parallel)
+        try:
+            return run.go(devices, self.parallel)
+        finally:
+            for device, seconds in run.tally.spent.items():
+                before = self.spent.get(device, {})
+                self.spent[device] = {part: round(before.get(part, 0.0) + s, 2) for part, s in seconds.items()}
+            self._save()
 
     def _so_far(self) -> tuple[set[tuple[Any, ...]], set[tuple[str, str]]]:
         """Keys of the records there are, and the cases that are complete.
@@ -235,6 +243,7 @@ class Session:
             **self.source, "time": self.began, "axes": shown, "devices": devices, "parallel": self.parallel,
             "cases": {device: len(part) for device, part in self.plan.items()}, "profile": self.axes.profile,
             "command": machine.private(" ".join(["runner.py", *sys.argv[1:]])), "shard": self._shard(),
+            "spent": self.spent,
         }  # fmt: skip
         store.write_machine(self.folder, {"run": run, "devices": self.entries})
 

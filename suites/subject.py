@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import math
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +21,7 @@ from adapool.region import Region
 from adapool.window import Window
 from suites import own
 from suites.case import Case
+from suites.numbers import Numbers
 
 
 class Unavailable(Exception):
@@ -37,27 +37,22 @@ class Subject:
     oracle: Callable[..., Tensor] | None
     wanted: tuple[int, ...]  # positions of the inputs whose gradient is taken
     against: str  # what the oracle is, in words
-    draw: Callable[[torch.Generator], list[Tensor]]  # fresh contents for the inputs
+    draw: Callable[[Numbers], list[Tensor]]  # fresh contents for the inputs
     operands: dict[str, Any] = field(default_factory=dict)
     coarse: bool = False  # keeps intermediate results in the case's type, so 16 bits round many times
     definition: str | None = None  # the region method that this is, for its gradient's conditioning
     given: Callable[..., Tensor] | None = None  # `call`, where that reads its own parameters, on any
 
-    def stage(self, generator: torch.Generator) -> list[Tensor]:
+    def stage(self, seed: int, turn: int) -> list[Tensor]:
         """New numbers, already on the device, so that `put` need not wait for it."""
-        return [v.to(t.device, t.dtype) for t, v in zip(self.inputs, self.draw(generator), strict=True)]
+        drawn = self.draw(Numbers(seed, turn, self.inputs[0].device))
+        return [v.to(t.device, t.dtype) for t, v in zip(self.inputs, drawn, strict=True)]
 
     def put(self, values: list[Tensor]) -> None:
         """New numbers in the same memory."""
         with torch.no_grad():
             for tensor, value in zip(self.inputs, values, strict=True):
                 tensor.copy_(value)
-
-
-def generator(case: Case, seed: int, turn: int = 0) -> torch.Generator:
-    """The same numbers for every implementation and direction of one method, window and tensor."""
-    words = f"{seed}/{turn}/{case.method}/{case.window}/{case.shape}/{case.dtype}"
-    return torch.Generator().manual_seed(zlib.crc32(words.encode()))
 
 
 def build(case: Case, device: torch.device, seed: int) -> Subject:
@@ -67,7 +62,7 @@ def build(case: Case, device: torch.device, seed: int) -> Subject:
     if maker is None:
         maker = _region if case.method in registry.names() else _inverse if case.direction == "inverse" else _learned
     subject = maker(case, device)
-    subject.put(subject.stage(generator(case, seed)))
+    subject.put(subject.stage(seed, 0))
     return subject
 
 
@@ -85,8 +80,13 @@ def _cells(case: Case) -> tuple[int, ...]:
     return (*case.shape[:2], *case.output)
 
 
-def _normal(case: Case, g: torch.Generator) -> Tensor:
-    return torch.randn(case.shape, generator=g)
+def _zeros(case: Case, device: torch.device) -> Tensor:
+    """A tensor of the case, made where it is needed; its numbers come later."""
+    return place(case, torch.zeros(case.shape, dtype=getattr(torch, case.dtype), device=device), device)
+
+
+def _normal(case: Case, numbers: Numbers) -> list[Tensor]:
+    return [numbers.normal(case.shape)]
 
 
 def _pool(case: Case, implementation: Any) -> Callable[..., Tensor]:
@@ -111,21 +111,17 @@ def _region(case: Case, device: torch.device) -> Subject:
     entry = registry.get(case.method)
     specs = [o for o in entry.operands if o.name in _tensor_operands(case.method)]
 
-    def draw(g: torch.Generator) -> list[Tensor]:
-        found = [_normal(case, g)]
-        for spec in specs:
-            if spec.kind == "input":
-                found.append(_normal(case, g))
-            elif spec.kind == "random":
-                found.append(torch.rand(_cells(case), generator=g))
-            else:
-                found.append(torch.full((1,), float(spec.default or 0.0)))
-        return found
+    def operand(spec: Any, numbers: Numbers | None) -> Tensor:
+        if spec.kind == "input":
+            return numbers.normal(case.shape) if numbers else _zeros(case, device)
+        if spec.kind == "random":
+            return numbers.uniform(_cells(case)) if numbers else torch.zeros(_cells(case), device=device)
+        return torch.full((1,), float(spec.default or 0.0), device=device)
 
-    values = draw(torch.Generator().manual_seed(0))
-    inputs = [place(case, values[0], device)]
-    for spec, value in zip(specs, values[1:], strict=True):
-        inputs.append(place(case, value, device) if spec.kind == "input" else value.to(device))
+    def draw(numbers: Numbers) -> list[Tensor]:
+        return [numbers.normal(case.shape), *(operand(spec, numbers) for spec in specs)]
+
+    inputs = [_zeros(case, device), *(operand(spec, None) for spec in specs)]
     wanted = (0, *(i for i, spec in enumerate(specs, 1) if spec.kind != "random"))
     if case.implementation == "native":
         from adapool import native
@@ -188,16 +184,21 @@ def _torch(case: Case, device: torch.device) -> Subject:
         "max": lambda x: pool(x, k, s, p, 1, c),
         "lp": lambda x: pool(x, 2.0, k if rank > 1 else k[0], s if rank > 1 else s[0], c),
     }
-    inputs = [place(case, torch.zeros(case.shape), device)]
+    inputs = [_zeros(case, device)]
     return Subject(
-        inputs, calls[case.method], _pool(case, "plain"), (0,), "plain row in float64", lambda g: [_normal(case, g)]
+        inputs,
+        calls[case.method],
+        _pool(case, "plain"),
+        (0,),
+        "plain row in float64",
+        lambda numbers: [numbers.normal(case.shape)],
     )
 
 
 def _copy(case: Case, device: torch.device) -> Subject:
-    x = place(case, torch.zeros(case.shape), device)
+    x = _zeros(case, device)
     out = torch.empty_like(x)
-    return Subject([x], out.copy_, lambda x: x.clone(), (), "the input", lambda g: [_normal(case, g)])
+    return Subject([x], out.copy_, lambda x: x.clone(), (), "the input", partial(_normal, case))
 
 
 def _own(case: Case, device: torch.device) -> Subject:
@@ -215,9 +216,9 @@ def _own(case: Case, device: torch.device) -> Subject:
             return functional.pool(x, definition, kernel, stride, padding, implementation="plain")
 
         oracle = defined
-    inputs = [place(case, torch.zeros(case.shape), device)]
+    inputs = [_zeros(case, device)]
     against = f"plain row of {found.oracle} in float64" if oracle else "itself on fresh copies"
-    return Subject(inputs, call, oracle, (0,), against, lambda g: [_normal(case, g)], definition=found.oracle)
+    return Subject(inputs, call, oracle, (0,), against, partial(_normal, case), definition=found.oracle)
 
 
 def _learned(case: Case, device: torch.device) -> Subject:
@@ -235,7 +236,7 @@ def _learned(case: Case, device: torch.device) -> Subject:
     names = [name for name, _ in module.named_parameters()]
     params = [param.requires_grad_(False) for param in module.parameters()]
     start = [param.detach().clone() for param in params]
-    inputs = [place(case, torch.zeros(case.shape), device), *params]
+    inputs = [_zeros(case, device), *params]
 
     def given(to: Any, x: Tensor, *values: Tensor) -> Tensor:
         y: Tensor = torch.func.functional_call(to, dict(zip(names, values, strict=True)), (x,))
@@ -243,7 +244,8 @@ def _learned(case: Case, device: torch.device) -> Subject:
 
     return Subject(
         inputs, lambda x, *_: module(x), partial(given, exact), tuple(range(len(inputs))), "the module in float64",
-        lambda g: [_normal(case, g), *start], {"parameters": "initial values"}, True, given=partial(given, module),
+        lambda numbers: [*_normal(case, numbers), *start], {"parameters": "initial values"}, True,
+        given=partial(given, module),
     )  # fmt: skip
 
 
@@ -254,20 +256,21 @@ def _inverse(case: Case, device: torch.device) -> Subject:
     if case.implementation == "native":
         from adapool import native
 
-        probe = place(case, torch.zeros(case.shape), device)
+        probe = _zeros(case, device)
         if not native.supports("ada", probe):
             raise Unavailable(f"no compiled kernel for ada ({native.status().get(device.type, 'no library')})")
 
-    def draw(g: torch.Generator) -> list[Tensor]:
-        x = _normal(case, g).to(getattr(torch, case.dtype)).float()
-        if kind == "max_unpool":
-            return list(functional.pool_with_extra(x, "max", k, s, p, c, implementation="plain"))
-        y, weights = functional.pool_with_extra(x, "ada", k, s, p, c, implementation="plain")
-        return [y, weights if kind == "adaunpool_masks" else x]
+    def pooled(numbers: Numbers) -> list[Tensor]:
+        x = numbers.normal(case.shape).to(getattr(torch, case.dtype)).float()
+        method = "max" if kind == "max_unpool" else "ada"
+        y, extra = functional.pool_with_extra(x, method, k, s, p, c, implementation="plain")
+        return [y, x if kind == "adaunpool_guide" else extra]
 
-    y, aid = draw(torch.Generator().manual_seed(0))
-    inputs = [place(case, y, device)]
-    inputs.append(aid.to(device) if kind == "max_unpool" else place(case, aid, device))
+    def draw(numbers: Numbers) -> list[Tensor]:
+        return numbers.made((kind, case.window, case.shape, case.dtype), lambda: pooled(numbers))
+
+    y, aid = draw(Numbers(0, 0, device))
+    inputs = [place(case, y, device).clone(), (aid if kind == "max_unpool" else place(case, aid, device)).clone()]
     if kind == "max_unpool":
         rank = case.rank
         spread = getattr(nn, f"max_unpool{rank}d")

@@ -14,7 +14,8 @@ from torch import Tensor
 from adapool.region import Region
 from adapool.window import Window
 from suites.case import Case
-from suites.subject import Subject, generator
+from suites.numbers import Numbers
+from suites.subject import Subject
 
 Outputs = tuple[Tensor, ...]
 STEP = {"float64": 2.0**-41, "float32": 2.0**-16, "float16": 2.0**-16, "bfloat16": 2.0**-16}  # 128 roundings
@@ -55,8 +56,7 @@ class Timed:
             wanted = f"an output with a gradient for direction {self.case.direction}"
             raise RuntimeError(f"{self.case.method}: expected {wanted}, got {came}")
         if self.grad is None:
-            values = torch.randn(y.shape, generator=generator(self.case, self.seed + 1))
-            self.grad = torch.empty_like(y).copy_(values)
+            self.grad = torch.empty_like(y).copy_(Numbers(self.seed, -1, y.device).normal(tuple(y.shape)))
         self.y = y if self.case.direction == "backward" else None
 
     def __call__(self) -> Outputs:
@@ -70,7 +70,7 @@ class Timed:
 
     def stage(self) -> list[Tensor]:
         """The next numbers, on the device."""
-        return self.subject.stage(generator(self.case, self.seed, self.turn + 1))
+        return self.subject.stage(self.seed, self.turn + 1)
 
     def refill(self, staged: list[Tensor] | None = None) -> None:
         """The next numbers, in the memory of the ones before."""
@@ -111,8 +111,7 @@ class Timed:
         step = STEP[self.case.dtype]
         values = self._run(oracle, [t.clone() for t in exact], grad)
         moves = [torch.zeros_like(v) for v in values]
-        noise = torch.Generator().manual_seed(7)
-        sign = torch.rand(exact[0].shape, generator=noise).to(exact[0]) * 2 - 1
+        sign = Numbers(7, 0, exact[0].device).uniform(tuple(exact[0].shape)).to(exact[0]) * 2 - 1
         for side in (step, -step):
             moved = [t * (1 + side) if t.is_floating_point() else t.clone() for t in exact]
             moved[0] = exact[0] * (1 + side * sign)

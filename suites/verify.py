@@ -12,7 +12,6 @@ import math
 import os
 import time
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,12 +21,13 @@ from torch import Tensor
 
 from suites.case import Case
 from suites.machine import cores
+from suites.numbers import Kept
 from suites.timed import STEP, Expected, Outputs, Timed
 
 ROUNDING = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 SHARE = {"float64": 1e-14, "float32": 4e-6, "float16": 4e-5, "bfloat16": 6e-4}
 LATE_SECONDS = 0.02  # how long an operator has for writing after it returned, to be caught at it
-_known: OrderedDict[tuple[object, ...], Expected] = OrderedDict()
+known = Kept()
 
 
 @contextmanager
@@ -54,12 +54,8 @@ def expected(timed: Timed, state: list[Tensor]) -> Expected:
     )  # fmt: skip
     if case.own is not None:
         return timed.expected(state)
-    if key not in _known:
-        _known[key] = timed.expected(state)
-        while len(_known) > 4:
-            _known.popitem(last=False)
-    _known.move_to_end(key)
-    return _known[key]
+    found: Expected = known.get(key, lambda: timed.expected(state), lambda made: [*made.values, *made.moves])
+    return found
 
 
 def after(timed: Timed, state: list[Tensor], snapshot: Outputs) -> tuple[str | None, float | None]:

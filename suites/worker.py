@@ -16,7 +16,11 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from suites.case import Case
+    from suites.latency import Finding
 
 STAND_IN = "ADAPOOL_STAND_IN"  # set to "cpu" by tests: GPU cases run on the CPU under the GPU's label
 
@@ -87,27 +91,17 @@ class Workbench:
         return first_call.prepare(cases, first_call.maker(0), self.setup["threads"])
 
     def measure(self, request: dict[str, Any]) -> list[Any]:
-        from suites import energy, latency, memory, retention
+        from suites import latency, spent
         from suites.case import Case
         from suites.nvml import warnings as said
-        from suites.subject import build
-        from suites.timed import Timed
 
         case, seed = Case.from_dict(request["case"]), self.setup["seed"]
         before = self.watch.state() if self.watch else None
         if case.probe == "latency":
             found = latency.measure(case, self.device, self.clocks, request["seconds"], seed)
-        elif case.probe == "memory":
-            found = memory.measure(case, self.device, seed)
-        elif case.probe == "energy":
-            found = energy.measure(
-                case, lambda: Timed(build(case, self.device, seed), case, seed), self.watch, self.synchronize
-            )
         else:
-            gallery = self.setup["gallery"]
-            found = retention.measure(
-                case, self.device, seed, self.setup["images"], Path(gallery) if gallery else None, self.setup["shown"]
-            )
+            with spent.on(case.probe):
+                found = self._apart(case, seed)
         after = self.watch.state() if self.watch else None
         for finding in found:
             if self.watch and case.probe == "latency":
@@ -117,12 +111,29 @@ class Workbench:
                 finding.how["threads"] = self.setup["threads"]
         return found
 
+    def _apart(self, case: Case, seed: int) -> list[Finding]:
+        """The probes that no clock belongs to."""
+        from suites import energy, memory, retention
+        from suites.subject import build
+        from suites.timed import Timed
+
+        if case.probe == "memory":
+            return memory.measure(case, self.device, seed)
+        if case.probe == "energy":
+            return energy.measure(
+                case, lambda: Timed(build(case, self.device, seed), case, seed), self.watch, self.synchronize
+            )
+        gallery, shown = self.setup["gallery"], self.setup["shown"]
+        return retention.measure(
+            case, self.device, seed, self.setup["images"], Path(gallery) if gallery else None, shown
+        )
+
 
 def answer(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
     """The findings of one case, or the status and reason that it ended with instead."""
     import torch
 
-    from suites import nvml
+    from suites import nvml, spent
     from suites.subject import Unavailable
 
     begin = time.perf_counter()
@@ -133,7 +144,7 @@ def answer(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
             if "prepare" in request:
                 return {"prepared": bench.prepare(request), "seconds": time.perf_counter() - begin}
             found = [dataclasses.asdict(finding) for finding in bench.measure(request)]
-        return {"findings": found, "seconds": time.perf_counter() - begin}
+        return {"findings": found, "seconds": time.perf_counter() - begin, "spent": spent.collect()}
     except Unavailable as reason:
         status, text = "skipped", str(reason)
     except NotImplementedError as error:  # torch's own has no such dtype here: that is no fault of a case
@@ -146,9 +157,23 @@ def answer(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
         text = f"{type(error).__name__}: {error}"
         status = "oom" if "can't allocate memory" in text or "out of memory" in text else "failed"
     sticky = "CUDA error" in text or "device-side assert" in text
-    if status == "oom" and bench.device.type == "cuda":
-        torch.cuda.empty_cache()
-    return {"status": status, "reason": text, "restart": sticky, "lost": lost, "seconds": time.perf_counter() - begin}
+    if status == "oom":
+        kept = forget()
+        if bench.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if kept:  # not the case's own fault, perhaps
+            return answer(bench, request)
+    seconds = time.perf_counter() - begin
+    return {
+        "status": status, "reason": text, "restart": sticky, "lost": lost, "seconds": seconds, "spent": spent.collect(),
+    }  # fmt: skip
+
+
+def forget() -> bool:
+    """Let go of the numbers and answers that are kept between cases; whether there were any."""
+    from suites import numbers, verify
+
+    return any([numbers.kept.clear(), verify.known.clear()])
 
 
 def requests() -> Iterator[dict[str, Any]]:
