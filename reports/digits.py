@@ -58,6 +58,19 @@ def scale_of(value: float, unit: str) -> tuple[float, str]:
     return _SCALES.get(unit, ((1.0, unit),))[-1]
 
 
+def rate(gbps: float) -> str | None:
+    """Bytes per second of which a reader needs the size alone; None for what is not a number.
+
+    >>> rate(2216.0), rate(80.1234), rate(0.5)
+    ('2.22 TB/s', '80.1 GB/s', '500 MB/s')
+    """
+    if not math.isfinite(gbps):
+        return None
+    factor, name = next(((f, n) for f, n in ((1e3, "TB/s"), (1.0, "GB/s")) if gbps >= f), (1e-3, "MB/s"))
+    size = gbps / factor
+    return f"{size:.{max(0, 2 - math.floor(math.log10(size)))}f} {name}" if size > 0 else f"0 {name}"
+
+
 def times(ratio: float, lo: float = math.nan, hi: float = math.nan, exact: bool = False) -> str:
     """A ratio as 1.94×."""
     text = trimmed(ratio, lo, hi, exact)

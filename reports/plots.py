@@ -36,6 +36,8 @@ def percent_tick(value: float, _: Any = None) -> str:
 
 def unit_tick(unit: str) -> Tick:
     def tick(value: float, _: Any = None) -> str:
+        if value == 0:
+            return "0"  # of any unit
         scale, name = digits.scale_of(value * (1 + 1e-9), unit)
         return f"{value / scale:g} {name}"
 
@@ -63,27 +65,32 @@ def _plain_axis(ax: Axes, high: float, tick: Tick) -> None:
     ax.set_xlim(0, high * 1.08 or 1.0)
 
 
-def panel(rows: DataFrame, others: list[DataFrame], limits: tuple[float, float], name: str, title: str) -> Chart:
-    """One method's time against kernel size, in front of all others in grey. Columns kernel, square, x, lo, hi, tip."""
+def panel(
+    rows: DataFrame, others: list[DataFrame], limits: tuple[float, float], windows: list[str], name: str, title: str
+) -> Chart:
+    """One method's time by window, in front of all others in grey; a line joins the windows whose stride is the kernel.
+
+    Columns place (of the window in `windows`), square, x, lo, hi, warned, tip, r.
+    """
     import seaborn as sns
 
     with canvas(2.1, 1.6, (0.27, 0.13, 0.71, 0.75)) as (figure, ax):  # measuring the labels would double the time
-        for other in others:
-            ax.plot(other["kernel"], other["x"], color=MUTE, linewidth=0.6, alpha=0.7, zorder=1)
+        gap = float("nan")  # all grey lines are one path: the drawing stays small
+        xs, ys = ([v for line in others for v in (*line[end], gap)] for end in ("place", "x"))
+        ax.plot(xs, ys, color=MUTE, linewidth=0.6, zorder=1)
         colors = rows["implementation"].map(PALETTE)
-        line = rows[rows["square"]].sort_values("kernel")
+        line = rows[rows["square"]].sort_values("place")
         kinds = {"hue": line["implementation"], "palette": PALETTE, "legend": False}
-        sns.lineplot(x=line["kernel"], y=line["x"], ax=ax, **kinds, errorbar=None, estimator=None, zorder=3)
-        ax.vlines(rows["kernel"], rows["lo"], rows["hi"], color=colors, linewidth=1, zorder=3)
-        tips = _points(ax, rows, rows["kernel"], rows["x"], ~rows["square"])
+        sns.lineplot(x=line["place"], y=line["x"], ax=ax, **kinds, errorbar=None, estimator=None, zorder=3)
+        ax.vlines(rows["place"], rows["lo"], rows["hi"], color=colors, linewidth=1, zorder=3)
+        _points(ax, rows, rows["place"], rows["x"], rows["warned"])
         ax.set(title=_short(title), xlabel="", ylabel="", ylim=limits)
-        sizes = sorted({*rows["kernel"], *(k for other in others for k in other["kernel"])})
-        ax.set(xticks=sizes, xticklabels=[f"{size:g}" for size in sizes])
-        ax.set_xlim(sizes[0] - 0.5, sizes[-1] + 0.5)
+        ax.set(xticks=range(len(windows)), xticklabels=windows)
+        ax.set_xlim(-0.5, len(windows) - 0.5)
         ax.xaxis.grid(visible=False)
         _log_axis(ax.yaxis, *limits, unit_tick("s"), wide=False)
-        alt = f"{title}: time against kernel size. " + _spoken(rows.sort_values(["implementation", "kernel"]))
-        return finish(figure, name, title, alt, tips)
+        alt = f"{title}: time by window. " + _spoken(rows.sort_values(["implementation", "place"]))
+        return finish(figure, name, title, alt, rows)
 
 
 def dots(
@@ -104,7 +111,7 @@ def dots(
         if reference is not None:
             ax.axvline(reference, color=INK, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
         ax.hlines(y, rows["lo"], rows["hi"], color=rows["implementation"].map(PALETTE), linewidth=1.4, zorder=2)
-        tips = _points(ax, rows, rows["x"], y, rows["warned"])
+        _points(ax, rows, rows["x"], y, rows["warned"])
         ax.set(yticks=range(len(order)), yticklabels=[_short(name) for name in order], xlabel="", ylabel="")
         ax.set_ylim(len(order) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)
@@ -115,7 +122,7 @@ def dots(
         else:
             _plain_axis(ax, max(values), tick)
         alt = f"{title}, best first. " + _spoken(rows.sort_values("x", ascending=not most))
-        return finish(figure, name, title, alt, tips)
+        return finish(figure, name, title, alt, rows)
 
 
 def pareto(rows: DataFrame, name: str, title: str, quality: str) -> Chart:
@@ -124,7 +131,7 @@ def pareto(rows: DataFrame, name: str, title: str, quality: str) -> Chart:
         best = rows.sort_values(["x", "y"], ascending=[True, False])
         front = best[best["y"].cummax().eq(best["y"]) & ~best["y"].duplicated()]
         ax.step(front["x"], front["y"], where="post", color=MUTE, linewidth=1.4, zorder=1)
-        tips = _points(ax, rows, rows["x"], rows["y"], rows["warned"])
+        _points(ax, rows, rows["x"], rows["y"], rows["warned"])
         low, high = rows["x"].min(), rows["x"].max()
         _log_axis(ax.xaxis, low, high, unit_tick("s"))
         ax.set_xlim(low / 1.12, high * (high / low) ** 0.16 * 1.12)
@@ -134,11 +141,11 @@ def pareto(rows: DataFrame, name: str, title: str, quality: str) -> Chart:
         figure.canvas.draw()  # fixes the layout, so that places in points can be asked for
         _name_points(ax, rows, set(front["method"]))
         alt = f"{title}. Best trade-offs, fastest first: {', '.join(front['method'])}. " + _spoken(best)
-        return finish(figure, name, title, alt, tips)
+        return finish(figure, name, title, alt, rows)
 
 
-def _points(ax: Axes, rows: DataFrame, x: Any, y: Any, hollow: Any) -> dict[str, list[str]]:
-    """The dots of a chart in one group of the drawing, and their tooltips in the same order."""
+def _points(ax: Axes, rows: DataFrame, x: Any, y: Any, hollow: Any) -> None:
+    """The dots of a chart in one group of the drawing, in the order of the rows."""
     import seaborn as sns
 
     kind = rows["implementation"]
@@ -148,7 +155,6 @@ def _points(ax: Axes, rows: DataFrame, x: Any, y: Any, hollow: Any) -> dict[str,
     points.set_gid("tips")
     points.set_edgecolor([PALETTE[name] for name in kind])
     points.set_facecolor(["none" if empty else PALETTE[name] for name, empty in zip(kind, hollow, strict=True)])
-    return {"tips": [str(tip) for tip in rows["tip"]]}
 
 
 def _name_points(ax: Axes, rows: DataFrame, important: set[str]) -> None:

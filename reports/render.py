@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import columns, comparison, extras, frame, sections, store, tables, view
+from reports import columns, comparison, doubts, extras, frame, pack, sections, store, tables, view
 from reports.store import Folder
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 TEMPLATES = Path(__file__).with_name("templates")
+SCRIPTS = ("page.js", "records.js")
 METHOD = (
     "A result was checked against the method's definition before its speed was kept; "
     "a wrong one is a record without a number.",
@@ -123,19 +124,40 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str]) -> tuple[str, d
         devices=devices,
         together=_together(found, paths),
         failures=tables.failures(rows),
-        full=tables.full(rows),
+        contents=_contents(devices, len(found) > 1),
+        data=Markup(pack.packed(rows)),
+        doubts=doubts.counted(rows),
         total=len(rows),
-        shown=min(len(rows), tables.FULL_TABLE),
-        several=len(found) > 1,
+        shown=min(len(rows), pack.MOST),
         environments=_environments(paths),
         method=METHOD,
         measurement=extras.methods_of_measurement(rows),
         columns=columns.COLUMNS,
         style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
-        script=Markup((TEMPLATES / "table.js").read_text(encoding="utf-8")),
-        markers={name: Markup(shape.replace("/>", f' fill="var(--{name})"/>')) for name, shape in _MARKERS.items()},
+        script=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)),
+        markers={name: Markup(shape) for name, shape in _MARKERS.items()},
     )
     return page, charts
+
+
+def _contents(devices: list[dict[str, Any]], together: bool) -> list[tuple[str, str, int]]:
+    """Anchor, title and depth of every section, in the page's order."""
+    made = []
+    for device in devices:
+        made.append((device["anchor"], device["title"], 1))
+        made += [(section["anchor"], section["title"], 2) for section in device["sections"]]
+        parts = {"retained": "Retained information", "gallery": "Gallery", "numbers": "The times as numbers"}
+        there = {"retained": device["retention"], "numbers": device["tables"]}
+        there["gallery"] = (device["gallery"] or {}).get("scenes")
+        made += [(f"{device['anchor']}-{name}", title, 2) for name, title in parts.items() if there[name]]
+    made += [("together", "Side by side", 1)] if together else []
+    made += [("failures", "Holes and failures", 1), ("records", "All records", 1)]
+    return [
+        *made,
+        ("method", "Environment and method", 1),
+        ("doubts", "Doubtful numbers", 2),
+        ("columns", "Columns", 1),
+    ]
 
 
 def _subtitle(tidy: DataFrame, found: list[view.Group]) -> str:

@@ -83,11 +83,11 @@ def _latency(group: Group, main: DataFrame, layer: dict[str, Any]) -> list[Secti
             continue
         good = _ready(rows)
         lead = f"Input {view.layer_text(layer)}; time is on a logarithmic axis. "
-        kernels = " against kernel size" if good["side"].nunique() > 1 else ""
+        kernels = " by window" if good["window"].nunique() > 1 else ""
         if kernels:
             charts = _panels(group, direction, good)
-            lead += "Grey: the fastest implementation of every other method. Hollow: stride differs from the kernel. "
-            lead += "The horizontal axis is the kernel size, the same scales in every panel."
+            lead += "Grey: the fastest implementation of every other method. Whiskers: the median's interval. "
+            lead += "The line joins the windows whose stride is the kernel; the same scales in every panel."
         else:
             ticks = plots.unit_tick("s")
             charts = [
@@ -99,14 +99,16 @@ def _latency(group: Group, main: DataFrame, layer: dict[str, Any]) -> list[Secti
 
 
 def _panels(group: Group, direction: str, good: DataFrame) -> list[Chart]:
-    good = good.assign(kernel=good["side"])
-    square = good[good["square"]].sort_values("x").drop_duplicates(["method", "kernel"]).sort_values("kernel")
+    windows = view.windows(good)
+    good = good.assign(place=good["window"].map(windows.index))
+    square = good[good["square"]].sort_values("x").drop_duplicates(["method", "window"]).sort_values("place")
     others = {str(method): part for method, part in square.groupby("method")}
     limits = (min(good["x"].min(), good["lo"].min()) / 1.2, max(good["x"].max(), good["hi"].max()) * 1.2)
     charts = []
     for method, part in good.groupby("method", sort=False):
         behind = [line for name, line in others.items() if name != method]
-        charts.append(plots.panel(part, behind, limits, _file(group, direction, "latency", str(method)), str(method)))
+        file = _file(group, direction, "latency", str(method))
+        charts.append(plots.panel(part, behind, limits, windows, file, str(method)))
     return charts
 
 
@@ -126,7 +128,7 @@ def _ratios(group: Group, main: DataFrame, layer: dict[str, Any]) -> list[Sectio
         ]
         lead = (
             f"{DIRECTIONS[direction]} time over the time of torch's own avg_pool (dashed line), input "
-            f"{view.layer_text(layer) if layer else ''}. Whiskers: the ratio's interval. Hollow: a warning."
+            f"{view.layer_text(layer) if layer else ''}. Whiskers: the ratio's interval."
         )
         section = _section(
             group, f"ratio-{direction}", f"{DIRECTIONS[direction]}: ratio to avg_pool", lead, rows, charts

@@ -8,14 +8,18 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reports.svg_compact import compact, point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 INK, GRID, MUTE = "#1a2530", "#d5dae1", "#b0b8c4"
 SERIES = {  # seaborn's "colorblind" palette; the marker tells the same without colour
@@ -69,8 +73,9 @@ def canvas(
         yield figure, figure.add_axes(box) if box else figure.add_subplot()
 
 
-def finish(figure: Figure, name: str, title: str, alt: str, tips: Mapping[str, Sequence[str]] | None = None) -> Chart:
-    """Writes the figure as SVG; `tips` gives the titles of the points of each artist group, by its gid, in order."""
+def finish(figure: Figure, name: str, title: str, alt: str, rows: DataFrame) -> Chart:
+    """Writes the figure as SVG. The points of the group "tips" are the rows in order: they get the text of column tip
+    where the drawing stands alone, the number of the record (column r) where the page has all records."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -82,26 +87,24 @@ def finish(figure: Figure, name: str, title: str, alt: str, tips: Mapping[str, S
     text = buffer.getvalue()
     text = re.sub(r"\s*<metadata>.*?</metadata>|\s*<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"font: ([\d.]+px)[^;\"]*", rf"font: \1 {FONT}", text).replace("\u2028", " ")
-    for group, titles in (tips or {}).items():
-        text = _add_titles(text, group, titles)
     body = text[text.index("<svg") :]
+    head, rest = body.split(">", 1)
+    tips, kinds, records = (list(rows[name]) for name in ("tip", "implementation", "r"))
+    titled = _marked(rest, len(tips), lambda i, tag, of: f"<{tag}{of}><title>{escape(str(tips[i]))}</title></{tag}>")
+    placed = _marked(rest, len(tips), lambda i, _, of: point(of, kinds[i], records[i]))
     label = f"<title>{escape(title)}</title><desc>{escape(alt)}</desc>"
     paper = '<rect width="100%" height="100%" fill="#ffffff"/>'
-    head, rest = body.split(">", 1)
-    return Chart(name, title, alt, _inline(head, rest), f"{head}>{label}{paper}{rest}".strip() + "\n")
+    return Chart(name, title, alt, _inline(head, placed), f"{head}>{label}{paper}{titled}".strip() + "\n")
 
 
-def _add_titles(text: str, group: str, titles: Sequence[str]) -> str:
-    start = text.find(f'<g id="{escape(group)}">')
+def _marked(text: str, many: int, form: Callable[[int, str, str], str]) -> str:
+    """The first points of the group "tips", each written anew from its number, tag and attributes."""
+    start = text.find('<g id="tips">')
     if start < 0:
         return text
-    waiting = iter(titles)
-
-    def titled(found: re.Match[str]) -> str:
-        return f"<{found[1]}{found[2]}><title>{escape(next(waiting))}</title></{found[1]}>"
-
+    number = count()
     marks = r"<(use|path)(?! id=)([^>]*?)/>"  # a path with an id is the marker's shape, not a point
-    return text[:start] + re.sub(marks, titled, text[start:], count=len(titles))
+    return text[:start] + re.sub(marks, lambda f: form(next(number), f[1], f[2]), text[start:], count=many)
 
 
 def _inline(head: str, rest: str) -> str:
@@ -112,4 +115,4 @@ def _inline(head: str, rest: str) -> str:
     for color, variable in VARIABLES.items():
         rest = rest.replace(color, f"var(--{variable})")
     box = re.search(r'viewBox="[^"]*"', head)
-    return f'<svg {box[0] if box else ""} aria-hidden="true" focusable="false">{rest.strip()}'
+    return f'<svg {box[0] if box else ""} aria-hidden="true" focusable="false">{compact(rest).strip()}'

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from reports import digits, view
@@ -18,8 +18,6 @@ from reports.view import DIRECTIONS, Group
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-FULL_TABLE = 5000  # rows; a browser becomes slow beyond, and records.csv has all
-
 
 def cell(row: dict[Any, Any], text: str | None = None, sort: float | None = None) -> dict[str, Any]:
     """A table cell: what it shows, what it sorts by, what it says when pointed at, whether it is doubtful or a hole."""
@@ -28,8 +26,8 @@ def cell(row: dict[Any, Any], text: str | None = None, sort: float | None = None
     return {
         "text": (row["text"] if text is None else text) if ok else row["status"],
         "sort": value if ok and not math.isnan(value) else None,
-        "tip": row["tip"],
-        "warning": row["warnings"] if isinstance(row["warnings"], str) else None,
+        "r": row["r"],
+        "doubt": row["doubt"] if row["warned"] else None,
         "hole": not ok,
     }
 
@@ -194,24 +192,6 @@ def failures(rows: DataFrame) -> list[dict[str, Any]]:
         }
         made.append(entry)
     return sorted(made, key=lambda entry: (entry["status"] == "skipped", -int(str(entry["count"]))))
-
-
-def full(rows: DataFrame) -> Iterator[dict[str, Any]]:
-    """The rows of the full table."""
-    for row in rows.head(FULL_TABLE).to_dict("records"):
-        what = " ".join(
-            str(row[name]) for name in ("metric", "clock", "protocol", "image") if isinstance(row[name], str)
-        )
-        share, ratio = row["percent_of_copy"], cell(row, row["ratio"], row["ratio_to_avg"])
-        yield {
-            **{name: row[name] for name in ("run", "device_name", "method", "implementation", "direction", "status")},
-            **{"window": row["window"], "what": what, "value": cell(row), "n": row["n"], "command": row["command"]},
-            "shape": row["shape"].replace("x", "×"),
-            "type": f"{row['dtype']} {row['layout']}",
-            "ratio": None if row["ratio"] == digits.NONE else {**ratio, "warning": None},
-            "share": f"{share:.0f} %" if not math.isnan(share) else "",
-            "side": row["side"],
-        }
 
 
 def together(groups: list[Group]) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports import digits
+from reports import digits, doubts
 from reports.frame import PLACE
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def window(kernel: str, stride: str, padding: str, ceil_mode: bool) -> str:
 
 def prepared(frame: DataFrame) -> DataFrame:
     """The tidy table with the columns that are shown: subject, window, text, ratio, tip, warned."""
-    rows: DataFrame = frame.copy()
+    rows: DataFrame = frame.assign(r=range(len(frame)))
     parts = (rows[name] for name in ("kernel", "stride", "padding", "ceil_mode"))
     rows["window"] = [window(*row) for row in zip(*parts, strict=True)]
     rows["subject"] = rows["method"] + " " + rows["implementation"]
@@ -52,8 +52,9 @@ def prepared(frame: DataFrame) -> DataFrame:
     rows["side"] = sides
     rows["square"] = rows["kernel"].eq(rows["stride"]) & ~rows["padding"].str.contains("[1-9]", na=False)
     rows["why"] = [_without_name(*pair) for pair in zip(rows["reason"], rows["method"], strict=True)]
-    rows["warned"] = rows["warnings"].notna()
     records = rows.to_dict("records")
+    doubted = [doubts.doubtful(row) for row in records]
+    rows["doubt"], rows["warned"] = doubted, [doubt is not None for doubt in doubted]
     rows["text"] = [value_text(row) for row in records]
     rows["ratio"] = [ratio_text(row) for row in records]
     rows["tip"] = [tip(row, text) for row, text in zip(records, rows["text"], strict=True)]
@@ -93,9 +94,9 @@ def tip(row: dict[Any, Any], text: str) -> str:
             f"{ratio_text(row)} avg_pool" + (f", interval {ends}" if row["ratio_lo"] == row["ratio_lo"] else "")
         )
     if row["percent_of_copy"] == row["percent_of_copy"]:
-        lines.append(f"{row['gbps']:.3g} GB/s, {row['percent_of_copy']:.0f} % of the copy")
+        lines.append(f"{digits.rate(row['gbps'])}, {row['percent_of_copy']:.0f} % of the copy")
     if isinstance(row["warnings"], str):
-        lines.append(f"Warning: {row['warnings']}")
+        lines.append(f"Note: {row['warnings']}")
     return "\n".join(lines)
 
 

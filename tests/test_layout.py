@@ -16,7 +16,7 @@ KINDS = ("*.py", "*.h", "*.cuh", "*.cu", "*.cpp")
 SOURCES = [ROOT / "runner.py", *(path for folder in CODE for kind in KINDS for path in (ROOT / folder).rglob(kind))]
 MAY_IMPORT = {
     "adapool": {"adapool", "torch"},
-    "reports": {"reports", "numpy", "pandas", "matplotlib", "seaborn", "jinja2", "markupsafe", "scipy"},
+    "reports": {"reports", "numpy", "pandas", "matplotlib", "seaborn", "jinja2", "markupsafe", "scipy", "PIL"},
     "suites": None,
 }
 BELOW = ("record", "store", "interval")  # what of reports the suites may use

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import html.parser
+import itertools
+import json
+import math
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import reports
 from reports import columns, store
@@ -41,7 +46,7 @@ class Page(html.parser.HTMLParser):
         self.ids += [named["id"] or ""] if "id" in named else []
         self.links += [named["href"] or ""] if tag == "a" else []
         self.addresses += [named[name] or "" for name in ("src", "href") if name in named and tag != "a"]
-        self.labels += [named.get("aria-label") or ""] if named.get("role") == "img" else []
+        self.labels += [named.get("aria-label") or ""] if named.get("class") == "chart" else []
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -66,14 +71,28 @@ def small(folder: Path, *made: Record, machine: bool = True) -> Path:
     return folder
 
 
+def picture(run: Path, name: str, side: int = 8) -> None:
+    """A noisy PNG, which compresses no better than a photograph."""
+    (run / "gallery").mkdir(exist_ok=True)
+    pixels = np.random.default_rng(side).integers(0, 255, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((2 * side, 2 * side)).save(run / "gallery" / name)
+
+
+def records_of(text: str) -> dict[str, list[Any]]:
+    """The records that the page holds for its script, columns unfolded."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert found
+    columns = json.loads(found[1])["columns"]
+    return {n: [v["of"][at] for at in v["at"]] if isinstance(v, dict) else v for n, v in columns.items()}
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Page]:
     run = write(tmp_path_factory.mktemp("results") / "run", methods=FEW)
-    pixel = bytes.fromhex("89504e470d0a1a0a")
-    (run / "gallery").mkdir()
     for what in ("original", "pooled", "restored", "error"):
-        (run / "gallery" / f"cat__ada__k2__{what}.png").write_bytes(pixel)
-    (run / "gallery" / "stray.png").write_bytes(pixel)
+        picture(run, f"cat__ada__k2__{what}.png")
+    picture(run, "stray.png")
+    (run / "gallery" / "cat__ada__k3__pooled.png").write_bytes(b"no picture")
     return run, *page_of(run)
 
 
@@ -89,22 +108,22 @@ def test_the_page_is_whole_and_needs_no_network(written: tuple[Path, str, Page])
 def test_the_page_shows_everything_that_it_promises(written: tuple[Path, str, Page]) -> None:
     _, text, page = written
     for words in (
-        "Forward: latency against kernel size", "Backward: ratio to avg_pool", "How near to the speed of a copy",
+        "Forward: latency by window", "Backward: ratio to avg_pool", "How near to the speed of a copy",
         "Memory", "Energy", "Retained information against cost", "P3, restored by the method", "Gallery",
         "Holes and failures", "All records", "Environment and method", "Data dictionary", "prefers-color-scheme: dark",
         "@media print", "NVML is not there", "largest error 3.1e-02", "throttled", "python runner.py bench",
-        "AdaPool over avg_pool", "stray.png", "n = 30", "95 % interval",
+        "AdaPool over avg_pool", "stray.png", "cat__ada__k3__pooled.png", "95 % interval", "Doubtful numbers",
     ):  # fmt: skip
         assert words in text, words
     assert page.labels
     assert all(len(label) > 30 for label in page.labels)
-    assert text.count("data:image/png") == 4
+    assert text.count("data:image/webp") == 4
     assert all(column.meaning in text.replace("&#34;", '"').replace("&#39;", "'") for column in columns.COLUMNS)
 
 
 def test_what_others_wrote_is_text_and_never_markup(written: tuple[Path, str, Page]) -> None:
     _, text, page = written
-    assert page.tags.count("script") == 1
+    assert page.tags.count("script") == 2
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt; &amp; $x_{1$" in text
 
@@ -122,7 +141,7 @@ def test_hostile_names_reach_charts_and_tables_as_text(tmp_path: Path) -> None:
     store.write_machine(run, {"run": {"<i>": "<u>"}, "devices": {"cpu-1": {"name": "</style><script>"}}})
     text, page = page_of(run)
     assert "<img src=x" not in text
-    assert page.tags.count("script") == 1
+    assert page.tags.count("script") == 2
     assert {"i", "u"}.isdisjoint(page.tags)
     for plot in (run / "plots").glob("*.svg"):
         ET.parse(plot)
@@ -221,7 +240,7 @@ def test_several_runs_and_devices_side_by_side(tmp_path: Path) -> None:
 
 
 def test_a_table_too_long_for_a_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reports.tables.FULL_TABLE", 3)
+    monkeypatch.setattr("reports.pack.MOST", 3)
     run = small(tmp_path, *(make(probe="memory", value=v, case=f"case {v}") for v in range(5)))
     text, _ = page_of(run)
     assert "The first 3 of 5 records" in text
@@ -229,14 +248,39 @@ def test_a_table_too_long_for_a_page_says_so(tmp_path: Path, monkeypatch: pytest
 
 
 def test_pictures_beyond_the_budget_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reports.extras.GALLERY_BYTES", 10)
     run = small(tmp_path, make(probe="retention", value=30.0))
-    (run / "gallery").mkdir()
     for k in (2, 3):
-        (run / "gallery" / f"cat__ada__k{k}__pooled.png").write_bytes(b"12345678")
+        picture(run, f"cat__ada__k{k}__pooled.png", side=60 + k)
+    monkeypatch.setattr("reports.extras._webp", lambda path: b"12345678")
+    monkeypatch.setattr("reports.extras.GALLERY_BYTES", 10)
     text, _ = page_of(run)
-    assert text.count("data:image/png") == 1
+    assert text.count("data:image/webp") == 1
     assert "cat__ada__k3__pooled.png" in text
+
+
+def test_the_page_of_a_default_run_and_its_gallery_is_small(tmp_path: Path) -> None:
+    """Two and a half thousand records, sixteen methods, 300 pictures: a phone opens it."""
+    run = write(tmp_path / "run")
+    methods = dict.fromkeys(record.method for record in store.read(run))
+    for place, (method, k, what) in enumerate(itertools.product(methods, "2357", ("original", "pooled", "restored"))):
+        picture(run, f"cat__{method}__k{k}__{what}.png", side=50 + place % 12)
+    text, _ = page_of(run)
+    assert sum(1 for _ in store.read(run)) > 2400
+    assert len(text.encode()) < 3_500_000
+    assert len(re.sub('"data:[^"]*"', "", text).encode()) < 1_300_000
+
+
+def test_the_page_holds_every_record_once_and_its_numbers_are_those_of_the_csv(written: tuple[Path, str, Page]) -> None:
+    run, text, _ = written
+    held, tidy = records_of(text), pd.read_csv(run / "records.csv", low_memory=False)
+    assert {len(column) for column in held.values()} == {len(tidy)}
+    for name, column in {"value": "median", "lo": "lo", "hi": "hi", "ratio_value": "ratio_to_avg"}.items():
+        ours = [math.nan if v is None else v for v in held[name]]
+        np.testing.assert_allclose(ours, tidy[column], rtol=1e-6)
+    assert held["command"] == tidy["command"].tolist()
+    assert {i for i, doubt in enumerate(held["doubt"]) if doubt} == set(tidy.index[tidy["warnings"].eq("throttled")])
+    for place in map(int, re.findall(r'data-r="(\d+)"', text)):
+        assert held["status"][place] == "ok" or f'data-r="{place}">{held["status"][place]}' in text
 
 
 def test_made_runs_are_true_records() -> None:
