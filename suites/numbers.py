@@ -35,11 +35,11 @@ class Kept:
         self._held.move_to_end(key)
         return self._held[key][0]
 
-    def clear(self) -> bool:
-        """Let go of everything; whether there was anything."""
-        had = bool(self._held)
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def clear(self) -> None:
         self._held.clear()
-        return had
 
 
 def _room(device: torch.device) -> float:

@@ -133,10 +133,11 @@ def answer(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
     """The findings of one case, or the status and reason that it ended with instead."""
     import torch
 
-    from suites import nvml, spent
+    from suites import numbers, nvml, spent, verify
     from suites.subject import Unavailable
 
     begin = time.perf_counter()
+    kept = [store for store in (numbers.kept, verify.known) if len(store)]  # by the cases before this one
     lost = False
     try:
         with warnings.catch_warnings():
@@ -158,22 +159,16 @@ def answer(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
         status = "oom" if "can't allocate memory" in text or "out of memory" in text else "failed"
     sticky = "CUDA error" in text or "device-side assert" in text
     if status == "oom":
-        kept = forget()
+        numbers.kept.clear()
+        verify.known.clear()
         if bench.device.type == "cuda":
             torch.cuda.empty_cache()
-        if kept:  # not the case's own fault, perhaps
+        if kept:  # which may be what it lacked
             return answer(bench, request)
     seconds = time.perf_counter() - begin
     return {
         "status": status, "reason": text, "restart": sticky, "lost": lost, "seconds": seconds, "spent": spent.collect(),
     }  # fmt: skip
-
-
-def forget() -> bool:
-    """Let go of the numbers and answers that are kept between cases; whether there were any."""
-    from suites import numbers, verify
-
-    return any([numbers.kept.clear(), verify.known.clear()])
 
 
 def requests() -> Iterator[dict[str, Any]]:
