@@ -21,7 +21,7 @@ _ROWS = """
 run           | computed | -    | name of the run folder; a number is added when two folders have the same name
 case          | record   | -    | the case's name, the same text in every run: the key for joins
 method        | record   | -    | pooling method
-implementation| record   | -    | native, plain (eager torch), compiled, torch (its own), own (yours), copy (ceiling)
+implementation| record   | -    | native, plain (eager), compiled, torch (its own), released, own, copy (ceiling)
 direction     | record   | -    | forward, backward, both, inverse, or none where it has no meaning
 kernel        | record   | -    | window size per axis, as 3x3
 stride        | record   | -    | stride per axis

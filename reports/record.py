@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 SCHEMA = 1
 STATUSES = ("ok", "skipped", "failed", "timeout", "oom", "incorrect")
-IMPLEMENTATIONS = ("native", "plain", "compiled", "torch", "own", "copy")
+IMPLEMENTATIONS = ("native", "plain", "compiled", "torch", "released", "own", "copy")
 DIRECTIONS = ("forward", "backward", "both", "inverse", "none")
 LAYOUTS = ("nchw", "channels_last")
 CLOCKS = ("cold", "hot", "graph", "host")

@@ -39,6 +39,7 @@ _MARKERS = {
     "plain": '<rect x="1.2" y="1.2" width="7.6" height="7.6"/>',
     "torch": '<path d="M5 .4 9.6 5 5 9.6 .4 5z"/>',
     "compiled": '<path d="M5 .8 9.6 9H.4z"/>',
+    "released": '<path d="M5 9.2.4 1h9.2z"/>',
     "own": '<path d="M3.4.6h3.2v2.8h2.8v3.2H6.6v2.8H3.4V6.6H.6V3.4h2.8z"/>',
     "copy": '<path d="M2.3.6 5 3.3 7.7.6 9.4 2.3 6.7 5l2.7 2.7-1.7 1.7L5 6.7 2.3 9.4.6 7.7 3.3 5 .6 2.3z"/>',
 }

@@ -27,6 +27,7 @@ SERIES = {  # seaborn's "colorblind" palette; the marker tells the same without 
     "plain": ("#de8f05", "s"),
     "torch": ("#cc78bc", "D"),
     "compiled": ("#029e73", "^"),
+    "released": ("#949494", "v"),
     "own": ("#d55e00", "P"),
     "copy": ("#56b4e9", "X"),
 }

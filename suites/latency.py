@@ -70,7 +70,7 @@ def measure(case: Case, device: torch.device, clocks: Clocks, seconds: float, se
             "verify_s": round(time.perf_counter() - begin, 4),
             "output": "preallocated" if case.method == "copy" else "fresh",
         }
-        finding = Finding("time", clock=clock, how=how, warnings=list(measured.samples.warnings))
+        finding = Finding("time", clock=clock, how=how, warnings=[*subject.notes, *measured.samples.warnings])
         if fault is None:
             finding.samples = measured.samples
         else:

@@ -31,7 +31,7 @@ def measure(case: Case, device: torch.device, seed: int) -> list[Finding]:
         return [Finding("peak_bytes", status="incorrect", reason=fault)]
     peak, how = (_cuda_peak if device.type == "cuda" else _cpu_peak)(timed)
     how["operands"] = timed.subject.operands
-    found = [Finding("peak_bytes", value=peak, how=how)]
+    found = [Finding("peak_bytes", value=peak, how=how, warnings=list(timed.subject.notes))]
     if case.direction == "forward" and timed.subject.wanted:
         saved, parts = saved_bytes(timed)
         found.append(Finding("saved_bytes", value=saved, how=parts))

@@ -14,8 +14,9 @@ from suites import layers, rounds
 from suites.case import INVERSES, ITEM_BYTES, Case, Pane, sizes, text
 
 TORCH = ("avg", "max", "lp", "max_unpool")
+RELEASED = ("ada", "edscw", "idw", "softpool")  # what the released packages have
 PROBES = ("latency", "memory", "energy", "retention")
-IMPLEMENTATIONS = ("native", "plain", "compiled", "torch", "own", "copy")
+IMPLEMENTATIONS = ("native", "plain", "compiled", "torch", "released", "own", "copy")
 DIRECTIONS = ("forward", "backward", "both", "inverse")
 
 
@@ -45,6 +46,7 @@ class Axes:
     seed: int = 0
     budget: float | None = None  # seconds for the whole run
     shard: str | None = None  # "2/4": the second of four shares of the plan
+    compare_with: tuple[str, ...] = ()  # implementations beside the profile's or the chosen ones
 
     @property
     def preset(self) -> layers.Profile:
@@ -77,6 +79,7 @@ def build(axes: Axes, names: Names, kind: str) -> list[Case]:
     _known("layout", axes.layouts, ("nchw", "channels_last"))
     _known("direction", axes.directions, DIRECTIONS)
     _known("implementation", axes.implementations, IMPLEMENTATIONS)
+    _known("compare-with", axes.compare_with, ("released", "compiled"))
     _known("probe", axes.probes, PROBES)
     _known("clock", axes.clocks, ("cold", "hot", "graph", "host"))
     clocks = axes.clocks or preset.clocks[kind]
@@ -190,6 +193,8 @@ def variants(method: str, names: Names) -> tuple[str, ...]:
     found = {"max_unpool": ("plain",), "adaunpool_masks": ("native", "plain")}.get(method, ("native", "plain"))
     if method in names.region:
         found += ("compiled",)
+    if method in RELEASED:
+        found += ("released",)
     return (*found, "torch") if method in TORCH else found
 
 
@@ -203,7 +208,7 @@ def _speed(
     wide: bool,
 ) -> list[Case]:
     preset = axes.preset
-    allowed = axes.implementations or preset.implementations
+    allowed = (*(axes.implementations or preset.implementations), *axes.compare_with)
     first = at.kernel == at.stride and set(at.kernel) == {2}  # energy is measured once per tensor
     plainest = (at.dtype, at.layout) == ((axes.dtypes or preset.dtypes)[0], (axes.layouts or preset.layouts)[0])
     found = []
@@ -217,7 +222,8 @@ def _speed(
                 continue
             if implementation == "torch" and not _torch_has(method, at):
                 continue
-            unasked = implementation == "compiled" and not axes.implementations  # seconds of compiling each
+            asked_for = axes.implementations or axes.compare_with
+            unasked = implementation == "compiled" and not asked_for  # seconds of compiling each
             if unasked and not plainest:
                 continue
             case = replace(at, method=method, implementation=implementation, own=names.own.get(method))
@@ -259,7 +265,7 @@ def _retention(axes: Axes, methods: Sequence[str], names: Names, kind: str) -> l
         for method in methods:
             if method in INVERSES or method == "copy":
                 continue  # inverses are protocol P3 of their methods
-            kinds = variants(method, names)
+            kinds = tuple(i for i in variants(method, names) if i != "released")  # it keeps what the row keeps
             first = kinds[1] if kinds[0] == "native" and kind not in names.compiled else kinds[0]
             chosen = [i for i in kinds if i in axes.implementations] if axes.implementations else [first]
             for implementation in chosen:

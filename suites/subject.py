@@ -42,6 +42,7 @@ class Subject:
     coarse: bool = False  # keeps intermediate results in the case's type, so 16 bits round many times
     definition: str | None = None  # the region method that this is, for its gradient's conditioning
     given: Callable[..., Tensor] | None = None  # `call`, where that reads its own parameters, on any
+    notes: tuple[str, ...] = ()  # what a reader of its numbers must know
 
     def stage(self, seed: int, turn: int) -> list[Tensor]:
         """New numbers, already on the device, so that `put` need not wait for it."""
@@ -57,7 +58,7 @@ class Subject:
 
 def build(case: Case, device: torch.device, seed: int) -> Subject:
     """The subject of a case; Unavailable when there is none here, and whatever an own operator raises."""
-    makers = {"copy": _copy, "torch": _torch, "own": _own, "compiled": _region}
+    makers = {"copy": _copy, "torch": _torch, "own": _own, "compiled": _region, "released": _released}
     maker = makers.get(case.implementation)
     if maker is None:
         maker = _region if case.method in registry.names() else _inverse if case.direction == "inverse" else _learned
@@ -219,6 +220,12 @@ def _own(case: Case, device: torch.device) -> Subject:
     inputs = [_zeros(case, device)]
     against = f"plain row of {found.oracle} in float64" if oracle else "itself on fresh copies"
     return Subject(inputs, call, oracle, (0,), against, partial(_normal, case), definition=found.oracle)
+
+
+def _released(case: Case, device: torch.device) -> Subject:
+    from suites import released
+
+    return released.subject(case, device)
 
 
 def _learned(case: Case, device: torch.device) -> Subject:
