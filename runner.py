@@ -222,12 +222,17 @@ def _time(seconds: float) -> str:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--out", metavar="DIR", help="Folder of the report of several runs; default: beside the first.")
 def report(runs: tuple[str, ...], out: str | None) -> None:
-    """Write the tables and the report of a run again, or one report of several runs side by side."""
+    """Write the tables and the report of a run again, or one report of several runs.
+
+    Shares of one plan (bench --shard, bench --ray) on machines that are alike make one column, other runs one each.
+    """
     import reports
 
     folders = [Path(run) for run in runs]
     if out is None and len(folders) > 1:
-        out = str(folders[0].parent / "-with-".join(folder.resolve().name for folder in folders))
+        names = [folder.resolve().name for folder in folders]
+        name = "-with-".join(names) if len(names) == 2 else f"{names[0]}-and-{len(names) - 1}-more"
+        out = str(folders[0].parent / name)
     try:
         click.echo(str(reports.write(folders if len(folders) > 1 else folders[0], out)))
     except (ValueError, OSError) as error:
@@ -239,13 +244,17 @@ def report(runs: tuple[str, ...], out: str | None) -> None:
 @click.argument("b", metavar="B")
 @click.option("--across", is_flag=True, help="Allow runs of different machines.")
 def compare(a: str, b: str, across: bool) -> None:
-    """Compare run B with run A, case by case."""
+    """Compare run B with run A, case by case; the shards of a run are joined by commas."""
     import reports
 
     try:
-        click.echo(reports.compare(a, b, across=across).text)
+        click.echo(reports.compare(_shards(a), _shards(b), across=across).text)
     except (ValueError, OSError) as error:
         fail(error)
+
+
+def _shards(value: str) -> list[str]:
+    return [value] if Path(value).exists() else listed(value) or [value]
 
 
 @cli.command()

@@ -61,6 +61,8 @@ dirty         | record   | -    | whether that code had uncommitted changes
 version       | record   | -    | version of the package
 time          | record   | UTC  | when it was measured
 command       | record   | -    | re-runs exactly this case
+place         | computed | -    | a column of the report: run and machine, or machines alike that share one plan
+superseded    | computed | -    | whether another record of the same place and case is shown instead
 """
 
 COLUMNS = tuple(Column(*(cell.strip() for cell in row.split("|", 3))) for row in _ROWS.strip().splitlines())

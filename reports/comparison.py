@@ -6,16 +6,18 @@ Two runs say it in the gate's words, without what makes the gate's words sure: t
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reports import digits, extras, store
-from reports.frame import COORDINATES, MEASURE, PLACE, SUBJECT, WIDE, table
+from reports.fleet import SHARED
+from reports.frame import COORDINATES, MEASURE, ONE, PLACE, SUBJECT, WIDE, folders, notes, table
 from reports.store import Folder
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-KEY = ["machine", "case", "probe", "metric", "clock", "protocol", "image"]
+KEY = ["machine", *ONE]
 VERDICTS = {  # in the order in which a reader wants them
     "FAILED": "B has no result because it failed, ran out of time or memory, or was incorrect",
     "MISSING": "A has it and B does not, or B skipped it",
@@ -42,6 +44,7 @@ def side_by_side(frame: DataFrame) -> DataFrame:
     """One row per place and coordinates, one group of columns per method/implementation; a hole keeps its status."""
     import pandas as pd
 
+    frame = frame[~frame["superseded"]]
     subject = frame["method"] + "/" + frame["implementation"]
     index = [*PLACE, *MEASURE, *COORDINATES]
     rows = frame.assign(subject=subject).drop_duplicates([*index, "subject"], keep="last")
@@ -58,26 +61,42 @@ def side_by_side(frame: DataFrame) -> DataFrame:
     return tidy
 
 
-def compare(a: Folder, b: Folder, across: bool = False, margin: float | None = None) -> Comparison:
-    """Compares run B with run A, case by case.
+def compare(
+    a: Folder | Sequence[Folder], b: Folder | Sequence[Folder], across: bool = False, margin: float | None = None
+) -> Comparison:
+    """Compares run B with run A, case by case; either may be several runs that share one plan.
 
     Ratios are B / A with an interval of at least 95 %. `margin` is the relative change that counts in time and energy;
     without one it is 1 % on a GPU and 5 % on a CPU, what two runs of the same build may differ by. Runs of different
     machines are a ValueError unless `across`.
     """
-    left, right = table(a), table(b)
-    note = _pair_machines(left, right, across)
+    sides = [table(a), table(b)]
+    said = [f"{name}: {one}" for name, runs, side in zip("AB", (a, b), sides, strict=True) for one in notes(runs, side)]
+    left, right = (side[~side["superseded"]].copy() for side in sides)
+    note = [*_pair_shares(left, right, across), *_pair_machines(left, right, across)]
     found = _join(left, right)
     margins = found["device"].map(lambda device: margin if margin is not None else (0.05 if device == "cpu" else 0.01))
     found["margin"] = margins.where(found["unit"].isin(["s", "J"]), 0.0).astype("float64")
     judged = [_verdict(row, bool(note)) for row in found.to_dict("records")]
     found["verdict"] = [verdict for verdict, _ in judged]
     found["note"] = [text for _, text in judged]
-    doubled = sum(int(side.duplicated(KEY).sum()) for side in (left, right))
-    if doubled:
-        note.append(f"{doubled} records repeat a key of their run; the last of each was used.")
     found = found.drop(columns=["device"])
-    return Comparison(found, _text(found, left, right, [*note, *_environment(a, b)]))
+    return Comparison(found, _text(found, left, right, [*note, *said, *_environment(a, b)]))
+
+
+def _pair_shares(left: DataFrame, right: DataFrame, across: bool) -> list[str]:
+    """Where a side is shares of a plan, machines that are alike are one; two of them in one case need `across`."""
+    if not any(side["place"].str.startswith(SHARED).any() for side in (left, right)):
+        return []
+    both = left.merge(right, on=["_like", *KEY[1:]])
+    moved = both[both["machine_x"].ne(both["machine_y"])]
+    if len(moved) and not across:
+        raise ValueError(
+            f"{len(moved)} of {len(both)} measurements are of different machines in A and B, alike though they are; "
+            "--across compares them all the same"
+        )
+    left["machine"], right["machine"] = left["_like"], right["_like"]
+    return [f"{len(moved)} of {len(both)} measurements are of different machines that are alike."] if len(moved) else []
 
 
 def _pair_machines(left: DataFrame, right: DataFrame, across: bool) -> list[str]:
@@ -147,9 +166,14 @@ def _sampled(row: dict[Any, Any], across: bool) -> tuple[str, str]:
     return "INCONCLUSIVE", f"could have shown ±{100 * (margin + max(hi / ratio, ratio / lo) - 1):.1f} %"
 
 
-def _environment(a: Folder, b: Folder) -> list[str]:
+def _facts(runs: Folder | Sequence[Folder]) -> dict[str, Any]:
+    held = [store.read_machine(path) for path in folders(runs)]
+    return {"run": held[0]["run"], "devices": {key: facts for one in held for key, facts in one["devices"].items()}}
+
+
+def _environment(a: Folder | Sequence[Folder], b: Folder | Sequence[Folder]) -> list[str]:
     """What differs between the two machine.json, as far as both state it and it does not change by itself."""
-    sides = [store.read_machine(run) for run in (a, b)]
+    sides = [_facts(runs) for runs in (a, b)]
     common = set(sides[0]["devices"]) & set(sides[1]["devices"])
     ours, theirs = (
         dict(extras.flat({**side["run"], **{key: side["devices"][key] for key in common}})) for side in sides

@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,11 @@ _PICTURE = re.compile(r"(?P<image>.+?)__(?P<method>.+?)__k(?P<k>[^_]+)__(?P<what
 _COUNT = re.compile(r"\d+")
 
 
-def gallery(folder: Path) -> dict[str, Any]:
-    """The pictures of a run as data addresses: image and kernel -> method -> what; those left out are named."""
+def gallery(folders: Sequence[Path]) -> dict[str, Any]:
+    """The pictures of runs as data addresses: image and kernel -> method -> what; those left out are named."""
     scenes: dict[tuple[str, str], dict[str, Any]] = {}
     left_out, used = [], 0
-    for path in sorted(folder.glob("gallery/*.png"), key=_natural):
+    for path in sorted((p for folder in folders for p in folder.glob("gallery/*.png")), key=_natural):
         found = _PICTURE.fullmatch(path.name)
         picture = _webp(path) if found and used < GALLERY_BYTES else None
         if not found or picture is None or used + len(picture) > GALLERY_BYTES:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import interval, store
+from reports import fleet, interval, store
 from reports.columns import NAMES
 from reports.record import Record
 from reports.store import Folder
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SUBJECT = ("method", "implementation")
 PLACE = ("run", "machine")
+SOURCE = (*PLACE, "_node")  # one machine's numbers, two equal machines of a run told apart
 GEOMETRY = ("kernel", "stride", "padding", "ceil_mode")
 COORDINATES = ("direction", *GEOMETRY, "shape", "dtype", "layout")
 MEASURE = ("probe", "metric", "unit", "clock", "protocol", "image")
@@ -41,6 +43,7 @@ _AS_IS = (
 _ORIGIN = ("bytes", "machine", "commit", "dirty", "version", "time", "command")
 _NUMBERS = ("median", "lo", "hi", "gbps", "percent_of_copy", "ratio_to_avg", "ratio_lo", "ratio_hi")
 WIDE = ("_lo", "_hi")
+ONE = ("case", "probe", "metric", "clock", "protocol", "image")
 
 
 def folders(runs: Folder | Sequence[Folder]) -> list[Path]:
@@ -71,15 +74,25 @@ def table(runs: Folder | Sequence[Folder]) -> DataFrame:
     import pandas as pd
 
     paths = folders(runs)
-    columns: dict[str, list[Any]] = {name: [] for name in (*NAMES, *WIDE)}
+    columns: dict[str, list[Any]] = {name: [] for name in (*NAMES, *WIDE, "_node", "_like") if name != "superseded"}
     for name, path in zip(names(paths), paths, strict=True):
-        devices = store.read_machine(path)["devices"]
+        held = store.read_machine(path)
         for record in store.read(path):
-            _add(columns, name, record, devices)
+            _add(columns, name, record, held)
     frame: DataFrame = pd.DataFrame({name: _series(name, values) for name, values in columns.items()})
+    frame["superseded"] = fleet.superseded(frame, ONE)
     _throughput(frame)
     _against_avg(frame)
     return frame
+
+
+def notes(runs: Folder | Sequence[Folder], frame: DataFrame) -> list[str]:
+    """What has to be said of these runs together: what is missing, differs, or was measured twice."""
+    paths = folders(runs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # `table` has said them
+        about = {name: store.read_machine(path)["run"] for name, path in zip(names(paths), paths, strict=True)}
+    return fleet.notes(frame, about)
 
 
 def names(paths: list[Path]) -> list[str]:
@@ -93,16 +106,20 @@ def names(paths: list[Path]) -> list[str]:
     return found
 
 
-def _add(columns: dict[str, list[Any]], run: str, record: Record, devices: dict[str, Any]) -> None:
+def _add(columns: dict[str, list[Any]], run: str, record: Record, held: dict[str, Any]) -> None:
     for name in (*_AS_IS, *_ORIGIN):
         value = getattr(record, name)
         columns[name].append(sys.intern(value) if type(value) is str else value)
     for name in ("kernel", "stride", "padding", "shape"):
         columns[name].append(sys.intern("x".join(map(str, getattr(record, name)))))
-    device = devices.get(record.machine)
-    label = device.get("name") if isinstance(device, dict) else None
+    device = held["devices"].get(record.machine)
+    facts = device if isinstance(device, dict) else {}
+    place = fleet.place(run, record.machine, facts, held["run"], record.commit, record.dirty, record.version)
     columns["run"].append(run)
-    columns["device_name"].append(str(label or record.machine))
+    columns["place"].append(sys.intern(place))
+    columns["_like"].append(fleet.fingerprint(facts) if facts else record.machine)
+    columns["_node"].append(str(record.measurement.get("node", "")))
+    columns["device_name"].append(str(facts.get("name") or record.machine))
     columns["warnings"].append(sys.intern("; ".join(record.warnings)) if record.warnings else None)
     columns["verified"].append(record.measurement.get("verified"))
     columns["measurement"].append(sys.intern(json.dumps(record.measurement, sort_keys=True)))
@@ -145,7 +162,7 @@ def _throughput(frame: DataFrame) -> None:
     copies = frame[frame["implementation"].eq("copy") & frame["gbps"].notna()]
     ceiling = pd.Series(float("nan"), index=frame.index)
     for same in (("shape", "dtype"), ("bytes",)):
-        on = [*PLACE, "clock", *same]
+        on = [*SOURCE, "clock", *same]
         table = copies.groupby(on)["gbps"].median().rename("ceiling").reset_index()
         ceiling = ceiling.fillna(frame[on].merge(table, "left", on).set_axis(frame.index)["ceiling"])
     frame["percent_of_copy"] = 100 * frame["gbps"] / ceiling
@@ -153,7 +170,7 @@ def _throughput(frame: DataFrame) -> None:
 
 def _against_avg(frame: DataFrame) -> None:
     """Ratios to torch's avg_pool at the same coordinates, for what adds up: seconds, bytes, joules."""
-    on = [*PLACE, *COORDINATES, "probe", "metric", "clock"]
+    on = [*SOURCE, *COORDINATES, "probe", "metric", "clock"]
     avg = frame[frame["method"].eq("avg") & frame["implementation"].eq("torch") & frame["median"].gt(0)]
     avg = avg.drop_duplicates(on, keep="last")[[*on, "median", *WIDE]]
     joined = frame[on].merge(avg, "left", on).set_axis(frame.index)

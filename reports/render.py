@@ -56,6 +56,7 @@ def write(runs: Folder | Sequence[Folder], out: Folder | None = None) -> Path:
         rows = frame.table(paths)
     tidy = rows[list(columns.NAMES)]
     notes = list(dict.fromkeys(str(one.message).replace(f"{Path(str(one.message)).parent}/", "") for one in caught))
+    notes += frame.notes(paths, rows)
     for one in caught:
         warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     page, charts = _page(rows, paths, notes)
@@ -90,9 +91,9 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str]) -> tuple[str, d
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    rows = view.prepared(table)
+    rows = view.prepared(table[~table["superseded"]])
     found = view.groups(rows)
-    galleries = {name: extras.gallery(path) for name, path in zip(frame.names(paths), paths, strict=True)}
+    unseen = dict(zip(frame.names(paths), paths, strict=True))  # a run's pictures are shown once
     charts: dict[str, str] = {}
     devices = []
     for group in found:
@@ -111,7 +112,7 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str]) -> tuple[str, d
                 "sections": made,
                 "retention": tables.retention(group),
                 "tables": [*tables.latency_tables(group), *tables.first_calls(group)],
-                "gallery": galleries.pop(group.run, None),  # a run's pictures are shown once
+                "gallery": extras.gallery([unseen.pop(run) for run in group.runs if run in unseen]),
             }
         )
     environment = Environment(
@@ -119,7 +120,7 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str]) -> tuple[str, d
     )
     page = environment.get_template("report.html").render(
         title="Pooling methods, measured",
-        subtitle=_subtitle(table, found),
+        subtitle=_subtitle(rows, found),
         notes=notes,
         runs=frame.names(paths),
         devices=devices,
@@ -149,7 +150,7 @@ def _contents(devices: list[dict[str, Any]], together: bool) -> list[tuple[str, 
         made += [(section["anchor"], section["title"], 2) for section in device["sections"]]
         parts = {"retained": "Retained information", "gallery": "Gallery", "numbers": "The times as numbers"}
         there = {"retained": device["retention"], "numbers": device["tables"]}
-        there["gallery"] = (device["gallery"] or {}).get("scenes")
+        there["gallery"] = device["gallery"]["scenes"]
         made += [(f"{device['anchor']}-{name}", title, 2) for name, title in parts.items() if there[name]]
     made += [("together", "Side by side", 1)] if together else []
     made += [("failures", "Holes and failures", 1), ("records", "All records", 1)]

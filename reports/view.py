@@ -9,7 +9,6 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reports import digits, doubts
-from reports.frame import PLACE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -19,11 +18,11 @@ LAYER = ["shape", "dtype", "layout", "clock"]
 
 
 class Group(NamedTuple):
-    """One device of one run."""
+    """One device of one run, or devices that are alike of runs that share a plan."""
 
     anchor: str
     title: str
-    run: str
+    runs: tuple[str, ...]
     machine: str
     rows: DataFrame
 
@@ -103,10 +102,13 @@ def tip(row: dict[Any, Any], text: str) -> str:
 def groups(rows: DataFrame) -> list[Group]:
     """The devices of all runs, in the order of their first record."""
     found = []
-    several = rows["run"].nunique() > 1
-    for number, ((run, machine), part) in enumerate(rows.groupby(list(PLACE), sort=False), 1):
-        title = str(part["device_name"].iloc[0])
-        found.append(Group(f"device-{number}", f"{title} · {run}" if several else title, str(run), str(machine), part))
+    parts = [part for _, part in rows.groupby("place", sort=False)]
+    several = len({tuple(part["run"].unique()) for part in parts}) > 1
+    for number, part in enumerate(parts, 1):
+        title, runs = str(part["device_name"].iloc[0]), tuple(map(str, part["run"].unique()))
+        more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        title = f"{title} · {runs[0]}{more}" if several else title
+        found.append(Group(f"device-{number}", title, runs, str(part["machine"].iloc[0]), part))
     names = [group.title for group in found]
     return [g._replace(title=f"{g.title} ({g.machine})") if names.count(g.title) > 1 else g for g in found]
 

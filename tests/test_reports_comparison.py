@@ -116,7 +116,7 @@ def test_repeated_and_empty_records(tmp_path: Path) -> None:
     b = written(tmp_path / "b", [timed(2.0)])
     table, text = reports.compare(a, b)
     assert table["verdict"].tolist() == ["EQUIVALENT"]
-    assert "1 records repeat a key" in text
+    assert "A: 1 records are of a case that was measured again" in text and "superseded" in text
     empty = written(tmp_path / "empty", [])
     assert reports.compare(empty, b).table["verdict"].tolist() == ["NEW"]
     assert reports.compare(b, empty).table["verdict"].tolist() == ["MISSING"]
