@@ -102,20 +102,30 @@ def cli() -> None:
 @click.option("--parallel", is_flag=True, help="Measure several devices side by side.")
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True,
               help="Seconds a case may take before its worker is killed.")  # fmt: skip
-def bench(out: str | None, resume: str | None, parallel: bool, timeout: float, **given: Any) -> None:
+@click.option("--profile-with", "profiler", type=click.Choice(["none", "ncu", "nsys", "torch"]), default="none",
+              help="Then run chosen cases again under this profiler; ncu and nsys need a GPU.")  # fmt: skip
+@click.option("--profile-case", "globs", multiple=True, metavar="GLOB",
+              help="Cases to profile, as 'ada/native/*'; default: three far from a copy.")  # fmt: skip
+def bench(
+    out: str | None, resume: str | None, parallel: bool, timeout: float, profiler: str, globs: tuple[str, ...],
+    **given: Any,
+) -> None:  # fmt: skip
     """Measure, and write the report."""
-    from suites import session
+    from suites import profiles, session
     from suites.plan import UsageError
 
     try:
+        if globs and profiler == "none":
+            raise UsageError("profile-case: expected --profile-with ncu, nsys or torch beside it")
         if resume is not None:
             _only_resume(out, given)
             run = session.Session.resumed(Path(resume), timeout)
+            profiles.matching(run.plan, globs)
         else:
             axes, devices = _axes(given), session.targets(session.Where(given["cpu"], given["gpu"]))
-            session.cases(axes, devices)  # complain before a folder is made
+            profiles.matching(session.cases(axes, devices), globs)  # complain before a folder is made
             run = session.Session(session.fresh_folder(out), axes, devices, parallel=parallel, timeout=timeout)
-        raise SystemExit(_measure_and_report(run))
+        raise SystemExit(_measure_and_report(run, profiler, globs))
     except (UsageError, ValueError) as error:
         fail(error)
 
@@ -130,7 +140,7 @@ def _only_resume(out: str | None, given: dict[str, Any]) -> None:
         fail(f"resume: expected no other axes (the run keeps its own), got {', '.join(sorted(extra))}")
 
 
-def _measure_and_report(run: Session) -> int:
+def _measure_and_report(run: Session, profiler: str, globs: tuple[str, ...]) -> int:
     from suites.session import Terminated
 
     code = 0
@@ -157,7 +167,30 @@ def _measure_and_report(run: Session) -> int:
         if tally.disk:
             click.echo(f"the records could not be written: {tally.disk}; continue with --resume {run.folder}", err=True)
         code = 1 if tally.faults or tally.disk else 0
+        if profiler != "none" and not tally.disk:
+            _profile(run, profiler, globs)
     return _report(run.folder) or code
+
+
+def _profile(run: Session, profiler: str, globs: tuple[str, ...]) -> None:
+    """Run the chosen cases once more under the profiler. What it refuses is said, and changes no exit code."""
+    import reports
+    from reports.profiles import furthest
+    from suites import profiles, session
+
+    frame, kinds = reports.load(run.folder), dict(run.devices)
+    machines = dict(zip(frame["device"], frame["machine"], strict=True))
+    names = furthest(frame, profiles.SLOWEST)
+    chosen = profiles.matching(run.plan, globs) if globs else profiles.among(run.plan, names)
+    if not chosen:
+        click.echo("nothing to profile: no native case was timed beside a copy; --profile-case names others", err=True)
+    tool = profiles.Profiler(profiler, run.folder, run.axes.seed, session.environment)
+    try:
+        for device, case in chosen:
+            made = tool.profile(profiles.Wanted(device, kinds[device], machines.get(device, device), case))
+            click.echo(f"{profiler}: {made.case}: {made.reason or f'{len(made.kernels)} rows'}", err=True)
+    except (KeyboardInterrupt, OSError) as error:
+        click.echo(f"profiling stopped ({type(error).__name__} {error}); the records are kept", err=True)
 
 
 def _report(folder: Path) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import columns, comparison, doubts, extras, frame, pack, sections, store, tables, view
+from reports import columns, comparison, doubts, extras, frame, pack, profiles, sections, store, tables, view
 from reports.store import Folder
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def write(runs: Folder | Sequence[Folder], out: Folder | None = None) -> Path:
     notes += frame.notes(paths, rows)
     for one in caught:
         warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    page, charts = _page(rows, paths, notes)
+    page, charts = _page(rows, paths, notes, folder)
     files = {
         "columns.txt": columns.as_text(),
         "records.csv": tidy.to_csv(index=False),
@@ -87,13 +87,14 @@ def _plots(folder: Path, charts: dict[str, str]) -> None:
         raise
 
 
-def _page(table: DataFrame, paths: list[Path], notes: list[str]) -> tuple[str, dict[str, str]]:
+def _page(table: DataFrame, paths: list[Path], notes: list[str], folder: Path) -> tuple[str, dict[str, str]]:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     rows = view.prepared(table[~table["superseded"]])
     found = view.groups(rows)
-    unseen = dict(zip(frame.names(paths), paths, strict=True))  # a run's pictures are shown once
+    places = dict(zip(frame.names(paths), paths, strict=True))
+    unseen = dict(places)  # a run's pictures are shown once
     charts: dict[str, str] = {}
     devices = []
     for group in found:
@@ -112,6 +113,7 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str]) -> tuple[str, d
                 "sections": made,
                 "retention": tables.retention(group),
                 "tables": [*tables.latency_tables(group), *tables.first_calls(group)],
+                "profiles": profiles.shown([places[run] for run in group.runs], group.machine, folder),
                 "gallery": extras.gallery([unseen.pop(run) for run in group.runs if run in unseen]),
             }
         )

@@ -15,6 +15,7 @@ from typing import Any
 
 ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 INVERSES = ("max_unpool", "adaunpool_masks", "adaunpool_guide")
+EXAMPLE = "ada/native/forward/float32/nchw/k2s2p0/4x64x56x56"
 _WINDOW = re.compile(r"(?P<k>[\dx]+)(s(?P<s>[\dx]+))?(p(?P<p>[\dx]+))?(?P<c>c)?")
 
 
@@ -100,6 +101,21 @@ class Case:
         """The same words in every run: the key by which runs are compared."""
         head = (self.method, self.implementation, self.direction, self.dtype, self.layout, self.window)
         return "/".join((*head, "x".join(map(str, self.shape))))
+
+    @classmethod
+    def named(cls, name: str, own: str | None = None) -> Case:
+        """The latency case of a name, without clocks; ValueError when it is none."""
+        words = name.split("/")
+        if len(words) != 7 or words[5][:1] != "k":
+            raise ValueError(f"case: expected a name such as {EXAMPLE}, got {name!r}")
+        method, implementation, direction, dtype, layout, window, shape = words
+        dims = sizes("shape", shape, 0)
+        pane = Pane.parse(window[1:])
+        kernel, stride, padding = pane.over(len(dims) - 2)
+        return cls(
+            "latency", method, implementation, direction, kernel, stride, padding, pane.ceil_mode, dims, dtype, layout,
+            own=own,
+        )  # fmt: skip
 
     @property
     def key(self) -> str:

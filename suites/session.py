@@ -115,6 +115,20 @@ def fresh_folder(out: str | None) -> Path:
     return folder
 
 
+def environment(device: str, kind: str) -> dict[str, str]:
+    """What a process sees that measures this device: it alone, and the CPU's threads fixed."""
+    threads = str(machine.cores())
+    found = {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",
+        "KINETO_LOG_LEVEL": "5",
+    }
+    found["CUDA_VISIBLE_DEVICES"] = device if kind == "cuda" else ""
+    return found
+
+
 class Session:
     """A run in its folder: started anew, or continued where its records end."""
 
@@ -163,7 +177,7 @@ class Session:
         for device, kind in self.devices:
             todo = tuple(case for case in self.plan[device] if (device, case.key) not in finished)
             total += len(todo)
-            devices.append(Device(device, kind, todo, self._setup(device, kind), self._environment(device, kind)))
+            devices.append(Device(device, kind, todo, self._setup(device, kind), environment(device, kind)))
         progress = Progress(total)
         for photo in self._broken():
             progress.say(f"{photo.path.name}: {photo.fault}; skipped")
@@ -213,18 +227,6 @@ class Session:
             "device": device, "kind": kind, "threads": machine.cores(), "seed": self.axes.seed,
             "gallery": str(self.folder.resolve() / "gallery"), "images": preset.images, "shown": preset.gallery,
         }  # fmt: skip
-
-    def _environment(self, device: str, kind: str) -> dict[str, str]:
-        threads = str(machine.cores())
-        found = {
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "OPENBLAS_NUM_THREADS": "1",
-            "PYTHONHASHSEED": "0",
-            "KINETO_LOG_LEVEL": "5",
-        }
-        found["CUDA_VISIBLE_DEVICES"] = device if kind == "cuda" else ""
-        return found
 
     def _learned(self, device: str, facts: dict[str, Any]) -> str:
         """Keep what a worker said of its device; the key under which machine.json has it."""

@@ -125,6 +125,23 @@ def lines(file: Path = LINES) -> list[str]:
     return [line for line in words if line and not line.startswith("#")]
 
 
+def launches(call: str, multiprocessors: int = MULTIPROCESSORS) -> list[tuple[str, int, int, str]]:
+    """What a call launches, in order: the kernel's words, threads of a block, blocks of a multiprocessor, source.
+    ValueError names a word of the call that is none.
+    """
+    made = ctypes.c_void_p()
+    status = library().adapool_sources(call.encode(), multiprocessors, ctypes.byref(made))
+    said = _taken(made)
+    if status:
+        raise ValueError(f"{call}: {said}")
+    found = []
+    for part in said.split("\f"):
+        head, _, text = part.partition("\n")
+        name, threads, blocks = head.split("\t")
+        found.append((name.strip(), int(threads), int(blocks), text))
+    return found
+
+
 def kernels(calls: Iterable[str]) -> list[Kernel]:
     """The distinct kernels of some calls. ValueError names a word that is none.
 
@@ -132,15 +149,8 @@ def kernels(calls: Iterable[str]) -> list[Kernel]:
     """
     found: dict[str, Kernel] = {}
     for line in calls:
-        made = ctypes.c_void_p()
-        status = library().adapool_sources(line.encode(), MULTIPROCESSORS, ctypes.byref(made))
-        said = _taken(made)
-        if status:
-            raise ValueError(f"{line}: {said}")
-        for part in said.split("\f"):
-            head, _, text = part.partition("\n")
-            name, threads, blocks = head.split("\t")
-            kernel = found.get(text) or Kernel(name.strip(), text, int(threads), int(blocks), ())
+        for name, threads, blocks, text in launches(line):
+            kernel = found.get(text) or Kernel(name, text, threads, blocks, ())
             found[text] = replace(kernel, lines=(*dict.fromkeys((*kernel.lines, line)),))
     often = Counter(kernel.name for kernel in found.values())
     return [k if often[k.name] == 1 else replace(k, name=f"{k.name}: {k.lines[0]}") for k in found.values()]

@@ -1,0 +1,129 @@
+"""What a profiler said of a case: the schema of profiles.jsonl, which lies beside the records.
+
+A profile is no record: it has several kernels of several numbers each, and none of them is compared between runs.
+Stdlib only and quick to import; knows no profiler.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+FILE = "profiles.jsonl"
+SCHEMA = 1
+PROFILERS = ("ncu", "nsys", "torch")
+STATUSES = ("ok", "refused", "failed", "timeout")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel or operator of one call; a number is None where the profiler does not measure it."""
+
+    name: str
+    seconds: float  # of all its launches in one call
+    count: int = 1  # launches in one call
+    words: str | None = None  # the library's own for what its kernel does
+    threads: int | None = None  # of a block
+    registers: int | None = None  # of a thread
+    dram: float | None = None  # percent of the peak that the device's memory was used
+    issue: float | None = None  # percent of cycles in which a scheduler issued an instruction
+    occupancy: float | None = None  # percent of the warps that fit
+    stall: str | None = None  # what warps wait for most, in the profiler's word
+    stall_share: float | None = None  # percent of a warp's cycles between two instructions
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "dram", "issue", "occupancy", "stall_share"):
+            value = getattr(self, name)
+            wanted = name == "seconds" or value is not None
+            if wanted and (type(value) not in (int, float) or not math.isfinite(value) or value < 0):
+                raise ValueError(f"{name}: expected a finite number from 0 on, got {value!r}")
+        for name, missing in (("count", False), ("threads", True), ("registers", True)):
+            value = getattr(self, name)
+            if not (missing and value is None) and (type(value) is not int or value < 1 - missing):
+                raise ValueError(f"{name}: expected a whole number, got {value!r}")
+        for name in ("name", "words", "stall"):
+            value = getattr(self, name)
+            if not (name != "name" and value is None) and (type(value) is not str or not value):
+                raise ValueError(f"{name}: expected a text, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A case under a profiler, or the reason why there is nothing to see."""
+
+    schema: int = SCHEMA
+    case: str
+    device: str
+    machine: str
+    profiler: str
+    status: str
+    reason: str | None
+    calls: int
+    kernels: tuple[Kernel, ...]
+    files: tuple[str, ...]  # below the run's folder
+    command: str
+    time: str
+
+    def __post_init__(self) -> None:
+        for name, known in (("profiler", PROFILERS), ("status", STATUSES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
+        for name in ("case", "device", "machine", "command", "time"):
+            value = getattr(self, name)
+            if type(value) is not str or not value or "\n" in value:
+                raise ValueError(f"{name}: expected one line of text, got {value!r}")
+        if (self.status == "ok") != bool(self.kernels) or (self.status == "ok") != (self.reason is None):
+            raise ValueError(f"kernels, reason: expected kernels when ok, else a reason, got {self.reason!r}")
+        for file in self.files:
+            if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
+                raise ValueError(f"files: expected paths below the run's folder, got {file!r}")
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> Profile:
+        """Reads one line; ValueError says what is wrong. Unknown fields are left out, a newer schema is an error."""
+        data = json.loads(line)
+        if not isinstance(data, dict) or type(data.get("schema")) is not int:
+            raise ValueError(f"profile: expected an object with a schema, got {line[:60]!r}")
+        if data["schema"] > SCHEMA:
+            raise ValueError(f"schema: expected at most {SCHEMA}, got {data['schema']}: written by a newer version")
+        kernels = tuple(Kernel(**_known(Kernel, kernel)) for kernel in data.get("kernels", ()))
+        try:
+            return cls(**{**_known(cls, data), "kernels": kernels, "files": tuple(data.get("files", ()))})
+        except TypeError as error:
+            raise ValueError(f"profile: {error}") from None
+
+
+def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
+    return {field.name: data[field.name] for field in fields(kind) if field.name in data}
+
+
+def append(run: str | os.PathLike[str], profile: Profile) -> None:
+    """Adds a line to the run's profiles, on disk when it returns."""
+    with (Path(run) / FILE).open("a", encoding="utf-8") as file:
+        file.write(profile.to_json() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(run: str | os.PathLike[str]) -> list[Profile]:
+    """The profiles of a run, of one case and profiler the last; none where nothing was profiled."""
+    found = {(p.device, p.case, p.profiler): p for p in _lines(Path(run) / FILE)}
+    return list(found.values())
+
+
+def _lines(path: Path) -> Iterator[Profile]:
+    if not path.is_file():
+        return
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            yield Profile.from_json(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None

@@ -1,0 +1,225 @@
+"""Chosen cases once more under a profiler, each in a process of its own, after everything is measured.
+
+What comes of a case, or why nothing does, is a line of profiles.jsonl; files go to the run's profiles folder. Nothing
+here can spoil a record. Torch-free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import gzip
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+from reports import profile
+from reports.profile import Kernel, Profile
+from suites import ncu, nsys, trace
+from suites.case import Case, public
+from suites.launch import Refused, folded, worded
+from suites.machine import ROOT, cores, private
+from suites.plan import UsageError
+
+SLOWEST = 3  # cases that are profiled on a device when none is named
+SECONDS = 300.0  # of one case: the profiler replays every kernel
+FOLDER = "profiles"
+ADVICE = {"ncu": "Nsight Compute, of the CUDA toolkit", "nsys": "Nsight Systems, of the CUDA toolkit"}
+
+
+class Failed(RuntimeError):
+    """The case itself did not run."""
+
+
+class TimedOut(RuntimeError):
+    """It took too long and was killed."""
+
+
+class Wanted(NamedTuple):
+    """A case to be profiled, and where."""
+
+    device: str
+    kind: str
+    machine: str
+    case: Case
+
+
+def matching(plan: Mapping[str, Sequence[Case]], globs: Iterable[str]) -> list[tuple[str, Case]]:
+    """(device, case) of the latency cases whose names fit; UsageError for a glob that fits none."""
+    found: dict[tuple[str, str], Case] = {}
+    for glob in globs:
+        fits = [
+            (device, case)
+            for device, cases in plan.items()
+            for case in cases
+            if case.probe == "latency" and fnmatch.fnmatchcase(case.name, glob)
+        ]
+        if not fits:
+            raise UsageError(
+                f"profile-case: expected a glob that fits a latency case such as 'ada/native/*', got {glob!r}; "
+                "`runner.py plan` lists them"
+            )
+        found |= {(device, case.name): case for device, case in fits}
+    return [(device, case) for (device, _), case in found.items()]
+
+
+def among(plan: Mapping[str, Sequence[Case]], names: Iterable[tuple[str, str]]) -> list[tuple[str, Case]]:
+    """(device, case) of the latency cases with these names."""
+    timed = {(device, case.name): case for device, cases in plan.items() for case in cases if case.probe == "latency"}
+    return [(device, timed[device, name]) for device, name in names if (device, name) in timed]
+
+
+@dataclass(frozen=True)
+class Profiler:
+    """One run's profiler: which, into which folder, in which environment a device is seen."""
+
+    name: str
+    run: Path
+    seed: int
+    environment: Callable[[str, str], dict[str, str]]
+
+    def profile(self, wanted: Wanted) -> Profile:
+        """What comes of one case, written down."""
+        base = self.run / FOLDER / re.sub(r"[^\w-]", "_", wanted.device) / re.sub(r"[^\w.-]", "_", wanted.case.name)
+        base.parent.mkdir(parents=True, exist_ok=True)
+        for old in base.parent.glob(f"{base.name}.{self.name}*"):
+            old.unlink()
+        status, reason, kernels = "ok", None, list[Kernel]()
+        try:
+            kernels = self._kernels(wanted, base)
+        except Refused as error:
+            status, reason = "refused", str(error)
+        except Failed as error:
+            status, reason = "failed", str(error)
+        except TimedOut as error:
+            status, reason = "timeout", str(error)
+        files = sorted(base.parent.glob(f"{base.name}.{self.name}*"))
+        made = Profile(
+            case=wanted.case.name, device=wanted.device, machine=wanted.machine, profiler=self.name, status=status,
+            reason=None if reason is None else private(reason)[:500] or "no reason given", calls=self._calls,
+            kernels=tuple(kernels), files=tuple(str(path.relative_to(self.run)) for path in files),
+            command=self._shown(wanted, base), time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )  # fmt: skip
+        profile.append(self.run, made)
+        return made
+
+    @property
+    def _calls(self) -> int:
+        return {"ncu": ncu.CALLS, "nsys": nsys.CALLS, "torch": trace.CALLS}[self.name]
+
+    def _kernels(self, wanted: Wanted, base: Path) -> list[Kernel]:
+        if self.name != "torch":
+            if wanted.kind != "cuda":
+                raise Refused(f"{self.name} profiles CUDA kernels, this is a CPU; --profile-with torch works here")
+            if shutil.which(self.name) is None:
+                raise Refused(f"{self.name} is not on the PATH ({ADVICE[self.name]})")
+        words = base.with_name(f"{base.name}.launches")
+        try:
+            seen = self._seen(wanted, base, [*self._call(wanted, base), "--launches", str(words)])
+            told = json.loads(words.read_bytes()) if words.is_file() else []
+        finally:
+            words.unlink(missing_ok=True)
+        return worded(folded(seen, self._calls), [(text, threads) for text, threads in told])
+
+    def _call(self, wanted: Wanted, base: Path) -> list[str]:
+        """The process in which the case runs."""
+        case = wanted.case
+        stand_in = os.environ.get("ADAPOOL_STAND_IN") == "cpu"
+        words = [sys.executable, "-m", "suites.profiled", case.name, *(["--own", case.own] if case.own else [])]
+        words += ["--device", "cpu" if stand_in else wanted.kind, "--seed", str(self.seed)]
+        words += ["--calls", str(self._calls), "--threads", str(cores())]
+        return [*words, "--trace", f"{base}.torch.json.gz"] if self.name == "torch" else words
+
+    def _shown(self, wanted: Wanted, base: Path) -> str:
+        """The command as a reader may repeat it."""
+        own = wanted.case.own
+        call = ["python" if word == sys.executable else word for word in self._call(wanted, Path(base.name))]
+        call = [public(own) if own and word == own else word for word in call]
+        makers = {"ncu": ncu.profile, "nsys": nsys.profile}
+        whole = makers[self.name](Path(base.name), call) if self.name in makers else call
+        return private(shlex.join(whole))
+
+    def _seen(self, wanted: Wanted, base: Path, call: list[str]) -> list[Kernel]:
+        def run(command: list[str]) -> tuple[str, str]:
+            return _run(command, {**self.environment(wanted.device, wanted.kind), "LC_ALL": "C"})
+
+        return {"ncu": _with_ncu, "nsys": _with_nsys, "torch": _with_torch}[self.name](base, call, run)
+
+
+Runs = Callable[[list[str]], tuple[str, str]]  # a command -> what it said on stdout and on stderr; Failed
+
+
+def _with_ncu(base: Path, call: list[str], run: Runs) -> list[Kernel]:
+    report = base.with_name(f"{base.name}.ncu-rep")
+    try:
+        said = "".join(run(ncu.profile(report, call)))
+    except Failed as error:
+        raise Refused(why) if (why := ncu.fault(error.args[1])) else error from None
+    if why := ncu.fault(said):
+        raise Refused(why)
+    if not report.is_file():
+        raise Refused("ncu left no report")
+    text, _ = run(ncu.table(report))
+    base.with_name(f"{base.name}.ncu.csv").write_text(ncu.public(text))
+    return ncu.read(text)
+
+
+def _with_nsys(base: Path, call: list[str], run: Runs) -> list[Kernel]:
+    report = base.with_name(f"{base.name}.nsys-rep")
+    try:
+        run(nsys.profile(report, call))
+    except Failed as error:
+        if not report.is_file():
+            raise
+        raise Refused(str(error)) from None
+    if not report.is_file():
+        raise Refused("nsys left no report (it may have written a .qdstrm file that it could not turn into one)")
+    text = ""
+    for name in nsys.TABLES:
+        with contextlib.suppress(Failed):  # a name that this version does not know
+            text = text or run(nsys.table(report, name))[0]
+    base.with_name(f"{base.name}.sqlite").unlink(missing_ok=True)  # what stats reads; the report has it all
+    table = nsys.public(text)
+    base.with_name(f"{base.name}.nsys.csv").write_text(table)
+    return nsys.read(table)
+
+
+def _with_torch(base: Path, call: list[str], run: Runs) -> list[Kernel]:
+    path = base.with_name(f"{base.name}.torch.json.gz")
+    run(call)
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        found = trace.public(json.load(file))
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        json.dump(found, file)
+    return trace.read(found)
+
+
+def _run(command: list[str], environment: dict[str, str]) -> tuple[str, str]:
+    path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+        env={**os.environ, **environment, "PYTHONPATH": path}, start_new_session=True,
+    )  # fmt: skip
+    try:
+        out, err = process.communicate(timeout=SECONDS)
+    except BaseException as error:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise TimedOut(f"{Path(command[0]).name} took more than {SECONDS:g} s and was killed") from None
+        raise
+    if process.returncode:
+        last = next((line for line in reversed((out + err).splitlines()) if line.strip()), "nothing was said")
+        raise Failed(f"{Path(command[0]).name} exited with code {process.returncode}: {last.strip()}", out + err)
+    return out, err
