@@ -184,13 +184,17 @@ def _profile(run: Session, profiler: str, globs: tuple[str, ...]) -> None:
     chosen = profiles.matching(run.plan, globs) if globs else profiles.among(run.plan, names)
     if not chosen:
         click.echo("nothing to profile: no native case was timed beside a copy; --profile-case names others", err=True)
-    tool = profiles.Profiler(profiler, run.folder, run.axes.seed, session.environment)
+    tool = profiles.Profiler(profiler, run.folder, run.axes.seed, session.environment, _say)
     try:
         for device, case in chosen:
             made = tool.profile(profiles.Wanted(device, kinds[device], machines.get(device, device), case))
             click.echo(f"{profiler}: {made.case}: {made.reason or f'{len(made.kernels)} rows'}", err=True)
     except (KeyboardInterrupt, OSError) as error:
         click.echo(f"profiling stopped ({type(error).__name__} {error}); the records are kept", err=True)
+
+
+def _say(words: str) -> None:
+    click.echo(words, err=True)
 
 
 def _report(folder: Path) -> int:

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from reports import profile
 from reports.profile import Kernel, Profile
-from suites import ncu, nsys, trace
+from suites import device_lock, ncu, nsys, trace
 from suites.case import Case, public
 from suites.launch import Refused, folded, worded
 from suites.machine import ROOT, cores, private
@@ -87,9 +87,14 @@ class Profiler:
     run: Path
     seed: int
     environment: Callable[[str, str], dict[str, str]]
+    say: Callable[[str], object] = print
 
     def profile(self, wanted: Wanted) -> Profile:
-        """What comes of one case, written down."""
+        """What comes of one case, written down. Nobody else measures the device meanwhile."""
+        with device_lock.held(wanted.device, self.say):
+            return self._profile(wanted)
+
+    def _profile(self, wanted: Wanted) -> Profile:
         base = self.run / FOLDER / re.sub(r"[^\w-]", "_", wanted.device) / re.sub(r"[^\w.-]", "_", wanted.case.name)
         base.parent.mkdir(parents=True, exist_ok=True)
         for old in base.parent.glob(f"{base.name}.{self.name}*"):

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from reports import profile
+from reports import frame, profile, render
 from reports.profile import Kernel, Profile
-from reports.profiles import waiting
+from reports.profiles import furthest, waiting
 from suites import ncu, nsys, profiles, trace
 from suites.case import EXAMPLE, Case
 from suites.launch import Refused, folded, number, seconds, worded
 from suites.plan import UsageError
+from tests import reports_made
 
 DATA = Path(__file__).with_name("profiles")
 H200 = (DATA / "ncu-h200.csv").read_text()
@@ -313,3 +314,40 @@ def test_a_profile_is_checked_on_both_ways(tmp_path: Path) -> None:
     (tmp_path / profile.FILE).write_text(good.to_json() + "\n{}\n")
     with pytest.raises(ValueError, match=r"profiles.jsonl, line 2: profile: expected an object with a schema"):
         profile.read(tmp_path)
+
+
+def test_the_page_shows_kernels_reasons_and_files(tmp_path: Path) -> None:
+    run = reports_made.write(tmp_path / "run", devices=(reports_made.GPU,), methods=("ada", "avg"))
+    (run / "profiles").mkdir()
+    (run / "profiles" / "a.ncu-rep").touch()
+    common = {"device": reports_made.GPU, "machine": reports_made.GPU, "profiler": "ncu", "calls": 1, "time": "t"}
+    made = ncu.read(H200)
+    kernels = (made[0], Kernel(**{**asdict(made[1]), "words": "ada backward <b>"}), Kernel("bare", 1e-6))
+    files = ("profiles/a.ncu-rep", "profiles/gone.csv")
+    profile.append(run, Profile(
+        case=EXAMPLE, status="ok", reason=None, kernels=kernels, files=files, command="ncu --one", **common,
+    ))  # fmt: skip
+    profile.append(run, Profile(
+        case=CASE.name, status="refused", reason="ncu <may> not", kernels=(), files=(), command="ncu --two", **common,
+    ))  # fmt: skip
+    page = render.write(run).read_text()
+    for words in (
+        "ada backward &lt;b&gt;", "waits for loads from memory (long scoreboard), 56 % of a warp&#39;s time; 58 % of",
+        'href="profiles/a.ncu-rep"', "ncu &lt;may&gt; not", "ncu --one", "163", ">57 %<", ">128<", EXAMPLE,
+    ):  # fmt: skip
+        assert words in page, words
+    assert "gone.csv" not in page and "ada backward <b>" not in page
+    other = render.write([run, reports_made.write(tmp_path / "b", methods=("avg",))], tmp_path / "both").read_text()
+    assert 'href="../run/profiles/a.ncu-rep"' in other and other.count("Under a profiler") == 1
+
+
+def test_the_cases_furthest_from_a_copy(tmp_path: Path) -> None:
+    run = reports_made.write(tmp_path / "run", devices=("cpu-1", reports_made.GPU), methods=("ada", "avg", "max"))
+    table = frame.load(run)
+    found = furthest(table, 2)
+    assert sorted(device for device, _ in found) == [reports_made.GPU] * 2 + ["cpu"] * 2
+    shares = table.dropna(subset=["percent_of_copy"]).query("implementation == 'native'")
+    for device, part in shares.groupby("device"):
+        least = part.groupby("case")["percent_of_copy"].min().nsmallest(2)
+        assert list(least.index) == [case for where, case in found if where == device]
+    assert furthest(table[table["implementation"].ne("copy")].assign(percent_of_copy=float("nan")), 2) == []

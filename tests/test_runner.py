@@ -208,6 +208,8 @@ def test_the_oldest_click_that_is_promised_has_all_that_is_used() -> None:
         (("--budget", "soon"), "expected a duration"),
         (("--resume", "nowhere"), "resume: expected no other axes"),
         (("--profile", "huge"), "huge"),
+        (("--profile-case", "ada/*"), "profile-case: expected --profile-with"),
+        (("--profile-with", "torch", "--profile-case", "nothing/*"), "profile-case: expected a glob that fits"),
     ],
 )
 def test_bad_input_is_one_paragraph_and_exit_2(words: tuple[str, ...], says: str, tmp_path: Path) -> None:
