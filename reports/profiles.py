@@ -60,9 +60,9 @@ def waiting(kernel: Kernel) -> str:
     return said + share + (f"; {idle}" if idle else "")
 
 
-def shown(runs: Sequence[Path], machine: str, out: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The profiles of one device for the page that lies in `out`; None where nothing was profiled."""
-    found = [(run, one) for run in runs for one in profile.read(run) if one.machine == machine]
+def shown(runs: Sequence[Path], machines: set[str], out: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The profiles of a device, or of several that are alike, for the page that lies in `out`; None where nothing was profiled."""
+    found = [(run, one) for run in runs for one in profile.read(run) if one.machine in machines]
     if not found:
         return None
     kernels = [kernel for _, one in found for kernel in one.kernels]

@@ -113,7 +113,7 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str], folder: Path) -
                 "sections": made,
                 "retention": tables.retention(group),
                 "tables": [*tables.latency_tables(group), *tables.first_calls(group)],
-                "profiles": profiles.shown([places[run] for run in group.runs], group.machine, folder),
+                "profiles": profiles.shown([places[run] for run in group.runs], set(group.rows["machine"]), folder),
                 "gallery": extras.gallery([unseen.pop(run) for run in group.runs if run in unseen]),
             }
         )
