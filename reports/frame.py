@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import fleet, interval, store
+from reports import fleet, interval, store, withdrawn
 from reports.columns import NAMES
 from reports.record import Record
 from reports.store import Folder
@@ -81,6 +81,7 @@ def table(runs: Folder | Sequence[Folder]) -> DataFrame:
             _add(columns, name, record, held)
     frame: DataFrame = pd.DataFrame({name: _series(name, values) for name, values in columns.items()})
     frame["superseded"] = fleet.superseded(frame, ONE)
+    withdrawn.withdraw(frame)
     _throughput(frame)
     _against_avg(frame)
     return frame

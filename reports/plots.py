@@ -72,16 +72,14 @@ def panel(
 
     Columns place (of the window in `windows`), square, x, lo, hi, warned, tip, r.
     """
-    import seaborn as sns
-
     with canvas(2.1, 1.6, (0.27, 0.13, 0.71, 0.75)) as (figure, ax):  # measuring the labels would double the time
         gap = float("nan")  # all grey lines are one path: the drawing stays small
         xs, ys = ([v for line in others for v in (*line[end], gap)] for end in ("place", "x"))
         ax.plot(xs, ys, color=MUTE, linewidth=0.6, zorder=1)
         colors = rows["implementation"].map(PALETTE)
         line = rows[rows["square"]].sort_values("place")
-        kinds = {"hue": line["implementation"], "palette": PALETTE, "legend": False}
-        sns.lineplot(x=line["place"], y=line["x"], ax=ax, **kinds, errorbar=None, estimator=None, zorder=3)
+        for kind, part in line.groupby("implementation"):
+            ax.plot(part["place"], part["x"], color=PALETTE[str(kind)], zorder=3)
         ax.vlines(rows["place"], rows["lo"], rows["hi"], color=colors, linewidth=1, zorder=3)
         _points(ax, rows, rows["place"], rows["x"], rows["warned"])
         ax.set(title=_short(title), xlabel="", ylabel="", ylim=limits)

@@ -61,7 +61,7 @@ def waiting(kernel: Kernel) -> str:
 
 
 def shown(runs: Sequence[Path], machines: set[str], out: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The profiles of a device, or of several that are alike, for the page that lies in `out`; None where nothing was profiled."""
+    """The profiles of a device, or of several alike, for the page that lies in `out`; None where none was made."""
     found = [(run, one) for run in runs for one in profile.read(run) if one.machine in machines]
     if not found:
         return None

@@ -12,7 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import columns, comparison, doubts, extras, frame, pack, profiles, sections, store, tables, view
+from reports import (
+    answer,
+    columns,
+    comparison,
+    doubts,
+    extras,
+    frame,
+    losses,
+    pack,
+    profiles,
+    sections,
+    store,
+    tables,
+    view,
+)
 from reports.store import Folder
 
 if TYPE_CHECKING:
@@ -110,6 +124,9 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str], folder: Path) -
                 "anchor": group.anchor,
                 "title": group.title,
                 "cards": tables.cards(group),
+                "answers": answer.answers(group),
+                "columns": answer.COLUMNS,
+                "losses": losses.losses(group.rows),
                 "sections": made,
                 "retention": tables.retention(group),
                 "tables": [*tables.latency_tables(group), *tables.first_calls(group)],
@@ -120,6 +137,7 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str], folder: Path) -
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["capitalize_first"] = lambda text: str(text)[:1].upper() + str(text)[1:]
     page = environment.get_template("report.html").render(
         title="Pooling methods, measured",
         subtitle=_subtitle(rows, found),
@@ -149,6 +167,7 @@ def _contents(devices: list[dict[str, Any]], together: bool) -> list[tuple[str, 
     made = []
     for device in devices:
         made.append((device["anchor"], device["title"], 1))
+        made += [(f"{device['anchor']}-answer", "What to take", 2)] if device["answers"] else []
         made += [(section["anchor"], section["title"], 2) for section in device["sections"]]
         parts = {"retained": "Retained information", "gallery": "Gallery", "numbers": "The times as numbers"}
         there = {"retained": device["retention"], "numbers": device["tables"]}
