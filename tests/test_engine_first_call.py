@@ -167,7 +167,7 @@ class FakeLink:
         self.asked.append(next(iter(request)))
         if "prepare" not in request:
             finding = first_call._finding([first_call.Made(1e-3)], 1)
-            return {"seconds": 0.0, "findings": [{**finding, "metric": "time", "clock": "cold"}]}
+            return {"seconds": 0.0, "spent": {}, "findings": [{**finding, "metric": "time", "clock": "cold"}]}
         if isinstance(self.prepared, Exception):
             raise self.prepared
         if self.prepared is not None:
