@@ -111,7 +111,7 @@ def bench(
     **given: Any,
 ) -> None:  # fmt: skip
     """Measure, and write the report."""
-    from suites import profiles, session
+    from suites import profiles, provenance, session
     from suites.plan import UsageError
 
     try:
@@ -123,7 +123,8 @@ def bench(
             profiles.matching(run.plan, globs)
         else:
             axes, devices = _axes(given), session.targets(session.Where(given["cpu"], given["gpu"]))
-            profiles.matching(session.cases(axes, devices), globs)  # complain before a folder is made
+            provenance.check()  # complain before a folder is made
+            profiles.matching(session.cases(axes, devices), globs)
             run = session.Session(session.fresh_folder(out), axes, devices, parallel=parallel, timeout=timeout)
         raise SystemExit(_measure_and_report(run, profiler, globs))
     except (UsageError, ValueError) as error:

@@ -39,7 +39,7 @@ NAME = "libadapool_native.so"
 Operands = Iterable["Tensor | float | None"]
 
 
-def _path() -> Path:
+def path() -> Path:
     """The library: beside the installed package, or in the folder that ADAPOOL_LIBRARY_DIR names."""
     folder = os.environ.get("ADAPOOL_LIBRARY_DIR")
     return Path(folder, NAME) if folder else Path(str(importlib.resources.files("adapool").joinpath(NAME)))
@@ -52,13 +52,13 @@ def _load() -> str:
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < (2, 10):
         return f"needs torch 2.10 or newer, got {torch.__version__}"
-    path = _path()
-    if not path.is_file():
+    library = path()
+    if not library.is_file():
         folder = os.environ.get("ADAPOOL_LIBRARY_DIR")
         where = f" in {folder}" if folder else " beside the installed package"
         return f"not built: no {NAME}{where}; install with a C++ compiler"
     try:
-        torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
+        torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
     except OSError as error:
         return f"does not load: {str(error).splitlines()[0]}"
     if torch.version.cuda is not None:  # NVRTC has to be of the same major version; nothing of it is opened yet
@@ -68,7 +68,16 @@ def _load() -> str:
 
 def inspector() -> ctypes.CDLL:
     """The library's C functions: NVRTC's whereabouts, and what it makes of a specification without a GPU."""
-    return ctypes.CDLL(str(_path()))
+    return ctypes.CDLL(str(path()))
+
+
+def source_digest() -> str | None:
+    """The digest of the csrc that the loaded library was built from; None where none is loaded or it holds none."""
+    told = getattr(inspector(), "adapool_source_digest", None) if LOADED else None
+    if told is None:
+        return None
+    told.restype = ctypes.c_char_p
+    return bytes(told()).decode()
 
 
 _STATUS: dict[str, str] = {"cpu": _load()}

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from gate.outcome import ROOT, Infrastructure, conclude, say
+from gate.outcome import ROOT, Infrastructure, conclude, own_code, say
 from gate.outcome import rules as the_rules
 from reports import gate_static
 from reports.gate import Judgement
@@ -46,9 +46,11 @@ class Scope:
 def static(folder: str | None, out: str | None, rules: str | None, optional: bool, **what: Any) -> int:
     """Exit code of the comparison with the baseline."""
     known = the_rules(rules)
+    scope = Scope.of(**what)
+    own_code()
     place = Path(folder) if folder else BASELINE
     judgements: dict[str, Judgement] = {}
-    for name, found in _count(Scope.of(**what), optional or not what["parts"]):
+    for name, found in _count(scope, optional or not what["parts"]):
         if isinstance(found, Judgement):
             judgements[name] = found
             continue
@@ -63,9 +65,11 @@ def accept(reason: str, folder: str | None, **what: Any) -> int:
     """0 when the counts are the baseline now; 5 when some could not be made."""
     if not reason.strip():
         raise UsageError("reason: expected why the new counts are right, got nothing")
+    scope = Scope.of(**what)
+    own_code()
     place = Path(folder) if folder else BASELINE
     code = 0
-    for name, found in _count(Scope.of(**what), not what["parts"]):
+    for name, found in _count(scope, not what["parts"]):
         if isinstance(found, Judgement):
             words = [f"{r.case}: {r.note}" for r in found.results] or [f"{k}: {v}" for k, v in found.skipped.items()]
             click.echo(f"{name}: not counted: {'; '.join(words)}")

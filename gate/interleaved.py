@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gate import cause
-from gate.outcome import Infrastructure, conclude, rules, say
+from gate.outcome import Infrastructure, conclude, own_code, rules, say
 from reports.gate import Judgement, Pass, Rules, judge, suspects
 from reports.gate_statistics import SCREEN_PAIRS
 from suites import ab as passes
@@ -45,6 +45,8 @@ def selftest(fraction: float | None, build: str | None, store: str, given: Mappi
     known = rules(given["rules"])
     targets = session.targets(session.Where(given["cpu"], given["gpu"]))
     out = session.fresh_folder(given["out"])
+    if build is None:
+        own_code()
     one = builds.here() if build is None else _build(build, store)
     judgements: dict[str, Judgement] = {}
     good = True

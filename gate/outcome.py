@@ -10,6 +10,7 @@ import click
 
 from reports import gate_output
 from reports.gate import Judgement, Rules
+from suites import provenance
 from suites.plan import UsageError
 
 if sys.version_info >= (3, 11):
@@ -26,6 +27,14 @@ class Infrastructure(RuntimeError):
 
 def say(words: str) -> None:
     click.echo(words, err=True)
+
+
+def own_code() -> None:
+    """Infrastructure, with the remedy, when this Python's adapool is not this folder's."""
+    try:
+        provenance.check()
+    except UsageError as error:
+        raise Infrastructure(str(error)) from None
 
 
 def rules(file: str | None) -> Rules:

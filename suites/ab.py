@@ -19,7 +19,7 @@ from typing import Any
 
 from reports import interval, store
 from reports.record import Record
-from suites import machine, records
+from suites import machine, provenance, records
 from suites.builds import Build
 from suites.case import Case
 from suites.link import Died, Link, TimedOut
@@ -49,13 +49,18 @@ class Side(Link):
         self._process = subprocess.Popen(
             [sys.executable, "-m", "suites.ab_worker"],
             stdin=subprocess.PIPE, stdout=self._errors, stderr=self._errors, pass_fds=(write,),
-            env={**os.environ, **environment, "PYTHONPATH": str(machine.ROOT)}, start_new_session=True,
+            env={**_own(setup["build"]), **environment, "PYTHONPATH": str(machine.ROOT)}, start_new_session=True,
             cwd=machine.ROOT,
         )  # fmt: skip
         os.close(write)
         self._pending = b""
         self.pid = self._process.pid
         self._tell({**setup, "answers": write})
+
+
+def _own(build: str | None) -> dict[str, str]:
+    """This environment, without the library it may name, which would be both sides', where a side has a build."""
+    return {name: value for name, value in os.environ.items() if build is None or name != "ADAPOOL_LIBRARY_DIR"}
 
 
 @dataclass
@@ -111,7 +116,7 @@ class Experiment:
 
     def origin(self, side: str, key: str) -> records.Origin:
         build = self.builds[side]
-        source = machine.source()
+        source = provenance.source()
         commit, dirty = (source["commit"], source["dirty"]) if build.folder is None else (build.commit, build.dirty)
         return records.Origin(self.device, key, build.version, commit, dirty, self.seed)
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from suites import provenance
 from suites.machine import ROOT, private
 from suites.plan import UsageError
 
@@ -42,7 +43,7 @@ class Build:
 
     def library(self) -> Path | None:
         """The compiled operators; None where there are none."""
-        path = self._package() / LIBRARY
+        path = _library() if self.folder is None else self._package() / LIBRARY
         return path if path.is_file() else None
 
     @property
@@ -92,7 +93,14 @@ def find(name: str, store: Path, say: Callable[[str], object]) -> Build:
 
 def here() -> Build:
     """The adapool that this Python imports."""
-    return Build("installed", None, None, None, fingerprint(_found()))
+    return Build("installed", None, None, None, fingerprint(_found(), _library()))
+
+
+def _library() -> Path:
+    """Where this Python's adapool looks for its library: not always beside its Python files."""
+    from adapool import native_library
+
+    return native_library.path()
 
 
 def _found() -> Path:
@@ -153,15 +161,13 @@ def _install(source: Path, target: Path) -> None:
         raise BuildError(private(" | ".join(told[-4:]))[:600])
 
 
-def fingerprint(folder: Path) -> dict[str, str]:
+def fingerprint(folder: Path, library: Path | None = None) -> dict[str, str]:
     """Digests of what runs: the Python files, and the code of the library where it is there."""
     package = folder / "adapool"
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    parts = {"python": digest.hexdigest()[:16]}
-    if (package / LIBRARY).is_file():
-        parts["native"] = hashlib.sha256(code(package / LIBRARY)).hexdigest()[:16]
+    parts = {"python": provenance.of_python(package)[:16]}
+    library = library or package / LIBRARY
+    if library.is_file():
+        parts["native"] = hashlib.sha256(code(library)).hexdigest()[:16]
     return parts
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from suites import machine, nvml, static
+from suites import machine, nvml, provenance, static
 
 Finding = tuple[str, str, str, str | None]  # mark (ok, missing, note), what, how it stands, advice
 _NEEDED = (
@@ -55,7 +56,6 @@ def _torch() -> Iterator[Finding]:
 
 def _native() -> Iterator[Finding]:
     try:
-        import adapool
         from adapool import native, native_library
     except ImportError as error:
         yield (
@@ -65,7 +65,7 @@ def _native() -> Iterator[Finding]:
             "run from the repository, or python -m pip install --no-build-isolation .",
         )
         return
-    yield "ok", "adapool", adapool.__version__, None
+    yield from _provenance()
     advice = "python -m pip install --no-build-isolation --no-deps -e . (needs a C++ compiler)"
     for device, status in native.status().items():
         good = status == "ok"
@@ -74,6 +74,18 @@ def _native() -> Iterator[Finding]:
         yield "ok" if good else "note", f"compiled operators ({device})", words, remedy
     if native_library.LOADED:
         yield from _nvrtc()
+
+
+def _provenance() -> Iterator[Finding]:
+    """Whose code it is that runs here."""
+    told, fault = provenance.source(), provenance.fault()
+    changed = ", changed since" if told["dirty"] else ""
+    words = f"{told['version']}, {told['package']}, commit {(told['commit'] or 'unknown')[:12]}{changed}"
+    yield "ok", "adapool", words, None
+    yield "ok", "library", told["library"], None
+    if fault is not None:
+        mark = "note" if os.environ.get(provenance.OTHER) == "1" else "missing"
+        yield mark, "sources", "other code runs here than this folder's; measurements refuse that", fault
 
 
 def _nvrtc() -> Iterator[Finding]:

@@ -1,6 +1,6 @@
-"""What a run ran on: CPU, software, commit. No host name, no user name, no absolute path: reports get published.
+"""What a run ran on: CPU and software. No host name, no user name, no absolute path: reports get published.
 
-Every fact may be missing and is None then. Imports torch only for `software` and `source`.
+Every fact may be missing and is None then. Imports torch only for `software`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import hashlib
 import os
 import platform
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -68,30 +67,6 @@ def software() -> dict[str, Any]:
         "kernel": platform.release(),
         "native": {name: private(text) for name, text in native.status().items()},
     }
-
-
-def source() -> dict[str, Any]:
-    """Version, commit and dirty flag of the code that runs; None where it is no git checkout.
-
-    The version is the imported package's own: metadata is missing in a clone, and that of an editable install is old.
-    """
-    import adapool
-
-    return {"version": adapool.__version__, "commit": _git("rev-parse", "HEAD"), "dirty": _dirty()}
-
-
-def _git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
-
-
-def _dirty() -> bool | None:
-    return (
-        None if _git("rev-parse", "HEAD") is None else _git("status", "--porcelain", "--untracked-files=no") is not None
-    )
 
 
 def _read(path: str) -> str | None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from reports import store
-from suites import images, machine, nvml, own, plan, records, shard
+from suites import images, machine, nvml, own, plan, provenance, records, shard
 from suites.case import public
 from suites.engine import Device, Run, Tally
 from suites.plan import Axes, Names, UsageError
@@ -137,7 +137,8 @@ class Session:
     ) -> None:
         self.folder, self.axes, self.devices = folder, axes, list(devices)
         self.parallel, self.timeout = parallel, timeout
-        self.source = machine.source()
+        provenance.check()
+        self.source = provenance.source()
         self.entries: dict[str, Any] = {}
         self.spent: dict[str, dict[str, float]] = {}  # seconds by device and part, of all turns of a resumed run
         self._lock = threading.Lock()

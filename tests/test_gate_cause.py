@@ -49,7 +49,7 @@ def test_the_calls_of_a_case(one: Case, calls: list[str]) -> None:
 @pytest.fixture
 def libraries(tmp_path: Path) -> tuple[Build, Build]:
     """Two builds with the same operators; the kernels of the second are to leave their loops as they are."""
-    library = native_library._path()
+    library = native_library.path()
     try:
         static.nvrtc()
     except static.Missing as reason:

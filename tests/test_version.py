@@ -11,7 +11,7 @@ import pytest
 
 import adapool
 from gate.outcome import toml
-from suites import doctor, machine
+from suites import doctor, provenance
 from suites.ab import Experiment
 from suites.builds import Build
 
@@ -37,10 +37,11 @@ def test_records_have_the_version_of_the_package_that_is_imported(
         return installed if name == "adapool" else real(name)
 
     monkeypatch.setattr(importlib.metadata.Distribution, "from_name", found)
-    assert machine.source()["version"] == adapool.__version__
+    assert provenance.source()["version"] == adapool.__version__
     monkeypatch.setattr(adapool, "__version__", "9.8.7")
-    assert machine.source()["version"] == "9.8.7"
-    assert ("ok", "adapool", "9.8.7", None) in list(doctor.findings())
+    assert provenance.source()["version"] == "9.8.7"
+    (told,) = [words for mark, what, words, _ in doctor.findings() if (mark, what) == ("ok", "adapool")]
+    assert told.startswith("9.8.7, this folder's, commit ")
 
 
 def test_each_side_of_a_comparison_has_its_own(tmp_path: Path) -> None:
