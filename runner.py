@@ -35,6 +35,14 @@ def duration(value: str) -> float:
     return seconds
 
 
+def percent(value: str) -> float:
+    """10% or 0.1."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", value)
+    if not found:
+        raise click.BadParameter(f"expected a share such as 10% or 0.1, got {value!r}")
+    return float(found[1]) / (100 if found[2] else 1)
+
+
 def fail(error: object) -> NoReturn:
     """A usage error: one paragraph, exit code 2."""
     click.echo(f"error: {error}", err=True)
@@ -281,14 +289,28 @@ def report(runs: tuple[str, ...], out: str | None) -> None:
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @click.option("--across", is_flag=True, help="Allow runs of different machines.")
-def compare(a: str, b: str, across: bool) -> None:
+@click.option("--out", metavar="DIR", help="Write all cases there: comparison.csv, .md and .json.")
+@click.option(
+    "--fail-on", type=percent, metavar="PERCENT", help="Exit 1 if a case is worse by more, such as 10%, or broke."
+)
+def compare(a: str, b: str, across: bool, out: str | None, fail_on: float | None) -> None:
     """Compare run B with run A, case by case; the shards of a run are joined by commas."""
     import reports
 
     try:
-        click.echo(reports.compare(_shards(a), _shards(b), across=across).text)
+        found = reports.compare(_shards(a), _shards(b), across=across)
+        click.echo(found.text, nl=False)
+        if out is not None:
+            found.write(out)
     except (ValueError, OSError) as error:
         fail(error)
+    if fail_on is None:
+        return
+    worse = found.beyond(fail_on)
+    click.echo(f"{len(worse)} cases broke or are worse by more than {fail_on:.3g} (--fail-on)", err=True)
+    for line in worse[:20]:
+        click.echo(f"  {line}", err=True)
+    sys.exit(1 if worse else 0)
 
 
 def _shards(value: str) -> list[str]:

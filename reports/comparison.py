@@ -1,4 +1,4 @@
-"""Side by side: the methods of one run (comparison.csv), and two runs against each other.
+"""Two runs against each other, case by case: who is joined with whom, and the verdict on each.
 
 Two runs say it in the gate's words, without what makes the gate's words sure: the runs were not interleaved.
 """
@@ -7,58 +7,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports import digits, extras, store
+from reports import compared, extras, store
 from reports.fleet import SHARED
-from reports.frame import COORDINATES, MEASURE, ONE, PLACE, SUBJECT, WIDE, folders, notes, table
+from reports.frame import ONE, SUBJECT, WIDE, folders, notes, table
 from reports.store import Folder
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
 KEY = ["machine", *ONE]
-VERDICTS = {  # in the order in which a reader wants them
-    "FAILED": "B has no result because it failed, ran out of time or memory, or was incorrect",
-    "MISSING": "A has it and B does not, or B skipped it",
-    "REGRESSED": "worse, beyond the margin; of time and energy unconfirmed, since the runs were not interleaved",
-    "IMPROVED": "better, beyond the margin; of time and energy unconfirmed likewise",
-    "NEW": "B has it and A does not",
-    "INCONCLUSIVE": "the interval is too wide to say; the note gives the smallest change it could have shown",
-    "EQUIVALENT": "the interval lies inside the margin",
-    "UNMEASURED": "neither run has a number",
-}
 _HIGHER_IS_BETTER = ("psnr", "ssim")
-_LISTED = 20
 _CHANGES = re.compile(r"\b(time|command|commit|started|finished)$|load|before|after|temperature|free|^spent\b")
 
 
 class Comparison(NamedTuple):
-    """Every key of either run with its verdict, and the same in words."""
+    """Every key of either run with its verdict, and the same in words: as text, and as heads, notes and rows."""
 
     table: DataFrame
     text: str
+    heads: tuple[str, ...]
 
+    def write(self, folder: Folder) -> None:
+        """Writes comparison.csv (every case), comparison.md and comparison.json into the folder."""
+        files = {"csv": self.table.to_csv(index=False), "json": compared.as_json(self.table, self.heads)}
+        files["md"] = compared.markdown(self.table, self.heads)
+        for ending, content in files.items():
+            store.write_file(Path(folder) / f"comparison.{ending}", content.encode())
 
-def side_by_side(frame: DataFrame) -> DataFrame:
-    """One row per place and coordinates, one group of columns per method/implementation; a hole keeps its status."""
-    import pandas as pd
-
-    frame = frame[~frame["superseded"]]
-    subject = frame["method"] + "/" + frame["implementation"]
-    index = [*PLACE, *MEASURE, *COORDINATES]
-    rows = frame.assign(subject=subject).drop_duplicates([*index, "subject"], keep="last")
-    if rows.empty:
-        wide: DataFrame = pd.DataFrame(columns=index)
-        return wide
-    keys = rows[index].astype("object").where(rows[index].notna(), "")  # NaN would fall out of a pivot
-    values = ["median", "lo", "hi", "ratio_to_avg", "status"]
-    wide = pd.concat([keys, rows[["subject", *values]]], axis=1).pivot(index=index, columns="subject", values=values)
-    order = [(value, name) for name in dict.fromkeys(subject) for value in values]
-    wide = wide[order]
-    wide.columns = pd.Index([name if value == "median" else f"{name} {value}" for value, name in order])
-    tidy: DataFrame = wide.reset_index()
-    return tidy
+    def beyond(self, change: float) -> list[str]:
+        """The cases that are worse by more than this, each in a line: what `compare --fail-on` fails on."""
+        return compared.beyond(self.table, change)
 
 
 def compare(
@@ -81,7 +62,8 @@ def compare(
     found["verdict"] = [verdict for verdict, _ in judged]
     found["note"] = [text for _, text in judged]
     found = found.drop(columns=["device"])
-    return Comparison(found, _text(found, left, right, [*note, *said, *_environment(a, b)]))
+    heads = (*compared.origins(left, right), *note, *said, *_environment(a, b), compared.HINT)
+    return Comparison(found, compared.text(found, heads), heads)
 
 
 def _pair_shares(left: DataFrame, right: DataFrame, across: bool) -> list[str]:
@@ -183,47 +165,5 @@ def _environment(a: Folder | Sequence[Folder], b: Folder | Sequence[Folder]) -> 
         for name, value in ours.items()
         if name in theirs and value != theirs[name] and not _CHANGES.search(name)
     ]
-    more = f"; and {len(differ) - _LISTED} more" if len(differ) > _LISTED else ""
-    return [f"The environments differ: {'; '.join(differ[:_LISTED])}{more}."] if differ else []
-
-
-def _text(found: DataFrame, left: DataFrame, right: DataFrame, notes: list[str]) -> str:
-    lines = [f"{side}: {_origin(frame)}" for side, frame in (("A", left), ("B", right))]
-    lines += [
-        *notes,
-        "The runs were not interleaved: a verdict on time or energy is a hint; `gate ab` confirms it.",
-        "",
-    ]
-    counts = found["verdict"].value_counts()
-    for verdict, meaning in VERDICTS.items():
-        rows = found[found["verdict"].eq(verdict)]
-        if rows.empty:
-            continue
-        lines.append(f"{verdict} {counts[verdict]}  ({meaning})")
-        if verdict in ("INCONCLUSIVE", "EQUIVALENT", "UNMEASURED"):
-            continue
-        lines += [f"  {_line(row)}" for row in rows.head(_LISTED).to_dict("records")]
-        if len(rows) > _LISTED:
-            lines.append(f"  and {len(rows) - _LISTED} more in the table")
-    return "\n".join(lines) + "\n"
-
-
-def _origin(frame: DataFrame) -> str:
-    def one(column: Series[Any]) -> str:
-        known = [str(value) for value in column.dropna().unique()]
-        return known[0] if len(known) == 1 else f"{len(known)} different" if known else "unknown"
-
-    return f"{one(frame['run'])}, commit {one(frame['commit'])}, {one(frame['device_name'])}, {len(frame)} records"
-
-
-def _line(row: dict[Any, Any]) -> str:
-    name = " ".join(
-        row[part] for part in ("case", "metric", "clock", "protocol", "image") if isinstance(row[part], str)
-    )
-    if row["ratio"] != row["ratio"]:
-        return f"{name}  {row['note']}"
-    a, b = (
-        digits.quantity(row[f"median_{s}"], row["unit"], row[f"lo_{s}"], row[f"hi_{s}"], row[f"n_{s}"]) for s in "ab"
-    )
-    ratio = digits.times(row["ratio"], row["ratio_lo"], row["ratio_hi"], exact=row["unit"] not in ("s", "J"))
-    return f"{name}  {a} -> {b}  {ratio} {row['note']}".rstrip()
+    more = f"; and {len(differ) - compared.LISTED} more" if len(differ) > compared.LISTED else ""
+    return [f"The environments differ: {'; '.join(differ[: compared.LISTED])}{more}."] if differ else []

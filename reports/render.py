@@ -19,6 +19,7 @@ from reports import (
     doubts,
     extras,
     frame,
+    implementations,
     losses,
     pack,
     profiles,
@@ -65,6 +66,8 @@ def write(runs: Folder | Sequence[Folder], out: Folder | None = None) -> Path:
     if out is None and len(paths) > 1:
         raise ValueError("out: expected a folder for the report of several runs, got none")
     folder = Path(out) if out is not None else paths[0]
+    if out is not None and (folder / store.RECORDS).exists():
+        raise ValueError(f"out: expected a folder that is no run, got {folder}, which has records of its own")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         rows = frame.table(paths)
@@ -77,7 +80,7 @@ def write(runs: Folder | Sequence[Folder], out: Folder | None = None) -> Path:
     files = {
         "columns.txt": columns.as_text(),
         "records.csv": tidy.to_csv(index=False),
-        "comparison.csv": comparison.side_by_side(tidy).to_csv(index=False),
+        "comparison.csv": implementations.side_by_side(tidy).to_csv(index=False),
     }
     _plots(folder, charts)
     for name, text in {**files, "report.html": page}.items():

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import random
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import reports
 from reports import gate, store
-from reports.comparison import VERDICTS, side_by_side
+from reports.compared import VERDICTS
+from reports.implementations import side_by_side
 from reports.record import Record
+from runner import cli
 from tests.reports_made import GPU, make
 
 
@@ -36,7 +43,7 @@ A_AND_B: dict[str, tuple[Record | None, Record | None, str]] = {
     "same": (timed(1.0), timed(1.001), "EQUIVALENT"),
     "wide": (timed(1.0, 2.0), timed(1.1, 2.0), "INCONCLUSIVE"),
     "few": (timed(1.0, n=5), timed(3.0, n=5), "INCONCLUSIVE"),
-    "broke": (timed(1.0), hole("incorrect"), "FAILED"),
+    "broke": (timed(1.0, method="max"), hole("incorrect", method="max"), "FAILED"),
     "broken": (hole("oom"), hole("oom"), "FAILED"),
     "out": (timed(1.0), hole("skipped"), "MISSING"),
     "gone": (timed(1.0), None, "MISSING"),
@@ -65,12 +72,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_every_verdict_and_nothing_vanishes(runs: tuple[Path, Path]) -> None:
-    table, text = reports.compare(*runs)
+    table, text, _ = reports.compare(*runs)
     assert dict(zip(table["case"], table["verdict"], strict=True)) == {case: v[2] for case, v in A_AND_B.items()}
     assert set(table["verdict"]) == set(VERDICTS)
     assert set(VERDICTS) <= {*gate.VERDICTS, "UNMEASURED"}
     for case, (_, _, verdict) in A_AND_B.items():
-        assert (f"\n  {case} " in text) == (verdict not in ("EQUIVALENT", "INCONCLUSIVE", "UNMEASURED"))
+        assert (f"\n  {case} " in text) == (verdict not in ("EQUIVALENT", "UNMEASURED")), case
         assert f"\n{verdict} " in text
     assert "not interleaved" in text
     assert "torch: 2.12 -> 2.13" in text
@@ -101,7 +108,7 @@ def test_other_machines_are_refused_unless_told(tmp_path: Path) -> None:
     b = written(tmp_path / "b", [timed(0.1, **gpu), make(probe="memory", value=2, **gpu)])
     with pytest.raises(ValueError, match="different machines: cpu-1"):
         reports.compare(a, b)
-    table, text = reports.compare(a, b, across=True)
+    table, text, _ = reports.compare(a, b, across=True)
     assert set(zip(table["probe"], table["verdict"], strict=True)) == {("memory", "REGRESSED"), ("latency", "IMPROVED")}
     assert "Different machines: A is cpu-1" in text
     both = written(tmp_path / "both", [timed(1.0), timed(0.1, **gpu)])
@@ -114,7 +121,7 @@ def test_other_machines_are_refused_unless_told(tmp_path: Path) -> None:
 def test_repeated_and_empty_records(tmp_path: Path) -> None:
     a = written(tmp_path / "a", [timed(1.0), timed(2.0)])
     b = written(tmp_path / "b", [timed(2.0)])
-    table, text = reports.compare(a, b)
+    table, text, _ = reports.compare(a, b)
     assert table["verdict"].tolist() == ["EQUIVALENT"]
     assert "A: 1 records are of a case that was measured again" in text and "superseded" in text
     empty = written(tmp_path / "empty", [])
@@ -124,13 +131,73 @@ def test_repeated_and_empty_records(tmp_path: Path) -> None:
 
 
 def test_methods_side_by_side(tmp_path: Path) -> None:
-    run = written(tmp_path / "a", [timed(2.0), hole("oom", method="max"), timed(4.0, kernel=[3, 3])])
+    six = timed(6.0, implementation="plain")
+    run = written(tmp_path / "a", [timed(2.0), hole("oom", method="max"), timed(4.0, kernel=[3, 3]), six])
     wide = side_by_side(reports.load(run))
-    assert wide["kernel"].tolist() == ["2x2", "3x3"]
-    assert wide["ada/native"].tolist() == [2, 4]
-    assert wide["max/native status"].iloc[0] == "oom"
-    assert wide["max/native"].isna().all()
+    assert list(zip(wide["method"], wide["kernel"], strict=True)) == [("ada", "2x2"), ("ada", "3x3"), ("max", "2x2")]
+    assert wide["native"].iloc[:2].tolist() == [2, 4] and wide["plain"].iloc[0] == 6
+    assert wide["native_status"].iloc[2] == "oom" and wide["native"].isna().iloc[2]
+    assert not {"torch", "avg"} & set(wide.columns)
     assert side_by_side(reports.load(written(tmp_path / "none", []))).empty
+
+
+def slowed(folder: Path, factor: float, n: int) -> tuple[Path, Path]:
+    """Two runs of ten methods' cases, ada by a factor slower in the second."""
+    noise = random.Random(1)
+
+    def side(name: str, slow: float) -> Path:
+        at = [(method, k) for method in ("avg", "ada") for k in range(2, 9)]
+        made = [(m, k, k * noise.uniform(0.98, 1.02) * (slow if m == "ada" else 1)) for m, k in at]
+        return written(folder / name, [timed(v, 0.02, n, method=m, kernel=[k, k]) for m, k, v in made])
+
+    return side("a", 1.0), side("b", factor)
+
+
+@pytest.mark.parametrize("n", [4, 31])
+def test_a_method_slowed_by_half_is_named_with_numbers(tmp_path: Path, n: int) -> None:
+    found = reports.compare(*slowed(tmp_path, 1.5, n))
+    verdict = "INCONCLUSIVE" if n == 4 else "REGRESSED"
+    lines = [line for line in found.text.splitlines() if line.startswith("  ada/native")]
+    assert len(lines) == 7 and verdict in found.text
+    assert all(" -> " in line and " s  " in line and "×" in line for line in lines), lines
+    assert all(("[1." in line) == (n == 31) for line in lines)
+    ratios = [float(re.search(r"  ([\d.]+)×", line)[1]) for line in lines]  # type: ignore[index]
+    assert ratios == sorted(ratios, reverse=True) and min(ratios) > 1.4
+    assert "ada native: slower in all 7 cases, 1.5" in found.text and "avg native:" not in found.text
+    assert len(found.beyond(0.1)) == 7 and all("ada/native" in line for line in found.beyond(0.1))
+    assert not found.beyond(0.6)
+
+
+def test_beyond_counts_what_broke_and_nothing_that_may_be_unchanged(runs: tuple[Path, Path]) -> None:
+    found = reports.compare(*runs)
+    assert {line.split()[0] for line in found.beyond(0.1)} == {"broke", "slower", "few", "energy"}
+    assert {line.split()[0] for line in found.beyond(0.001)} == {"broke", "slower", "few", "energy", "bytes"}
+
+
+def test_a_comparison_is_written_as_csv_markdown_and_json(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    found = reports.compare(*runs)
+    found.write(tmp_path / "out")
+    assert len(pd.read_csv(tmp_path / "out" / "comparison.csv")) == len(A_AND_B)
+    content = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert content["counts"] == found.table["verdict"].value_counts().to_dict()
+    assert {row["case"]: row["verdict"] for row in content["cases"]} == {case: v[2] for case, v in A_AND_B.items()}
+    assert {row["case"]: row["ratio"] for row in content["cases"]}["fresh"] is None
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert "| `slower time cold` | 1.0" in text and "## REGRESSED 4" in text and "torch: 2.12 -\\> 2.13" not in text
+    assert all(line.count("|") == 6 for line in text.splitlines() if line.startswith("| `"))
+
+
+def test_fail_on_is_exit_1_and_a_bad_share_is_usage(tmp_path: Path) -> None:
+    a, b = map(str, slowed(tmp_path, 1.5, 31))
+    run = CliRunner().invoke
+    failed = run(cli, ["compare", a, b, "--fail-on", "10%", "--out", str(tmp_path / "out")])
+    assert failed.exit_code == 1 and "7 cases broke or are worse by more than 0.1" in failed.stderr
+    assert (tmp_path / "out" / "comparison.md").is_file()
+    assert run(cli, ["compare", a, b, "--fail-on", "0.6"]).exit_code == 0
+    assert run(cli, ["compare", a, a, "--fail-on", "1%"]).exit_code == 0
+    assert run(cli, ["compare", a, b]).exit_code == 0
+    wrong = run(cli, ["compare", a, b, "--fail-on", "lots"])
+    assert wrong.exit_code == 2 and "10% or 0.1, got 'lots'" in wrong.stderr
 
 
 def test_the_command_refuses_other_machines_and_says_what_it_cannot_know(tmp_path: Path) -> None:
