@@ -184,7 +184,7 @@ def _measure_and_report(run: Session, profiler: str, globs: tuple[str, ...]) -> 
 def _profile(run: Session, profiler: str, globs: tuple[str, ...]) -> None:
     """Run the chosen cases once more under the profiler. What it refuses is said, and changes no exit code."""
     import reports
-    from reports.profiles import furthest
+    from reports.profiles import furthest, said
     from suites import profiles, session
 
     frame, kinds = reports.load(run.folder), dict(run.devices)
@@ -197,7 +197,7 @@ def _profile(run: Session, profiler: str, globs: tuple[str, ...]) -> None:
     try:
         for device, case in chosen:
             made = tool.profile(profiles.Wanted(device, kinds[device], machines.get(device, device), case))
-            click.echo(f"{profiler}: {made.case}: {made.reason or f'{len(made.kernels)} rows'}", err=True)
+            _say("\n".join(said(made)))
     except (KeyboardInterrupt, OSError) as error:
         click.echo(f"profiling stopped ({type(error).__name__} {error}); the records are kept", err=True)
 

@@ -16,6 +16,7 @@ from reports.profile import Kernel, Profile
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+MEASURED = ("dram", "issue", "occupancy")  # percentages that a table may have
 WAITS = {  # Nsight Compute's stall reasons: what a warp waits for
     "long_scoreboard": "waits for loads from memory",
     "short_scoreboard": "waits for shared memory or special functions",
@@ -60,13 +61,36 @@ def waiting(kernel: Kernel) -> str:
     return said + share + (f"; {idle}" if idle else "")
 
 
+def said(one: Profile, most: int = 8) -> list[str]:
+    """A profile in lines for a terminal: the case, and what its kernels or operators cost."""
+    if one.reason is not None:
+        return [f"{one.profiler}: {one.case}: {one.status}: {one.reason}"]
+    lines = [f"{one.profiler}: {one.case}"]
+    for kernel in _longest_first(one)[:most]:
+        shares = [(name, getattr(kernel, name)) for name in MEASURED]
+        words = [_time(kernel), *(f"{name} {share:.0f} %" for name, share in shares if share is not None)]
+        words += [] if kernel.registers is None else [f"{kernel.registers} registers"]
+        tail = f"; {waits}" if (waits := waiting(kernel)) else ""
+        lines.append(f"  {kernel.words or kernel.name[:80]}: {', '.join(words)}{tail}")
+    return lines + [f"  ... and {len(one.kernels) - most} more"] * (len(one.kernels) > most)
+
+
+def _longest_first(one: Profile) -> list[Kernel]:
+    return sorted(one.kernels, key=lambda kernel: -kernel.seconds)
+
+
+def _time(kernel: Kernel) -> str:
+    """Of a call, to about a percent: no profiler is more exact."""
+    return digits.quantity(kernel.seconds, "s", 0.99 * kernel.seconds, 1.01 * kernel.seconds)
+
+
 def shown(runs: Sequence[Path], machines: set[str], out: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The profiles of a device, or of several alike, for the page that lies in `out`; None where none was made."""
     found = [(run, one) for run in runs for one in profile.read(run) if one.machine in machines]
     if not found:
         return None
     kernels = [kernel for _, one in found for kernel in one.kernels]
-    measured = [name for name in ("dram", "issue", "occupancy") if any(getattr(k, name) is not None for k in kernels)]
+    measured = [name for name in MEASURED if any(getattr(k, name) is not None for k in kernels)]
     return {
         "columns": measured,
         "registers": any(kernel.registers is not None for kernel in kernels),
@@ -85,11 +109,11 @@ def _one(one: Profile, run: Path, out: str | os.PathLike[str], measured: list[st
         "kernels": [
             {
                 "name": kernel.name, "words": kernel.words, "count": kernel.count, "seconds": kernel.seconds,
-                "time": digits.quantity(kernel.seconds, "s"),
+                "time": _time(kernel),
                 "share": 100 * kernel.seconds / total if total else 0.0,
                 "percents": [getattr(kernel, name) for name in measured],
                 "registers": kernel.registers, "waits": waiting(kernel),
             }
-            for kernel in one.kernels
+            for kernel in _longest_first(one)
         ],
     }  # fmt: skip

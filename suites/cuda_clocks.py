@@ -14,6 +14,7 @@ import torch
 
 from suites import cuda_graph, sampling
 from suites.clocks import Measured, quiet, spoil
+from suites.nvtx import named
 from suites.timed import Outputs, Timed
 
 _cuda: Any = torch.cuda  # much of it is untyped
@@ -47,6 +48,11 @@ class CudaClocks:
         _cuda._sleep(int(seconds * self._cycles))
 
     def run(self, timed: Timed, clock: str, seconds: float) -> Measured:
+        """In ranges that a profiler shows: the case, the clock, and in those the direction around each timed part."""
+        with named(timed.case.name), named(clock):
+            return self._run(timed, clock, seconds)
+
+    def _run(self, timed: Timed, clock: str, seconds: float) -> Measured:
         for _ in range(3):
             outputs = timed()
         torch.cuda.synchronize()
@@ -72,10 +78,11 @@ class CudaClocks:
                 self._buffer.zero_()
             start, end = _event(), _event()
             self.block(block[0])
-            start.record()
-            for _ in range(calls):
-                last[0] = timed()
-            end.record()
+            with named(timed.case.direction):  # outside the events, and queued behind the blocker
+                start.record()
+                for _ in range(calls):
+                    last[0] = timed()
+                end.record()
             late.append(bool(start.query()))  # the device had begun before everything was queued
             if late[-1]:
                 block[0] = min(LONGEST_BLOCK, 2 * block[0])
@@ -132,11 +139,12 @@ class CudaClocks:
         def sample() -> float:
             spoil(timed, last[0])
             torch.cuda.synchronize()
-            start = time.perf_counter()
-            last[0] = timed()
-            enqueue.append(time.perf_counter() - start)
-            torch.cuda.synchronize()
-            return time.perf_counter() - start
+            with named(timed.case.direction):
+                start = time.perf_counter()
+                last[0] = timed()
+                enqueue.append(time.perf_counter() - start)
+                torch.cuda.synchronize()
+                return time.perf_counter() - start
 
         state = timed.state()
         with quiet():

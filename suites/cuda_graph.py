@@ -15,6 +15,7 @@ from torch import Tensor
 
 from suites import sampling
 from suites.clocks import Measured, quiet, spoil
+from suites.nvtx import named
 from suites.subject import Unavailable
 from suites.timed import Outputs, Timed
 
@@ -56,9 +57,10 @@ def measure(timed: Timed, seconds: float, l2_bytes: int, block: Callable[[], Non
     def sample() -> float:
         start, end = _cuda.Event(enable_timing=True), _cuda.Event(enable_timing=True)
         block()
-        start.record()
-        graph.replay()
-        end.record()
+        with named(case.direction):
+            start.record()
+            graph.replay()
+            end.record()
         end.synchronize()
         return float(start.elapsed_time(end)) / 1e3 / calls
 

@@ -5,6 +5,7 @@ Numbers as profilers print them, repeated calls put together, the library's word
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from reports.profile import Kernel
 
 _PLAIN = re.compile(r"[-+]?(\d+|\d{1,3}(,\d{3})+)(\.\d+)?([eE][-+]?\d+)?")
 _ABSENT = ("", "n/a", "no data", "N/A")
+MOST_APART = 12  # launches of a call that are shown each
 ENTRY = "adapool_kernel"  # what every kernel of the library is called
 
 
@@ -42,18 +44,20 @@ def seconds(value: float, unit: str) -> float:
 
 
 def folded(launches: Sequence[Kernel], calls: int) -> list[Kernel]:
-    """The launches of one call, each with its median over the calls; by name where calls launched differently."""
+    """The launches of one call. A few, in their order, are each the median over the calls; many, or such that differ
+    from call to call, are put together by name, with the numbers of the longest.
+    """
     each, rest = divmod(len(launches), calls)
     names = [one.name for one in launches]
-    if not rest and names == names[:each] * calls:
+    if not rest and each <= MOST_APART and names == names[:each] * calls:
         parts = [launches[at::each] for at in range(each)]
-    else:
-        parts = [[one for one in launches if one.name == name] for name in dict.fromkeys(names)]
+        return [replace(part[0], seconds=statistics.median(one.seconds for one in part)) for part in parts]
     made = []
-    for part in parts:
-        count = len(part) / calls
-        middle = statistics.median(one.seconds for one in part) * count
-        made.append(replace(part[0], seconds=middle, count=max(1, round(count))))
+    for name in dict.fromkeys(names):
+        part = [one for one in launches if one.name == name]
+        took = math.fsum(one.seconds for one in part) / calls
+        longest = max(part, key=lambda one: one.seconds)
+        made.append(replace(longest, seconds=took, count=max(1, round(len(part) / calls))))
     return made
 
 

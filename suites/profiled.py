@@ -19,6 +19,7 @@ import torch
 
 from suites import first_call, static
 from suites.case import Case
+from suites.nvtx import named
 from suites.subject import Unavailable, build
 from suites.timed import Timed
 
@@ -64,7 +65,7 @@ def _watched(device: torch.device, trace: Path | None) -> Iterator[Callable[[str
         seen.export_chrome_trace(str(trace))
     elif device.type == "cuda":
         torch.cuda.profiler.start()  # type: ignore[no-untyped-call]
-        yield torch.cuda.nvtx.range
+        yield named
         torch.cuda.profiler.stop()  # type: ignore[no-untyped-call]
     else:
         yield contextlib.nullcontext

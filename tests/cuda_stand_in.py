@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -56,11 +56,14 @@ class Graph:
 
 
 class Event:
+    ranges: ClassVar[tuple[str, ...]] = ()  # open now
+    seen: ClassVar[set[tuple[str, ...]]] = set()  # in which events were recorded
+
     def __init__(self, enable_timing: bool = False) -> None:
         pass
 
     def record(self) -> None:
-        pass
+        self.seen.add(self.ranges)
 
     def synchronize(self) -> None:
         pass
@@ -97,6 +100,8 @@ class Device:
         patch.setattr(torch.cuda, "synchronize", lambda: None)
         patch.setattr(torch.cuda, "_sleep", lambda cycles: None)
         patch.setattr(torch.autograd, "grad", self.backward)
+        patch.setattr(torch._C, "_nvtx", None, raising=False)
+        patch.setattr(torch.cuda.nvtx, "range", self.range)
 
     def watched(self, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """`call`, of whose autograd graph it is known where it was made."""
@@ -123,6 +128,14 @@ class Device:
             yield
         finally:
             self.current = before
+
+    @contextmanager
+    def range(self, words: str) -> Iterator[None]:
+        before, Event.ranges = Event.ranges, (*Event.ranges, words.format())
+        try:
+            yield
+        finally:
+            Event.ranges = before
 
     @contextmanager
     def graph(self, graph: Graph, stream: Stream) -> Iterator[None]:

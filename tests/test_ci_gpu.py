@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import re
@@ -166,6 +167,27 @@ def test_a_failed_run_does_not_keep_the_table_back(tmp_path: Path) -> None:
     done, again = run(tmp_path, "bench", PYTHON=str(shim))
     assert done.returncode == 1
     assert [words[1:] for words in again] == [words[1:] for words in commands]
+
+
+def test_three_cases_are_profiled_and_fewer_are_a_failure(tmp_path: Path) -> None:
+    done, commands = run(tmp_path, "profile")
+    assert done.returncode == 1 and "not three profiles are there" in done.stdout
+    (one,) = benches(commands)
+    assert option(one, "--profile-with") == "ncu"
+    globs = [one[at + 1] for at, word in enumerate(one) if word == "--profile-case"]
+    first = min(one.index(word) for word in ("--out", "--profile-with"))
+    axes = [word for word in one[:first] + one[one.index("--method") : one.index("--profile-with")] if word]
+    plan = CliRunner().invoke(cli, ["plan", *axes])
+    assert plan.exit_code == 0, plan.output
+    names = [words[1] for words in map(str.split, plan.output.splitlines()) if words[0] == "latency"]
+    assert [sum(fnmatch.fnmatchcase(name, glob) for name in names) for glob in globs] == [1, 1, 1]
+    shim = tmp_path / "with-profiles"
+    lines = "".join(f'echo \'{{"case":"{n}","status":"ok"}}\' >>"$2/profiles.jsonl"; ' for n in range(3))
+    shim.write_text(STAND_IN.replace('>"$2/records.jsonl"; fi', f'>"$2/records.jsonl"; {lines}fi'))
+    shim.chmod(0o755)
+    done, _ = run(tmp_path, "profile", PYTHON=str(shim))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "out" / "profile.tar.gz").is_file()
 
 
 def network(tmp_path: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

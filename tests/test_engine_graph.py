@@ -11,7 +11,8 @@ import torch
 from suites import cuda_graph, latency, records, subject, worker
 from suites.case import Case
 from suites.cuda_clocks import CudaClocks
-from tests.cuda_stand_in import Device
+from suites.nvtx import named
+from tests.cuda_stand_in import Device, Event
 
 CPU = torch.device("cpu")
 ORIGIN = records.Origin("GPU-1", "GPU-1", "0", None, None, 0)
@@ -74,6 +75,18 @@ def test_the_stand_in_refuses_what_a_device_refuses(device: Device) -> None:
     ):
         torch.autograd.grad(square(leaf), leaf, torch.ones(3))
     assert kept.requires_grad
+
+
+@pytest.mark.parametrize("clock", ["cold", "hot", "graph"])
+def test_ranges_name_case_and_direction_around_the_events(device: Device, clock: str) -> None:
+    """Around both events of a sample, so that what a range costs is in no time."""
+    asked, Event.seen = case("ada", "plain", "backward", clock), set()
+    (found,) = latency.measure(asked, CPU, Clocks(), 0.0, 0)
+    assert found.status == "ok" and Event.ranges == ()
+    assert (asked.name, clock, "backward") in Event.seen
+    assert Event.seen <= {(asked.name, clock, "backward"), (asked.name, clock)}, "the second: how long one call takes"
+    with named("{braces}"):
+        assert Event.ranges == ("{braces}",)
 
 
 def looks(y: torch.Tensor, indices: torch.Tensor, *window: Any, output_size: Any) -> torch.Tensor:

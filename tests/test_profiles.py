@@ -12,7 +12,7 @@ import pytest
 
 from reports import frame, profile, render
 from reports.profile import Kernel, Profile
-from reports.profiles import furthest, waiting
+from reports.profiles import furthest, said, waiting
 from suites import ncu, nsys, profiles, trace
 from suites.case import EXAMPLE, Case
 from suites.launch import Refused, folded, number, seconds, worded
@@ -54,6 +54,11 @@ def test_the_numbers_of_a_real_device() -> None:
         "waits for loads from memory (long scoreboard), 56 % of a warp's time; 58 % of issue slots idle"
     )
     assert waiting(total).startswith("waits the fixed latency of the instruction before (wait)")
+    common = {"case": "c", "device": "d", "machine": "m", "profiler": "ncu", "calls": 1, "command": "c", "time": "t"}
+    one = Profile(status="ok", reason=None, kernels=(backward, total, total), files=(), **common)  # type: ignore[arg-type]
+    lines = said(one, 2)
+    assert lines[0] == "ncu: c" and lines[3:] == ["  ... and 1 more"]
+    assert ": 163 µs, dram 57 %, issue 42 %, occupancy 20 %, 128 registers; waits for loads" in lines[1]
 
 
 def test_what_is_printed_around_the_table_and_between_is_left_out() -> None:
@@ -145,8 +150,10 @@ def test_nsys_table_in_the_order_of_launches() -> None:
 
 
 def test_calls_that_launch_differently_are_put_together_by_name() -> None:
-    seen = [Kernel("a", 1.0), Kernel("b", 4.0), Kernel("a", 3.0), Kernel("a", 5.0)]
-    assert [(k.name, k.seconds, k.count) for k in folded(seen, 2)] == [("a", 4.5, 2), ("b", 2.0, 1)]
+    seen = [Kernel("a", 1.0, dram=1), Kernel("b", 4.0), Kernel("a", 3.0), Kernel("a", 8.0, dram=8)]
+    assert [(k.name, k.seconds, k.count, k.dram) for k in folded(seen, 2)] == [("a", 6.0, 2, 8), ("b", 2.0, 1, None)]
+    many = folded([Kernel("a", 1.0), Kernel("b", 2.0)] * 20, 2)
+    assert [(k.name, k.seconds, k.count) for k in many] == [("a", 10.0, 10), ("b", 20.0, 10)]
 
 
 def test_words_only_where_the_kernels_are_those_planned() -> None:
