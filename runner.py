@@ -134,6 +134,9 @@ def bench(
             provenance.check()  # complain before a folder is made
             profiles.matching(session.cases(axes, devices), globs)
             run = session.Session(session.fresh_folder(out), axes, devices, parallel=parallel, timeout=timeout)
+        for kind in {kind for _, kind in run.devices} if profiler != "none" else ():
+            if reason := profiles.absent(profiler, kind):
+                _say(f"nothing will be profiled: {reason}")
         raise SystemExit(_measure_and_report(run, profiler, globs))
     except (UsageError, ValueError) as error:
         fail(error)
@@ -177,12 +180,12 @@ def _measure_and_report(run: Session, profiler: str, globs: tuple[str, ...]) -> 
             click.echo(f"the records could not be written: {tally.disk}; continue with --resume {run.folder}", err=True)
         code = 1 if tally.faults or tally.disk else 0
         if profiler != "none" and not tally.disk:
-            _profile(run, profiler, globs)
+            code = _profile(run, profiler, globs) or code
     return _report(run.folder) or code
 
 
-def _profile(run: Session, profiler: str, globs: tuple[str, ...]) -> None:
-    """Run the chosen cases once more under the profiler. What it refuses is said, and changes no exit code."""
+def _profile(run: Session, profiler: str, globs: tuple[str, ...]) -> int:
+    """Run the chosen cases once more under the profiler. What it refuses is said, and is no failure of the run."""
     import reports
     from reports.profiles import furthest, said
     from suites import profiles, session
@@ -191,15 +194,18 @@ def _profile(run: Session, profiler: str, globs: tuple[str, ...]) -> None:
     machines = dict(zip(frame["device"], frame["machine"], strict=True))
     names = furthest(frame, profiles.SLOWEST)
     chosen = profiles.matching(run.plan, globs) if globs else profiles.among(run.plan, names)
-    if not chosen:
-        click.echo("nothing to profile: no native case was timed beside a copy; --profile-case names others", err=True)
+    some = "no native case was timed beside a copy, --profile-case names others"
+    _say(f"{profiler}: {f'{len(chosen)} cases to profile' if chosen else f'nothing to profile: {some}'}")
     tool = profiles.Profiler(profiler, run.folder, run.axes.seed, session.environment, _say)
     try:
-        for device, case in chosen:
-            made = tool.profile(profiles.Wanted(device, kinds[device], machines.get(device, device), case))
-            _say("\n".join(said(made)))
+        with session.terminable():
+            for device, case in chosen:
+                made = tool.profile(profiles.Wanted(device, kinds[device], machines.get(device, device), case))
+                _say("\n".join(said(made)))
     except (KeyboardInterrupt, OSError) as error:
-        click.echo(f"profiling stopped ({type(error).__name__} {error}); the records are kept", err=True)
+        _say(f"profiling stopped ({type(error).__name__} {error}); the records are kept")
+        return 143 if isinstance(error, session.Terminated) else 130 if isinstance(error, KeyboardInterrupt) else 0
+    return 0
 
 
 def _say(words: str) -> None:

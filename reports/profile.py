@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -106,9 +107,13 @@ def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def append(run: str | os.PathLike[str], profile: Profile) -> None:
-    """Adds a line to the run's profiles, on disk when it returns."""
-    with (Path(run) / FILE).open("a", encoding="utf-8") as file:
-        file.write(profile.to_json() + "\n")
+    """Adds a line to the run's profiles, on disk when it returns; one that a kill left torn is ended first."""
+    with (Path(run) / FILE).open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":
+                file.write(b"\n")
+        file.write(profile.to_json().encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -125,5 +130,7 @@ def _lines(path: Path) -> Iterator[Profile]:
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             yield Profile.from_json(line)
+        except json.JSONDecodeError:
+            warnings.warn(f"{path}, line {number}: the line is cut off and was left out", stacklevel=2)
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from None

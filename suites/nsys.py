@@ -22,14 +22,14 @@ _DURATION = re.compile(r"Duration *\((\w+)\)")
 
 def profile(report: Path, call: Sequence[str]) -> list[str]:
     """The command that records what `call` does between cudaProfilerStart and cudaProfilerStop into `report`."""
-    words = [PROGRAM, "profile", "--trace", "cuda,nvtx", "--sample", "none", "--cpuctxsw", "none"]
-    words += ["--capture-range", "cudaProfilerApi", "--capture-range-end", "stop"]
-    return [*words, "--force-overwrite", "true", "--output", str(report), *call]
+    words = [PROGRAM, "profile", "--trace=cuda,nvtx", "--sample=none", "--cpuctxsw=none"]
+    words += ["--capture-range=cudaProfilerApi", "--capture-range-end=stop"]
+    return [*words, "--force-overwrite=true", f"--output={report}", *call]
 
 
 def table(report: Path, name: str) -> list[str]:
     """The command that prints a report's kernels and copies."""
-    return [PROGRAM, "stats", "--report", name, "--format", "csv", "--force-export", "true", str(report)]
+    return [PROGRAM, "stats", f"--report={name}", "--format=csv", "--force-export=true", str(report)]
 
 
 def public(text: str) -> str:

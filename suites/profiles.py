@@ -79,6 +79,15 @@ def among(plan: Mapping[str, Sequence[Case]], names: Iterable[tuple[str, str]]) 
     return [(device, timed[device, name]) for device, name in names if (device, name) in timed]
 
 
+def absent(name: str, kind: str) -> str | None:
+    """Why this profiler cannot be had for a kind of device, as far as that is known beforehand; None when it can."""
+    if name == "torch":
+        return None
+    if kind != "cuda":
+        return f"{name} profiles CUDA kernels, this is a CPU; --profile-with torch works here"
+    return None if shutil.which(name) else f"{name} is not on the PATH ({ADVICE[name]})"
+
+
 @dataclass(frozen=True)
 class Profiler:
     """One run's profiler: which, into which folder, in which environment a device is seen."""
@@ -108,6 +117,8 @@ class Profiler:
             status, reason = "failed", str(error)
         except TimedOut as error:
             status, reason = "timeout", str(error)
+        except Exception as error:  # whatever a profiler may print: the records must not suffer
+            status, reason = "failed", f"{self.name}'s output was not understood: {type(error).__name__}: {error}"
         files = sorted(base.parent.glob(f"{base.name}.{self.name}*"))
         made = Profile(
             case=wanted.case.name, device=wanted.device, machine=wanted.machine, profiler=self.name, status=status,
@@ -123,11 +134,8 @@ class Profiler:
         return {"ncu": ncu.CALLS, "nsys": nsys.CALLS, "torch": trace.CALLS}[self.name]
 
     def _kernels(self, wanted: Wanted, base: Path) -> list[Kernel]:
-        if self.name != "torch":
-            if wanted.kind != "cuda":
-                raise Refused(f"{self.name} profiles CUDA kernels, this is a CPU; --profile-with torch works here")
-            if shutil.which(self.name) is None:
-                raise Refused(f"{self.name} is not on the PATH ({ADVICE[self.name]})")
+        if reason := absent(self.name, wanted.kind):
+            raise Refused(reason)
         words = base.with_name(f"{base.name}.launches")
         try:
             seen = self._seen(wanted, base, [*self._call(wanted, base), "--launches", str(words)])

@@ -165,7 +165,7 @@ class Session:
     def run(self) -> Tally:
         """Measure what has no record yet. KeyboardInterrupt passes through, with everything measured on disk."""
         try:
-            with store.Writer(self.folder) as writer, _terminable():
+            with store.Writer(self.folder) as writer, terminable():
                 return self._drive(writer)
         except store.RunLocked as error:
             raise UsageError(f"out: {error}") from None
@@ -289,7 +289,7 @@ def benchmark_json(folder: Path) -> str | None:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """SIGTERM ends the run as Ctrl-C does."""
 
     def stop(number: int, frame: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,7 @@ printf '%q ' "$(basename "$0")" "$@" >>"$NOTES"; echo "LC_ALL=$LC_ALL SEEN=$CUDA
 case " $* " in *" --import "* | *" stats "*) cat "$TABLE"; exit ;; esac
 [ -z "${COMPLAINT:-}" ] || { cat "$COMPLAINT"; exit "${CODE:-0}"; }
 while [ $# -gt 0 ]; do
-  case $1 in --export | --output) : >"$2" ;; --launches) echo "$LAUNCHES" >"$2" ;; esac
+  case $1 in --export) : >"$2" ;; --output=*) : >"${1#*=}" ;; --launches) echo "$LAUNCHES" >"$2" ;; esac
   shift
 done
 """
@@ -226,7 +226,7 @@ def test_nsys_gives_kernels_with_the_librarys_words(tmp_path: Path, monkeypatch:
     notes = stand_in(tmp_path, monkeypatch, "nsys", TABLE=str(DATA / "nsys.csv"), LAUNCHES=told)
     made = profiled(tmp_path, "nsys")
     first = shlex.split(notes.read_text().splitlines()[0])
-    assert first[first.index("--capture-range") + 1] == "cudaProfilerApi" and "--clock-control" not in first
+    assert "--capture-range=cudaProfilerApi" in first and "--clock-control" not in first
     assert [(k.words, k.registers) for k in made.kernels] == [("ada backward", 128), ("totals", 44)]
 
 
@@ -262,6 +262,16 @@ def test_a_profiler_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "bin" / "ncu").write_text("#!/bin/sh\nsleep 60\n")
     made = profiled(tmp_path, "ncu")
     assert made.status == "timeout" and "took more than 0.3 s" in str(made.reason)
+
+
+def test_what_cannot_be_understood_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never an error that would keep the report back."""
+    (tmp_path / "odd.csv").write_text(H200.replace('"Kernel Name"', '"Name of the kernel"'))
+    stand_in(tmp_path, monkeypatch, "ncu", TABLE=str(tmp_path / "odd.csv"))
+    made = profiled(tmp_path, "ncu")
+    assert made.status == "failed" and made.reason == "ncu's output was not understood: KeyError: 'Kernel Name'"
+    stand_in(tmp_path, monkeypatch, "ncu", TABLE=str(DATA / "ncu-h200.csv"), LAUNCHES="no JSON")
+    assert "not understood: JSONDecodeError" in str(profiled(tmp_path, "ncu").reason)
 
 
 def test_torch_on_the_cpu_for_real(tmp_path: Path) -> None:
@@ -318,6 +328,10 @@ def test_a_profile_is_checked_on_both_ways(tmp_path: Path) -> None:
             Profile.from_json(json.dumps({**held, **change}))
     with pytest.raises(ValueError, match="finite"):
         Kernel("a", float("nan"))
+    (tmp_path / profile.FILE).write_text(good.to_json() + "\n" + good.to_json()[:50])
+    profile.append(tmp_path, other := replace(good, case=CASE.name))
+    with pytest.warns(UserWarning, match=r"profiles.jsonl, line 2: the line is cut off"):
+        assert profile.read(tmp_path) == [good, other]
     (tmp_path / profile.FILE).write_text(good.to_json() + "\n{}\n")
     with pytest.raises(ValueError, match=r"profiles.jsonl, line 2: profile: expected an object with a schema"):
         profile.read(tmp_path)
