@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import json
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +26,7 @@ from suites.subject import Unavailable, build
 from suites.timed import Timed
 
 WARM_UP = 3
+PRIVATE = ("host_name", "traceName")  # of a trace
 
 
 def options(words: list[str] | None = None) -> argparse.Namespace:
@@ -62,13 +65,23 @@ def _watched(device: torch.device, trace: Path | None) -> Iterator[Callable[[str
         kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
         with profile(activities=kinds) as seen:
             yield record_function
-        seen.export_chrome_trace(str(trace))
+        _export(seen, trace)
     elif device.type == "cuda":
         torch.cuda.profiler.start()  # type: ignore[no-untyped-call]
         yield named
         torch.cuda.profiler.stop()  # type: ignore[no-untyped-call]
     else:
         yield contextlib.nullcontext
+
+
+def _export(seen: Any, path: Path) -> None:
+    """The trace, compressed, without what names a machine or a folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder, "trace.json")
+        seen.export_chrome_trace(str(raw))
+        kept = {name: value for name, value in json.loads(raw.read_bytes()).items() if name not in PRIVATE}
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        json.dump(kept, file)
 
 
 def told(case: Case, multiprocessors: int) -> list[tuple[str, int]]:

@@ -106,8 +106,7 @@ class Profiler:
     def _profile(self, wanted: Wanted) -> Profile:
         base = self.run / FOLDER / re.sub(r"[^\w-]", "_", wanted.device) / re.sub(r"[^\w.-]", "_", wanted.case.name)
         base.parent.mkdir(parents=True, exist_ok=True)
-        for old in base.parent.glob(f"{base.name}.{self.name}*"):
-            old.unlink()
+        self._clear(base)
         status, reason, kernels = "ok", None, list[Kernel]()
         try:
             kernels = self._kernels(wanted, base)
@@ -119,6 +118,9 @@ class Profiler:
             status, reason = "timeout", str(error)
         except Exception as error:  # whatever a profiler may print: the records must not suffer
             status, reason = "failed", f"{self.name}'s output was not understood: {type(error).__name__}: {error}"
+        except BaseException:  # stopped
+            self._clear(base)
+            raise
         files = sorted(base.parent.glob(f"{base.name}.{self.name}*"))
         made = Profile(
             case=wanted.case.name, device=wanted.device, machine=wanted.machine, profiler=self.name, status=status,
@@ -128,6 +130,11 @@ class Profiler:
         )  # fmt: skip
         profile.append(self.run, made)
         return made
+
+    def _clear(self, base: Path) -> None:
+        """No file of an earlier or unfinished profile stays."""
+        for old in base.parent.glob(f"{base.name}.{self.name}*"):
+            old.unlink()
 
     @property
     def _calls(self) -> int:
@@ -208,13 +215,9 @@ def _with_nsys(base: Path, call: list[str], run: Runs) -> list[Kernel]:
 
 
 def _with_torch(base: Path, call: list[str], run: Runs) -> list[Kernel]:
-    path = base.with_name(f"{base.name}.torch.json.gz")
     run(call)
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        found = trace.public(json.load(file))
-    with gzip.open(path, "wt", encoding="utf-8") as file:
-        json.dump(found, file)
-    return trace.read(found)
+    with gzip.open(base.with_name(f"{base.name}.torch.json.gz"), "rt", encoding="utf-8") as file:
+        return trace.read(json.load(file))
 
 
 def _run(command: list[str], environment: dict[str, str]) -> tuple[str, str]:

@@ -15,11 +15,6 @@ from suites.launch import Refused
 CALLS = 10
 
 
-def public(trace: dict[str, Any]) -> dict[str, Any]:
-    """The trace without what names a machine or a folder."""
-    return {name: value for name, value in trace.items() if name not in ("host_name", "traceName")}
-
-
 def read(trace: dict[str, Any]) -> list[Kernel]:
     """The kernels of a trace; where there is none, its operators, each with the time that none below it took."""
     events = [event for event in trace.get("traceEvents", ()) if event.get("ph") == "X"]

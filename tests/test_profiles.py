@@ -274,6 +274,17 @@ def test_what_cannot_be_understood_is_a_reason(tmp_path: Path, monkeypatch: pyte
     assert "not understood: JSONDecodeError" in str(profiled(tmp_path, "ncu").reason)
 
 
+def test_a_stop_leaves_no_half_of_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(base: Path, call: object, run: object) -> list[Kernel]:
+        base.with_name(f"{base.name}.torch.json.gz").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(profiles, "_with_torch", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        profiled(tmp_path, "torch", "cpu")
+    assert not profile.read(tmp_path) and not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_torch_on_the_cpu_for_real(tmp_path: Path) -> None:
     case = Case.named("ada/native/both/float32/nchw/k3s2p1/2x4x12x12")
     made = profiled(tmp_path, "torch", "cpu", case)
@@ -287,7 +298,7 @@ def test_torch_on_the_cpu_for_real(tmp_path: Path) -> None:
     with gzip.open(tmp_path / file, "rt") as stream:
         kept = json.load(stream)
     ranges = [e for e in kept["traceEvents"] if e.get("cat") == "user_annotation" and e["name"] == case.name]
-    assert len(ranges) == trace.CALLS and "host_name" not in kept
+    assert len(ranges) == trace.CALLS and not {"host_name", "traceName"} & set(kept)
 
 
 def test_names_make_cases_again() -> None:
