@@ -9,10 +9,13 @@ import hashlib
 import os
 import platform
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+BUSY = 0.1  # from this share of the CPUs on, others disturb a measurement
+LEAST = 0.3  # seconds of all CPUs together, counted in hundredths, below which a share says nothing
 _PATH = re.compile(r"(?<![\w.:/])(?:/[\w.+@~-]+)+/([\w.+@~-]+)")
 
 
@@ -93,6 +96,24 @@ def _cache(level: int) -> int | None:
 def _memory() -> int | None:
     found = re.search(r"^MemTotal:\s*(\d+) kB", _read("/proc/meminfo") or "", re.MULTILINE)
     return int(found[1]) * 1024 if found else None
+
+
+def work() -> tuple[float, float, float] | None:
+    """Seconds that all processes, all CPUs and this process have spent: running, passing, running."""
+    fields = (_read("/proc/stat") or "").partition("\n")[0].split()[1:9]
+    if len(fields) < 8:
+        return None
+    passed = [int(field) / os.sysconf("SC_CLK_TCK") for field in fields]
+    idle = passed[3] + passed[4]  # waiting for a disk counts as idle
+    return sum(passed) - idle, sum(passed), time.process_time()
+
+
+def others(before: tuple[float, ...] | None, after: tuple[float, ...] | None) -> float | None:
+    """The share of the machine's CPUs that others used meanwhile; None where that was too short, or is unknown."""
+    if before is None or after is None or after[1] - before[1] < LEAST:
+        return None
+    busy, passed, own = (b - a for a, b in zip(before, after, strict=True))
+    return round(min(1.0, max(0.0, (busy - own) / passed)), 3)
 
 
 def flush_bytes(facts: dict[str, Any]) -> int:

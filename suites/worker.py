@@ -91,12 +91,13 @@ class Workbench:
         return first_call.prepare(cases, first_call.maker(0), self.setup["threads"])
 
     def measure(self, request: dict[str, Any]) -> list[Any]:
-        from suites import latency, spent
+        from suites import latency, machine, spent
         from suites.case import Case
         from suites.nvml import warnings as said
 
         case, seed = Case.from_dict(request["case"]), self.setup["seed"]
         before = self.watch.state() if self.watch else None
+        work = machine.work()
         if case.probe == "latency":
             found = latency.measure(case, self.device, self.clocks, request["seconds"], seed)
         else:
@@ -107,6 +108,10 @@ class Workbench:
             if self.watch and case.probe == "latency":
                 finding.how |= {"state_before": before, "state_after": after}
                 finding.warnings += said(before, after)
+            if case.probe == "latency" and self.device.type == "cpu":
+                others = machine.others(work, machine.work())
+                finding.how["others_cpu"] = others
+                finding.warnings += ["busy machine"] * (others is not None and others > machine.BUSY)
             if case.probe in ("latency", "memory"):
                 finding.how["threads"] = self.setup["threads"]
         return found
