@@ -172,8 +172,11 @@ def _contents(devices: list[dict[str, Any]], together: bool) -> list[tuple[str, 
         made.append((device["anchor"], device["title"], 1))
         made += [(f"{device['anchor']}-answer", "What to take", 2)] if device["answers"] else []
         made += [(section["anchor"], section["title"], 2) for section in device["sections"]]
-        parts = {"retained": "Retained information", "gallery": "Gallery", "numbers": "The times as numbers"}
-        there = {"retained": device["retention"], "numbers": device["tables"]}
+        parts = {
+            "retained": "Retained information", "gallery": "Gallery", "profiles": "Under a profiler",
+            "numbers": "The times as numbers",
+        }  # fmt: skip
+        there = {"retained": device["retention"], "profiles": device["profiles"], "numbers": device["tables"]}
         there["gallery"] = device["gallery"]["scenes"]
         made += [(f"{device['anchor']}-{name}", title, 2) for name, title in parts.items() if there[name]]
     made += [("together", "Side by side", 1)] if together else []

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from suites import machine, nvml, provenance, static
+from suites import machine, nvml, profiles, provenance, static
 
 Finding = tuple[str, str, str, str | None]  # mark (ok, missing, note), what, how it stands, advice
 _NEEDED = (
@@ -107,6 +107,9 @@ def _gpus() -> Iterator[Finding]:
     if not gpus:
         yield "note", "gpu", f"none: {nvml.why_none()}", "measurements run on the CPU; energy is skipped"
         return
+    for name, place in profiles.ADVICE.items():  # only where there is something to profile
+        gone = profiles.absent(name, "cuda")
+        yield ("note", name, "not on the PATH", f"{place}: for --profile-with") if gone else ("ok", name, "found", None)
     import torch
 
     if not torch.cuda.is_available():

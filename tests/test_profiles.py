@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -368,9 +369,10 @@ def test_the_page_shows_kernels_reasons_and_files(tmp_path: Path) -> None:
         'href="profiles/a.ncu-rep"', "ncu &lt;may&gt; not", "ncu --one", "163", ">57 %<", ">128<", EXAMPLE,
     ):  # fmt: skip
         assert words in page, words
+    assert f'<a href="#{(anchor := "device-1-profiles")}">Under a profiler' in page and f'id="{anchor}"' in page
     assert "gone.csv" not in page and "ada backward <b>" not in page
     other = render.write([run, reports_made.write(tmp_path / "b", methods=("avg",))], tmp_path / "both").read_text()
-    assert 'href="../run/profiles/a.ncu-rep"' in other and other.count("Under a profiler") == 1
+    assert 'href="../run/profiles/a.ncu-rep"' in other and other.count(">Under a profiler</h3>") == 1
 
 
 def test_the_cases_furthest_from_a_copy(tmp_path: Path) -> None:
@@ -383,3 +385,13 @@ def test_the_cases_furthest_from_a_copy(tmp_path: Path) -> None:
         least = part.groupby("case")["percent_of_copy"].min().nsmallest(2)
         assert list(least.index) == [case for where, case in found if where == device]
     assert furthest(table[table["implementation"].ne("copy")].assign(percent_of_copy=float("nan")), 2) == []
+
+
+def test_doctor_knows_the_profilers_where_there_is_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from suites import doctor, nvml
+
+    assert not {"ncu", "nsys"} & {what for _, what, *_ in doctor._gpus()} or nvml.listed()
+    monkeypatch.setattr(nvml, "listed", lambda: [SimpleNamespace(name="A GPU", uuid="GPU-1")])
+    stand_in(tmp_path, monkeypatch, "ncu", TABLE="")
+    found = {what: mark for mark, what, *_ in doctor._gpus()}
+    assert (found["ncu"], found["nsys"]) == ("ok", "note")
