@@ -128,11 +128,12 @@ def bench(
         if resume is not None:
             _only_resume(out, given)
             run = session.Session.resumed(Path(resume), timeout)
-            profiles.matching(run.plan, globs)
+            profiles.check(session.whole(run.axes, run.devices), globs)
         else:
             axes, devices = _axes(given), session.targets(session.Where(given["cpu"], given["gpu"]))
             provenance.check()  # complain before a folder is made
-            profiles.matching(session.cases(axes, devices), globs)
+            session.cases(axes, devices)
+            profiles.check(session.whole(axes, devices), globs)
             run = session.Session(session.fresh_folder(out), axes, devices, parallel=parallel, timeout=timeout)
         for kind in {kind for _, kind in run.devices} if profiler != "none" else ():
             if reason := profiles.absent(profiler, kind):
@@ -194,8 +195,8 @@ def _profile(run: Session, profiler: str, globs: tuple[str, ...]) -> int:
     machines = dict(zip(frame["device"], frame["machine"], strict=True))
     names = furthest(frame, profiles.SLOWEST)
     chosen = profiles.matching(run.plan, globs) if globs else profiles.among(run.plan, names)
-    some = "no native case was timed beside a copy, --profile-case names others"
-    _say(f"{profiler}: {f'{len(chosen)} cases to profile' if chosen else f'nothing to profile: {some}'}")
+    none = "no case of this shard fits" if globs else "no native case was timed beside a copy; --profile-case names any"
+    _say(f"{profiler}: {len(chosen)} cases to profile" if chosen else f"{profiler}: nothing to profile: {none}")
     tool = profiles.Profiler(profiler, run.folder, run.axes.seed, session.environment, _say)
     try:
         with session.terminable():

@@ -55,22 +55,23 @@ class Wanted(NamedTuple):
 
 
 def matching(plan: Mapping[str, Sequence[Case]], globs: Iterable[str]) -> list[tuple[str, Case]]:
-    """(device, case) of the latency cases whose names fit; UsageError for a glob that fits none."""
+    """(device, case) of the latency cases whose names fit one of the globs."""
     found: dict[tuple[str, str], Case] = {}
     for glob in globs:
-        fits = [
-            (device, case)
-            for device, cases in plan.items()
-            for case in cases
-            if case.probe == "latency" and fnmatch.fnmatchcase(case.name, glob)
-        ]
-        if not fits:
+        for device, cases in plan.items():
+            fits = (case for case in cases if case.probe == "latency" and fnmatch.fnmatchcase(case.name, glob))
+            found |= {(device, case.name): case for case in fits}
+    return [(device, case) for (device, _), case in found.items()]
+
+
+def check(plan: Mapping[str, Sequence[Case]], globs: Iterable[str]) -> None:
+    """UsageError for a glob that fits no case of the whole plan; that a shard has none of its cases is no mistake."""
+    for glob in globs:
+        if not matching(plan, [glob]):
             raise UsageError(
                 f"profile-case: expected a glob that fits a latency case such as 'ada/native/*', got {glob!r}; "
                 "`runner.py plan` lists them"
             )
-        found |= {(device, case.name): case for device, case in fits}
-    return [(device, case) for (device, _), case in found.items()]
 
 
 def among(plan: Mapping[str, Sequence[Case]], names: Iterable[tuple[str, str]]) -> list[tuple[str, Case]]:

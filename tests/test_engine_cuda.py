@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from suites import latency
+from suites import latency, profiles
 from suites.case import Case
+from suites.launch import ENTRY
 from tests.cheats import SHARED_CHEATS
 from tests.native_places import need
 
@@ -196,3 +197,20 @@ def test_cold_and_hot_agree_with_tritons_do_bench() -> None:
             if theirs > 50e-6 and abs(ours / theirs - 1) > 0.05:
                 off.append((case.name, ours / theirs))
     assert not off
+
+
+@pytest.mark.parametrize("name", ["torch", "ncu", "nsys"])
+def test_a_profile_knows_the_librarys_kernels(name: str, tmp_path: Path) -> None:
+    if reason := profiles.absent(name, "cuda"):
+        pytest.skip(reason)
+    tool = profiles.Profiler(name, tmp_path, 0, lambda device, kind: {})
+    case = Case.named("ada/native/both/float32/nchw/k3s2p1/8x16x56x56")
+    made = tool.profile(profiles.Wanted("GPU", "cuda", "machine", case))
+    if made.status == "refused" and name != "torch":
+        pytest.skip(f"{name} is refused here: {made.reason}")
+    assert made.status == "ok", made.reason
+    own = [kernel for kernel in made.kernels if kernel.name.startswith(ENTRY)]
+    assert own[0].words is not None and own[0].words.startswith("ada forward"), own
+    assert all(kernel.words and kernel.registers and 0 < kernel.seconds < 0.1 for kernel in own), own
+    if name == "ncu":
+        assert all(kernel.stall and 0 < (kernel.issue or 0) <= 100 and kernel.dram is not None for kernel in own), own

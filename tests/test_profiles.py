@@ -321,8 +321,10 @@ def test_globs_choose_latency_cases_and_one_that_fits_none_is_told() -> None:
     assert profiles.matching(plan, ["*/backward/*"]) == [("cpu", CASE), ("GPU-1", CASE)]
     assert profiles.matching(plan, ["ada/*", EXAMPLE]) == [("cpu", CASE), ("cpu", other), ("GPU-1", CASE)]
     assert profiles.among(plan, [("cpu", other.name), ("cpu", "gone")]) == [("cpu", other)]
-    with pytest.raises(UsageError, match="profile-case: expected a glob that fits"):
-        profiles.matching(plan, ["max/*"])
+    profiles.check(plan, ["*/backward/*", EXAMPLE])
+    assert profiles.matching({"GPU-1": [CASE]}, [EXAMPLE]) == [], "in another shard"
+    with pytest.raises(UsageError, match="profile-case: expected a glob that fits .* got 'max/.'"):
+        profiles.check(plan, [EXAMPLE, "max/*"])
 
 
 def test_a_profile_is_checked_on_both_ways(tmp_path: Path) -> None:
