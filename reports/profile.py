@@ -69,6 +69,7 @@ class Profile:
     files: tuple[str, ...]  # below the run's folder
     command: str
     time: str
+    note: str | None = None  # what a reader must know of the kernels
 
     def __post_init__(self) -> None:
         for name, known in (("profiler", PROFILERS), ("status", STATUSES)):

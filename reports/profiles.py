@@ -72,6 +72,7 @@ def said(one: Profile, most: int = 8) -> list[str]:
         words += [] if kernel.registers is None else [f"{kernel.registers} registers"]
         tail = f"; {waits}" if (waits := waiting(kernel)) else ""
         lines.append(f"  {kernel.words or kernel.name[:80]}: {', '.join(words)}{tail}")
+    lines += [f"  ({one.note})"] if one.note else []
     return lines + [f"  ... and {len(one.kernels) - most} more"] * (len(one.kernels) > most)
 
 
@@ -103,7 +104,7 @@ def _one(one: Profile, run: Path, out: str | os.PathLike[str], measured: list[st
     total = sum(kernel.seconds for kernel in one.kernels)
     links = [(Path(file).suffixes, os.path.relpath(run / file, out)) for file in one.files if (run / file).is_file()]
     return {
-        "case": one.case, "profiler": one.profiler, "status": one.status, "reason": one.reason,
+        "case": one.case, "profiler": one.profiler, "status": one.status, "reason": one.reason, "note": one.note,
         "command": one.command, "calls": one.calls,
         "files": [("".join(suffixes).lstrip("."), Path(path).as_posix()) for suffixes, path in links],
         "kernels": [

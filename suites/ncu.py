@@ -68,7 +68,11 @@ def fault(said: str) -> str | None:
             "ncu may not read this GPU's counters (ERR_NVGPUCTRPERM): run as root, start the container with "
             "--cap-add=SYS_ADMIN, or load the driver with NVreg_RestrictProfilingToAdminUsers=0"
         )
-    errors = re.findall(r"^==ERROR== *(.+)$", said, re.MULTILINE)
+    errors = [
+        line
+        for line in re.findall(r"^==ERROR== *(.+)$", said, re.MULTILINE)
+        if "application returned an error" not in line  # which says itself what it was
+    ]
     if errors:
         return f"ncu: {errors[0]}"
     return "ncu: no kernel was launched in the call" if "No kernels were profiled" in said else None

@@ -38,7 +38,11 @@ ADVICE = {"ncu": "Nsight Compute, of the CUDA toolkit", "nsys": "Nsight Systems,
 
 
 class Failed(RuntimeError):
-    """The case itself did not run."""
+    """The case itself did not run; `said` is all that was printed."""
+
+    def __init__(self, reason: str, said: str) -> None:
+        super().__init__(reason)
+        self.said = said
 
 
 class TimedOut(RuntimeError):
@@ -108,9 +112,9 @@ class Profiler:
         base = self.run / FOLDER / re.sub(r"[^\w-]", "_", wanted.device) / re.sub(r"[^\w.-]", "_", wanted.case.name)
         base.parent.mkdir(parents=True, exist_ok=True)
         self._clear(base)
-        status, reason, kernels = "ok", None, list[Kernel]()
+        status, reason, kernels, note = "ok", None, list[Kernel](), None
         try:
-            kernels = self._kernels(wanted, base)
+            kernels, note = self._kernels(wanted, base)
         except Refused as error:
             status, reason = "refused", str(error)
         except Failed as error:
@@ -126,7 +130,7 @@ class Profiler:
         made = Profile(
             case=wanted.case.name, device=wanted.device, machine=wanted.machine, profiler=self.name, status=status,
             reason=None if reason is None else private(reason)[:500] or "no reason given", calls=self._calls,
-            kernels=tuple(kernels), files=tuple(str(path.relative_to(self.run)) for path in files),
+            note=note, kernels=tuple(kernels), files=tuple(str(path.relative_to(self.run)) for path in files),
             command=self._shown(wanted, base), time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )  # fmt: skip
         profile.append(self.run, made)
@@ -141,7 +145,8 @@ class Profiler:
     def _calls(self) -> int:
         return {"ncu": ncu.CALLS, "nsys": nsys.CALLS, "torch": trace.CALLS}[self.name]
 
-    def _kernels(self, wanted: Wanted, base: Path) -> list[Kernel]:
+    def _kernels(self, wanted: Wanted, base: Path) -> tuple[list[Kernel], str | None]:
+        """What was seen, and what a reader must know of it."""
         if reason := absent(self.name, wanted.kind):
             raise Refused(reason)
         words = base.with_name(f"{base.name}.launches")
@@ -150,7 +155,9 @@ class Profiler:
             told = json.loads(words.read_bytes()) if words.is_file() else []
         finally:
             words.unlink(missing_ok=True)
-        return worded(folded(seen, self._calls), [(text, threads) for text, threads in told])
+        cut = self.name == "ncu" and len(seen) >= ncu.MOST
+        note = f"the call may have more kernels: the first {ncu.MOST} were profiled" if cut else None
+        return worded(folded(seen, self._calls), [(text, threads) for text, threads in told]), note
 
     def _call(self, wanted: Wanted, base: Path) -> list[str]:
         """The process in which the case runs."""
@@ -185,7 +192,7 @@ def _with_ncu(base: Path, call: list[str], run: Runs) -> list[Kernel]:
     try:
         said = "".join(run(ncu.profile(report, call)))
     except Failed as error:
-        raise Refused(why) if (why := ncu.fault(error.args[1])) else error from None
+        raise Refused(why) if (why := ncu.fault(error.said)) else error from None
     if why := ncu.fault(said):
         raise Refused(why)
     if not report.is_file():
@@ -205,12 +212,15 @@ def _with_nsys(base: Path, call: list[str], run: Runs) -> list[Kernel]:
         raise Refused(str(error)) from None
     if not report.is_file():
         raise Refused("nsys left no report (it may have written a .qdstrm file that it could not turn into one)")
-    text = ""
-    for name in nsys.TABLES:
-        with contextlib.suppress(Failed):  # a name that this version does not know
-            text = text or run(nsys.table(report, name))[0]
-    base.with_name(f"{base.name}.sqlite").unlink(missing_ok=True)  # what stats reads; the report has it all
-    table = nsys.public(text)
+    try:
+        for name in nsys.TABLES:
+            with contextlib.suppress(Failed, Refused):  # a name that this version does not know
+                table = nsys.public(run(nsys.table(report, name))[0])
+                break
+        else:
+            raise Refused(f"nsys stats printed no table of kernels (asked for {' and '.join(nsys.TABLES)})")
+    finally:
+        base.with_name(f"{base.name}.sqlite").unlink(missing_ok=True)  # what stats reads; the report has it all
     base.with_name(f"{base.name}.nsys.csv").write_text(table)
     return nsys.read(table)
 
@@ -237,6 +247,7 @@ def _run(command: list[str], environment: dict[str, str]) -> tuple[str, str]:
             raise TimedOut(f"{Path(command[0]).name} took more than {SECONDS:g} s and was killed") from None
         raise
     if process.returncode:
-        last = next((line for line in reversed((out + err).splitlines()) if line.strip()), "nothing was said")
+        lines = [line for line in (out + err).splitlines() if line.strip() and not line.startswith("==")]
+        last = lines[-1] if lines else "nothing was said"
         raise Failed(f"{Path(command[0]).name} exited with code {process.returncode}: {last.strip()}", out + err)
     return out, err
