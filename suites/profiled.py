@@ -95,8 +95,13 @@ def told(case: Case, multiprocessors: int) -> list[tuple[str, int]]:
 
 def main() -> None:
     asked = options()
-    case = Case.named(asked.case, own=asked.own)
+    try:
+        case = Case.named(asked.case, own=asked.own)
+    except ValueError as error:
+        sys.exit(f"profiled: {error}")
     device = torch.device(asked.device)
+    if asked.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("profiled: torch sees no CUDA device; --device cpu is the other choice")
     if asked.threads:
         torch.set_num_threads(asked.threads)
     with warnings.catch_warnings():

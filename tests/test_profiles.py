@@ -15,6 +15,7 @@ from reports import frame, profile, render
 from reports.profile import Kernel, Profile
 from reports.profiles import furthest, said
 from suites import ncu, nsys, profiles, trace
+from suites import profiled as profiled_alone
 from suites.case import EXAMPLE, Case
 from suites.plan import UsageError
 from tests import reports_made
@@ -190,6 +191,16 @@ def test_names_make_cases_again() -> None:
     for bad in ("ada", "ada/native/forward/float32/nchw/2s2p0/4x64x56x56", f"{EXAMPLE}/more"):
         with pytest.raises(ValueError, match="case: expected a name"):
             Case.named(bad)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), [(("ada",), "profiled: case: expected"), ((EXAMPLE,), "sees no CUDA device")]
+)
+def test_what_cannot_be_run_is_one_line(words: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["profiled", *words])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit, match=says):
+        profiled_alone.main()
 
 
 def test_globs_choose_latency_cases_and_one_that_fits_none_is_told() -> None:
