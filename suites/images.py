@@ -5,13 +5,22 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 BUILT_IN = ("astronaut", "coffee", "chelsea", "motorcycle_left", "rocket", "hubble_deep_field")
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+BITS = 258  # TIFF's tag of the bits in a number
 LEAST = 64  # shorter sides say nothing at kernel 7
+
+
+class NoRange(ValueError):
+    """A file's numbers have no white."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +59,16 @@ def photos(folder: str | None, count: int) -> list[Photo]:
 
 def fault(path: Path) -> str | None:
     """Why the file is no photograph that can be measured; None when it is one."""
-    from PIL import Image
+    import PIL.Image
 
     try:
-        with Image.open(path) as image:
+        with PIL.Image.open(path) as image:
             image.load()
             if min(image.size) < LEAST:
                 return f"smaller than {LEAST} pixels ({image.size[0]} x {image.size[1]})"
+            _unit(image)
+    except NoRange as error:
+        return str(error)
     except Exception as error:
         return f"cannot be read ({type(error).__name__}: {' '.join(str(error).replace(str(path), path.name).split())})"
     return None
@@ -64,11 +76,33 @@ def fault(path: Path) -> str | None:
 
 def pixels(photo: Photo, crop: int | None) -> NDArray[np.float64]:
     """[3, H, W] in [0, 1]; of a longer side than `crop` only the middle."""
-    from PIL import Image
+    import PIL.Image
 
-    with Image.open(photo.path) as image:
-        values = np.asarray(image.convert("RGB"), dtype=np.float64) / 255
+    with PIL.Image.open(photo.path) as image:
+        values = _unit(image)
     return np.ascontiguousarray(middle(values.transpose(2, 0, 1), crop or 10**9, crop or 10**9))
+
+
+def _unit(image: Image) -> NDArray[np.float64]:
+    """[H, W, 3], the black of the file as 0 and its white as 1; NoRange where the file does not say what is white.
+
+    Transparency is left out. Pillow clips what it converts from more than 8 bits, so those are not left to it.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        tags = getattr(image, "tag_v2", {})
+        bits = max(tags.get(BITS, (16,)))
+        grey = np.asarray(image, dtype=np.float64) / (2**bits - 1)
+        if not 0 <= grey.min() <= grey.max() <= 1:
+            raise NoRange(f"holds integers outside the {bits} bits it says it has")
+    elif image.mode == "I":
+        raise NoRange("holds 32-bit integers, and nobody says how large white is; save it with 8 or 16 bits")
+    elif image.mode == "F":
+        grey = np.asarray(image, dtype=np.float64)
+        if not (np.isfinite(grey).all() and 0 <= grey.min() <= grey.max() <= 1):
+            raise NoRange(f"holds floating-point numbers from {grey.min():g} to {grey.max():g}, expected 0 to 1")
+    else:
+        return np.asarray(image.convert("RGB"), dtype=np.float64) / 255
+    return np.repeat(grey[..., None], 3, -1)
 
 
 def middle(planes: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:

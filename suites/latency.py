@@ -92,6 +92,20 @@ def judge(timed: Timed, measured: Measured) -> tuple[str | None, float | None, l
     return fault, error, checks
 
 
+def untimed(timed: Timed) -> str | None:
+    """The fault of one call after others, on fresh numbers, judged as a timed one is; for probes without a clock."""
+    timed()
+    timed.refill()
+    state = timed.state()
+    outputs = timed()
+    if timed.inputs[0].device.type == "cuda":
+        torch.cuda.synchronize()
+    returned = time.perf_counter()
+    snapshot = tuple(out.detach().clone() for out in outputs)
+    with verify.unhurried(timed.case):
+        return judge(timed, Measured(Samples([], [], "budget"), state, snapshot, outputs, returned))[0]
+
+
 def _deeper(timed: Timed, measured: Measured) -> tuple[str | None, list[str]]:
     """What is looked at once the timed output is right: an untimed call on poisoned memory, the oracle itself."""
     outputs = verify.poisoned(timed)

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from suites import verify
 from suites.case import Case
-from suites.latency import Finding
+from suites.latency import Finding, untimed
 from suites.subject import build
 from suites.timed import Timed
 
@@ -26,11 +25,11 @@ from suites.timed import Timed
 def measure(case: Case, device: torch.device, seed: int) -> list[Finding]:
     """Peak of the case's direction; for forward also the bytes saved for backward."""
     timed = Timed(build(case, device, seed), case, seed)
-    fault = verify.unfit(timed, timed())  # and what a first call sets up for good is not the call's own
+    fault = untimed(timed)  # and what a first call sets up for good is not the call's own
     if fault is not None:
         return [Finding("peak_bytes", status="incorrect", reason=fault)]
     peak, how = (_cuda_peak if device.type == "cuda" else _cpu_peak)(timed)
-    how["operands"] = timed.subject.operands
+    how |= {"operands": timed.subject.operands, "verified": timed.subject.oracle is not None}
     found = [Finding("peak_bytes", value=peak, how=how, warnings=list(timed.subject.notes))]
     if case.direction == "forward" and timed.subject.wanted:
         saved, parts = saved_bytes(timed)

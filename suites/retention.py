@@ -8,6 +8,7 @@ Deterministic. Knows subjects and photographs; nothing of records.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from adapool import functional, registry, unpooling
 from suites import images, resample, verify
 from suites.case import Case
 from suites.latency import Finding
-from suites.subject import build
+from suites.subject import Subject, build
+from suites.timed import Timed
 
 Array = NDArray[np.float64]
 PSNR_MOST = 100.0  # dB of an exact match, so that a record stays finite
@@ -41,13 +43,19 @@ def measure(case: Case, device: torch.device, seed: int, count: int, gallery: Pa
 
 def _photos(case: Case, device: torch.device, seed: int, count: int, gallery: Path | None, shown: int) -> list[Finding]:
     found: list[Finding] = []
-    good = 0
+    good, wrong = 0, None
     for photo in images.photos(case.images, count):
         if photo.fault is not None:
             for metric, _ in METRICS:
                 found.append(Finding(metric, status="skipped", reason=photo.fault, protocol="P1", image=photo.name))
             continue
         original = _load(photo, case.crop, case.kernel)
+        if good == 0:
+            wrong = _fault(case, device, seed, original)
+        if wrong is not None:
+            for metric, _ in METRICS:
+                found.append(Finding(metric, status="incorrect", reason=wrong, protocol="P1", image=photo.name))
+            continue
         found += one(case, device, seed, photo.name, original, gallery if good < shown else None)
         good += 1
     return found
@@ -76,9 +84,11 @@ def one(case: Case, device: torch.device, seed: int, name: str, original: Array,
     if inverse is not None:
         back, side = inverse
         pairs["P3"] = (original, back[0].double().cpu().numpy())
+    pairs = {protocol: (_shown(reference), _shown(got)) for protocol, (reference, got) in pairs.items()}
     how = {
         "range": 1, "height": height, "width": width, "crop": case.crop, "color": "RGB",
-        "psnr_most": PSNR_MOST, "ssim": "skimage, gaussian_weights, sigma 1.5, data_range 1",
+        "clamped": "all pictures, to the range", "psnr_most": PSNR_MOST,
+        "ssim": "skimage, gaussian_weights, sigma 1.5, data_range 1",
         "up": f"bicubic {resample.CUBIC}, aligned by centre", "down": f"Lanczos{resample.LOBES} antialiased",
     }  # fmt: skip
     found = []
@@ -102,18 +112,36 @@ def one(case: Case, device: torch.device, seed: int, name: str, original: Array,
 
 def _pool(case: Case, x: Tensor, seed: int) -> Tensor:
     """The method on a photograph, by the same callable that the other probes use, its operands at their defaults."""
-    from dataclasses import replace
-
     shaped = replace(case, shape=tuple(x.shape), direction="forward", probe="latency")
     subject = build(shaped, x.device, seed)
+    _show(subject, case, x)
+    with torch.no_grad():
+        return subject.call(*subject.inputs)
+
+
+def _show(subject: Subject, case: Case, x: Tensor) -> None:
+    """Put a photograph where the numbers were."""
     with torch.no_grad():
         subject.inputs[0].copy_(x)
         if case.method == "lip":
             subject.inputs[1].copy_(x)  # G(x) = x, as the library does when no logits are given
-        y = subject.call(*subject.inputs)
-    if (fault := verify.misfit(shaped, y)) is not None:
-        raise ValueError(fault)
-    return y
+
+
+def _fault(case: Case, device: torch.device, seed: int, original: Array) -> str | None:
+    """What the method gives for a photograph that its definition does not, or None; the photograph stands for all."""
+    x = torch.tensor(original, dtype=torch.float32, device=device).unsqueeze(0)
+    shaped = replace(case, shape=tuple(x.shape), direction="forward", probe="latency")
+    timed = Timed(build(shaped, device, seed), shaped, seed)
+    timed()  # on other numbers, which whoever remembers gives again
+    _show(timed.subject, case, x)
+    state, outputs = timed.state(), timed()
+    if (fault := verify.unfit(timed, outputs)) is not None:
+        return fault
+    if not timed.untouched(state):
+        return "the call changed its inputs"
+    if timed.subject.oracle is None:
+        return verify.compare_with_itself(timed, outputs)[0]
+    return verify.compare(shaped, outputs, timed.expected(state))[0] or verify.golden(shaped)
 
 
 def _inverse(case: Case, x: Tensor, pooled: Tensor) -> tuple[Tensor, int] | None:
@@ -146,6 +174,11 @@ def _small(name: str, case: Case, original: Array, rows: Array, columns: Array) 
     return _lanczos[key]
 
 
+def _shown(planes: Array) -> Array:
+    """A picture as it can be shown: what lies above white or below black is no information."""
+    return np.clip(planes, 0.0, 1.0)
+
+
 def psnr(reference: Array, got: Array) -> float:
     """10 log10(1 / mean squared error), for a range of 1."""
     error = float(np.mean((reference - got) ** 2))
@@ -153,12 +186,15 @@ def psnr(reference: Array, got: Array) -> float:
 
 
 def ssim(reference: Array, got: Array) -> float | None:
-    """scikit-image's, with the gaussian window of 11 pixels; None when the picture is smaller than that."""
+    """scikit-image's, with the gaussian window of 11 pixels; None when the picture is smaller than that.
+
+    Rounding gives some of equal pictures a little more than 1, which it cannot be.
+    """
     from skimage.metrics import structural_similarity
 
     if min(got.shape[-2:]) < 11:
         return None
-    return float(
+    found = float(
         structural_similarity(  # type: ignore[no-untyped-call]
             reference,
             got,
@@ -169,6 +205,7 @@ def ssim(reference: Array, got: Array) -> float | None:
             data_range=1.0,
         )
     )
+    return min(found, 1.0)
 
 
 def _pictures(gallery: Path, name: str, case: Case, original: Array, pooled: Array, restored: Array) -> None:
