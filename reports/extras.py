@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-GALLERY_BYTES = 2_600_000  # of WebP; with text and charts the page stays under 5 MB
-_QUALITY = 84
+GALLERY_BYTES = 2_400_000  # of WebP; with text and charts the page stays under 5 MB
+_QUALITY = 76
 _PICTURE = re.compile(r"(?P<image>.+?)__(?P<method>.+?)__k(?P<k>[^_]+)__(?P<what>original|pooled|restored|error)\.png")
 _COUNT = re.compile(r"\d+")
 

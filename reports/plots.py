@@ -65,6 +65,15 @@ def _plain_axis(ax: Axes, high: float, tick: Tick) -> None:
     ax.set_xlim(0, high * 1.08 or 1.0)
 
 
+def _linear_axis(ax: Axes, limits: tuple[float, float], tick: Tick) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    pad = 0.04 * (limits[1] - limits[0])
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.xaxis.set_major_formatter(FuncFormatter(tick))
+    ax.set_xlim(limits[0] - pad, limits[1] + pad)
+
+
 def panel(
     rows: DataFrame, others: list[DataFrame], limits: tuple[float, float], windows: list[str], name: str, title: str
 ) -> Chart:
@@ -92,11 +101,13 @@ def panel(
 
 
 def dots(
-    rows: DataFrame, name: str, title: str, tick: Tick, reference: float | None = None, most: bool = False
-) -> Chart:
+    rows: DataFrame, name: str, title: str, tick: Tick, reference: float | None = None, most: bool = False,
+    limits: tuple[float, float] | None = None,
+) -> Chart:  # fmt: skip
     """A row of dots per method, best first, with whiskers. Columns method, implementation, x, lo, hi, warned, tip.
 
-    The axis is logarithmic where the values span it; `most` says that the largest is the best.
+    The axis is logarithmic where the values span it, linear within `limits` where they are given, which whiskers may
+    leave; `most` says that the largest is the best.
     """
     best = rows.groupby("method", sort=False)["x"].agg("max" if most else "min")
     order = best.sort_values(kind="stable", ascending=not most).index
@@ -108,13 +119,16 @@ def dots(
     with canvas(3.7, 0.62 + 0.185 * len(order)) as (figure, ax):
         if reference is not None:
             ax.axvline(reference, color=INK, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
-        ax.hlines(y, rows["lo"], rows["hi"], color=rows["implementation"].map(PALETTE), linewidth=1.4, zorder=2)
+        lo, hi = (rows[end] if limits is None else rows[end].clip(*limits) for end in ("lo", "hi"))
+        ax.hlines(y, lo, hi, color=rows["implementation"].map(PALETTE), linewidth=1.4, zorder=2)
         _points(ax, rows, rows["x"], y, rows["warned"])
         ax.set(yticks=range(len(order)), yticklabels=[_short(name) for name in order], xlabel="", ylabel="")
         ax.set_ylim(len(order) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)
         values = [v for column in ("x", "lo", "hi") for v in rows[column].dropna()] + [reference or rows["x"].iloc[0]]
-        if min(values) > 0 and max(values) > 2.5 * min(values):
+        if limits is not None:
+            _linear_axis(ax, limits, tick)
+        elif min(values) > 0 and max(values) > 2.5 * min(values):
             _log_axis(ax.xaxis, min(values), max(values), tick)
             ax.set_xlim(min(values) / 1.15, max(values) * 1.15)
         else:

@@ -23,6 +23,7 @@ from reports import (
     losses,
     pack,
     profiles,
+    retained,
     sections,
     store,
     tables,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 TEMPLATES = Path(__file__).with_name("templates")
-SCRIPTS = ("page.js", "records.js")
+SCRIPTS = ("page.js", "gallery.js", "records.js")
 METHOD = (
     "A result was checked against the method's definition before its speed was kept; "
     "a wrong one is a record without a number.",
@@ -131,7 +132,9 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str], folder: Path) -
                 "columns": answer.COLUMNS,
                 "losses": losses.losses(group.rows),
                 "sections": made,
-                "retention": tables.retention(group),
+                "retention": retained.retention(group),
+                "decibel": _drawn(retained.differences(group), charts),
+                "scores": retained.of_images(group.rows),
                 "tables": [*tables.latency_tables(group), *tables.first_calls(group)],
                 "profiles": profiles.shown([places[run] for run in group.runs], set(group.rows["machine"]), folder),
                 "gallery": extras.gallery([unseen.pop(run) for run in group.runs if run in unseen]),
@@ -165,6 +168,16 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str], folder: Path) -
     return page, charts
 
 
+def _drawn(section: dict[str, Any] | None, charts: dict[str, str]) -> dict[str, Any] | None:
+    """A section with its drawings ready for the page, and put among the files."""
+    from markupsafe import Markup
+
+    if section is not None:
+        charts |= {chart.name: chart.standalone for chart in section["charts"]}
+        section["charts"] = [chart._replace(inline=Markup(chart.inline)) for chart in section["charts"]]
+    return section
+
+
 def _contents(devices: list[dict[str, Any]], together: bool) -> list[tuple[str, str, int]]:
     """Anchor, title and depth of every section, in the page's order."""
     made = []
@@ -172,6 +185,7 @@ def _contents(devices: list[dict[str, Any]], together: bool) -> list[tuple[str, 
         made.append((device["anchor"], device["title"], 1))
         made += [(f"{device['anchor']}-answer", "What to take", 2)] if device["answers"] else []
         made += [(section["anchor"], section["title"], 2) for section in device["sections"]]
+        made += [(device["decibel"]["anchor"], "The last decibel", 2)] if device["decibel"] else []
         parts = {
             "retained": "Retained information", "gallery": "Gallery", "profiles": "Under a profiler",
             "numbers": "The times as numbers",

@@ -197,6 +197,7 @@ def _pareto(group: Group, main: DataFrame, rows: DataFrame) -> Section:
     both = cost.merge(quality, on=["method", "window"])
     far = both["y"] < both.groupby("window")["y"].transform("max") - _FAR
     both["tip"] = [f"{tip}\nPSNR {y:.2f} dB" for tip, y in zip(both["tip"], both["y"], strict=True)]
+    both["r"] = -1  # a point is of two measurements, so its tip is its own
     charts = [
         plots.pareto(part, _file(group, "pareto", name), f"Window {name}", "PSNR after restoring (dB)")
         for name, part in _by_window(both[~far])

@@ -92,7 +92,7 @@ def finish(figure: Figure, name: str, title: str, alt: str, rows: DataFrame) -> 
     head, rest = body.split(">", 1)
     tips, kinds, records = (list(rows[name]) for name in ("tip", "implementation", "r"))
     titled = _marked(rest, len(tips), lambda i, tag, of: f"<{tag}{of}><title>{escape(str(tips[i]))}</title></{tag}>")
-    placed = _marked(rest, len(tips), lambda i, _, of: point(of, kinds[i], records[i]))
+    placed = _marked(rest, len(tips), lambda i, _, of: point(of, kinds[i], records[i], str(tips[i])))
     label = f"<title>{escape(title)}</title><desc>{escape(alt)}</desc>"
     paper = '<rect width="100%" height="100%" fill="#ffffff"/>'
     return Chart(name, title, alt, _inline(head, placed), f"{head}>{label}{paper}{titled}".strip() + "\n")

@@ -6,6 +6,7 @@ Knows matplotlib's way of writing and the page's style sheet; nothing of charts 
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import Any
 
 _NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
@@ -26,11 +27,12 @@ def compact(svg: str) -> str:
     return re.sub(r">\s+<", "><", _without_groups(svg))
 
 
-def point(attributes: str, kind: str, record: int) -> str:
-    """A marker that the page defines once, where matplotlib drew a shape of its own."""
+def point(attributes: str, kind: str, record: int, tip: str) -> str:
+    """A marker that the page defines once, where matplotlib drew a shape of its own; a tip where it is of no record."""
     x, y = _middle(attributes)
     hollow = " hollow" if "fill: none" in attributes else ""
-    return f'<use href="#m-{kind}" class="{kind}{hollow}" x="{x:.2f}" y="{y:.2f}" data-r="{record}"/>'
+    says = f'data-r="{record}"' if record >= 0 else f'data-tip="{escape(tip)}"'
+    return f'<use href="#m-{kind}" class="{kind}{hollow}" x="{x:.2f}" y="{y:.2f}" {says}/>'
 
 
 def _middle(attributes: str) -> tuple[float, float]:

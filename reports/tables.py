@@ -91,46 +91,6 @@ def first_calls(group: Group) -> list[dict[str, Any]]:
     return made
 
 
-def retention(group: Group) -> list[dict[str, Any]]:
-    """Per protocol: methods down, windows across, PSNR and SSIM as means over the images."""
-    rows = group.rows[group.rows["probe"].eq("retention") & group.rows["metric"].isin(["psnr", "ssim"])]
-    titles = {"P1": "P1, restored by bicubic enlargement", "P2": "P2, against an antialiased downsample"}
-    titles |= {"P3": "P3, restored by the method's own inverse"}
-    made = []
-    for protocol, part in rows.drop_duplicates(["protocol", "method", "window", "metric", "image"]).groupby("protocol"):
-        of: dict[tuple[str, str, str], list[dict[Any, Any]]] = {}
-        for row in part.to_dict("records"):
-            of.setdefault((row["method"], row["window"], row["metric"]), []).append(row)
-        names = view.windows(part)
-        methods = list(dict.fromkeys(part["method"]))
-        lines = {m: [_mean(of.get((m, w, metric), [])) for w in names for metric in ("psnr", "ssim")] for m in methods}
-        _shade(list(lines.values()))
-        images = sorted((part if part["status"].ne("ok").all() else part[part["status"].eq("ok")])["image"].unique())
-        title = titles.get(str(protocol), str(protocol))
-        made.append({"title": title, "windows": names, "lines": lines, "images": images})
-    return made
-
-
-def _mean(rows: list[dict[Any, Any]]) -> dict[str, Any]:
-    """One cell: the mean over the images that have a number; its tip has them all."""
-    good = [row["median"] for row in rows if row["status"] == "ok"]
-    each = [f"{r['image']}: {r['text']}" + ("" if r["status"] == "ok" else f" ({r['reason']})") for r in rows]
-    made = {"tip": "\n".join(each) or "not measured", "hole": not good, "heat": None, "part": 0 < len(good) < len(rows)}
-    if not good:
-        return {**made, "text": rows[0]["status"] if rows else digits.NONE, "sort": None}
-    value = sum(good) / len(good)
-    return {**made, "text": digits.quantity(value, rows[0]["unit"]).removesuffix(" dB"), "sort": value}
-
-
-def _shade(lines: list[list[dict[str, Any]]]) -> None:
-    """Gives each number its rank in its column, worst 0 to best 1; by value, one outlier would hide the rest."""
-    for column in zip(*lines, strict=True):
-        ranks = sorted({item["sort"] for item in column if item["sort"] is not None})
-        for item in column:
-            if item["sort"] is not None and len(ranks) > 1:
-                item["heat"] = f"{ranks.index(item['sort']) / (len(ranks) - 1):.2f}"
-
-
 def cards(group: Group) -> list[dict[str, str]]:
     """The few numbers to see first; a card whose number was not measured is left out."""
     rows = group.rows
