@@ -5,23 +5,25 @@
 #include <stdexcept>
 #include <string>
 
+#include "cuda/host/cut.h"
 #include "cuda/host/launch.h"
 
 namespace adapool::cuda {
 namespace {
 
-Specification totals_of(const Specification& from, const Totals& totals, Type result) {
-  Specification s{};
+// A launch that sums terms for a block's entries side by side.
+Launch totals_of(const Totals& totals, bool wide, Type result, void* out) {
+  Launch launch;
+  Specification& s = launch.specification;
   s.kind = Kind::totals;
   s.x = s.cells = s.spread = s.logits = s.operands[0] = s.operands[1] = s.operands[2] =
-      from.x == Type::float64 ? Type::float64 : Type::float32;
+      wide ? Type::float64 : Type::float32;
   s.out = result;
-  s.threads = kThreads;
-  s.term = -1;
-  s.blocks = s.across = s.windows = s.width = s.together = s.together_in = s.together_out = s.together_cells = 1;
-  s.gathered = s.lanes = s.in_warp = s.warps = 1;
   while (s.across < 32 && s.across < totals.entries) s.across *= 2;
-  return s;
+  launch.arguments.totals = totals;
+  launch.arguments.out = out;
+  launch.grid[0] = unsigned((totals.entries + s.across - 1) / s.across);
+  return launch;
 }
 
 // Some hundred blocks, each with terms enough.
@@ -51,10 +53,6 @@ Launch begun(Method method, Direction direction, const Job& job, const Shape& sh
   s.to_logits = job.to_logits;
   s.unpool = job.unpool;
   s.normalize = job.unpool && job.normalize;
-  s.windows = s.width = s.together = s.together_in = s.together_out = s.together_cells = s.gathered = s.lanes = 1;
-  s.in_warp = s.warps = s.across = s.blocks = 1;
-  s.threads = kThreads;
-  s.term = -1;
   const Window& w = job.window;
   int64_t places = job.channels_last ? job.channels : 1, overlaps = 0;
   for (int d = 0; d < 3; ++d) {
@@ -125,41 +123,20 @@ void add_totals(Plan& plan, const Launch& from, const Job& job, const Reduction&
     else merge(t.summed, t.summed_step, summed, extent[d], step[d]);
     (reduction.kept[d] > 1 ? t.entries : t.terms) *= extent[d];
   }
-  Launch last;
-  last.specification = totals_of(from.specification, t, result.type);
-  last.arguments.totals = t;
-  const int64_t columns = (t.entries + last.specification.across - 1) / last.specification.across;
-  const int64_t splits = splits_of(columns, t.terms, last.specification);
-  const int64_t size = computing_size(from.specification);
+  const bool wide = from.specification.x == Type::float64;
+  Launch last = totals_of(t, wide, result.type, result.data);
+  last.terms = from.terms;
+  const int64_t splits = splits_of(last.grid[0], t.terms, last.specification);
   if (splits > 1) {
     Launch first = last;
-    first.specification.out = size == 8 ? Type::float64 : Type::float32;
-    first.grid[0] = unsigned(columns);
+    first.specification.out = first.specification.x;
     first.grid[1] = unsigned(splits);
-    first.terms = from.terms;
     first.out = last.terms = plan.scratch;
-    plan.scratch += splits * t.entries * size;
+    plan.scratch += splits * t.entries * computing_size(from.specification);
     plan.launches.push_back(first);
     last.arguments.totals = {{1, 1, t.entries}, {0, 0, 1}, {1, 1, splits}, {0, 0, t.entries}, t.entries, splits};
-  } else {
-    last.terms = from.terms;
   }
-  last.arguments.out = result.data;
-  last.grid[0] = unsigned(columns);
   plan.launches.push_back(last);
-}
-
-// The gradient of an operand of no cells.
-Launch zeros(const Job& job, const Reduction& reduction, const Any& result) {
-  Launch launch;
-  Totals& t = launch.arguments.totals;
-  t = {{1, 1, reduction.entries}, {0, 0, 0}, {1, 1, 1}, {0, 0, 0}, reduction.entries, 0};
-  launch.specification.x = job.x.type;
-  launch.specification = totals_of(launch.specification, t, result.type);
-  launch.arguments.out = result.data;
-  const int across = launch.specification.across;
-  launch.grid[0] = unsigned((t.entries + across - 1) / across);
-  return launch;
 }
 
 // Room for terms, at the end of the scratch memory.
@@ -171,23 +148,24 @@ void place_terms(Plan& plan, Launch& launch, const Job& job, int64_t parts) {
 
 }  // namespace
 
-int computing_size(const Specification& s) { return s.x == Type::float64 ? 8 : 4; }
-int64_t state_size(const Shape& shape) { return 4 * shape.words; }
-
 Plan plan(Method method, Direction direction, const Job& job, const Reduction* reduction, const Any* result,
           int multiprocessors) {
   Plan plan;
+  const bool wide = job.x.type == Type::float64;
   if (job.batch * job.channels == 0) {
-    if (reduction != nullptr) plan.launches.push_back(zeros(job, *reduction, *result));
+    if (reduction == nullptr) return plan;
+    const int64_t n = reduction->entries;  // of a gradient to which no cell adds
+    plan.launches.push_back(
+        totals_of({{1, 1, n}, {0, 0, 0}, {1, 1, 1}, {0, 0, 0}, n, 0}, wide, result->type, result->data));
     return plan;
   }
-  const Shape shape = shape_of(method, job.x.type == Type::float64);
+  const Shape shape = shape_of(method, wide);
   Launch launch = begun(method, direction, job, shape);
   if (direction == Direction::operand) launch.specification.term = reduction->which;
   launch.specification.sums = direction == Direction::gather && reduction != nullptr;
   launch.specification.which = launch.specification.sums ? reduction->which : 0;
   const bool terms = reduction != nullptr;
-  if (!choose(launch, direction, job, shape, reduction, multiprocessors)) {  // windows first, then places
+  if (!choose(launch, direction, reduction, multiprocessors)) {  // windows first, then places
     Launch first = launch;
     Specification& s = first.specification;
     s.kind = Kind::large_forward;
@@ -197,7 +175,7 @@ Plan plan(Method method, Direction direction, const Job& job, const Reduction* r
     plan.scratch += (launch.arguments.units * state_size(shape) + 15) / 16 * 16;
     if (terms) place_terms(plan, first, job, first.arguments.images);
     launch.specification.sums = false;
-    cut_gather(launch, job, multiprocessors);
+    cut_gather(launch, multiprocessors);
     launch.terms = first.terms;
     plan.launches.push_back(first);
   } else if (terms) {
@@ -214,7 +192,6 @@ Launch plan_masks(bool wide, const MaskJob& job, MaskDirection direction) {
   s.kind = Kind::masks;
   s.x = wide ? Type::float64 : Type::float32;
   s.direction = int32_t(direction);
-  s.threads = kThreads;
   s.blocks = 4;
   const bool places = direction == MaskDirection::forward;
   const int64_t all = job.batch * job.channels * (places ? job.window.places() : job.window.cells());
