@@ -74,6 +74,15 @@ def _native() -> Iterator[Finding]:
         yield "ok" if good else "note", f"compiled operators ({device})", words, remedy
     if native_library.LOADED:
         yield from _nvrtc()
+    yield from _tuning()
+
+
+def _tuning() -> Iterator[Finding]:
+    asked = os.environ.get("ADAPOOL_TUNE") or "0"
+    if asked == "1":
+        yield "note", "tuning", "ADAPOOL_TUNE=1: the first call of a shape on CUDA tries launches", None
+    elif asked != "0":
+        yield "missing", "tuning", f"ADAPOOL_TUNE: expected 1 or 0, got {asked!r}", "unset ADAPOOL_TUNE"
 
 
 def _provenance() -> Iterator[Finding]:

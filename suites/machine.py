@@ -68,8 +68,14 @@ def software() -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "system": platform.system(),
         "kernel": platform.release(),
+        "tuned": tuned(),
         "native": {name: private(text) for name, text in native.status().items()},
     }
+
+
+def tuned() -> bool:
+    """Whether the launches of CUDA kernels are those that trials on the device found: ADAPOOL_TUNE=1."""
+    return os.environ.get("ADAPOOL_TUNE") == "1"
 
 
 def _read(path: str) -> str | None:

@@ -38,6 +38,10 @@ int cuDeviceGetAttribute(int *out, int attribute, int handle) {
         : attribute == 76 ? gpus[i].architecture % 10 : attribute == 97 ? gpus[i].shared : -1;
     return *out < 0 ? INVALID_VALUE : SUCCESS;
 }
+int cuDeviceGetName(char *name, int room, int handle) {
+    snprintf(name, (size_t)room, "stand-in %d", handle - 10);
+    return SUCCESS;
+}
 int cuDevicePrimaryCtxRetain(Context **out, int handle) {
     NOTE("retain %d\n", handle - 10);
     *out = &contexts[handle - 10];
@@ -86,6 +90,14 @@ int cuLaunchKernel(Function *function, unsigned gx, unsigned gy, unsigned gz, un
          bx, by, bz, shared, stream, *(int *)arguments[0], *(double *)arguments[1]);
     return SUCCESS;
 }
+/* Only there: no test of this stand-in times anything. */
+int cuEventCreate(void **event, unsigned flags) { *event = NULL; return flags ? INVALID_VALUE : INVALID_HANDLE; }
+int cuEventRecord(void *event, void *stream) { (void)event; (void)stream; return INVALID_HANDLE; }
+int cuEventSynchronize(void *event) { (void)event; return INVALID_HANDLE; }
+int cuEventElapsedTime(float *out, void *from, void *to) { (void)from; (void)to; *out = 0; return INVALID_HANDLE; }
+int cuEventDestroy_v2(void *event) { (void)event; return INVALID_HANDLE; }
+int cuStreamIsCapturing(void *stream, int *status) { (void)stream; *status = 0; return SUCCESS; }
+int cuThreadExchangeStreamCaptureMode(int *mode) { (void)mode; return SUCCESS; }
 int cuGetErrorName(int code, const char **out) {
     *out = code == INVALID_VALUE ? "CUDA_ERROR_INVALID_VALUE" : code == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY"
         : code == INVALID_IMAGE ? "CUDA_ERROR_INVALID_IMAGE" : NULL;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 
@@ -18,6 +19,7 @@ namespace {
   F(DeviceGetCount, (int*))                                                                                      \
   F(DeviceGet, (int*, int))                                                                                      \
   F(DeviceGetAttribute, (int*, int, int))                                                                        \
+  F(DeviceGetName, (char*, int, int))                                                                            \
   F(DevicePrimaryCtxRetain, (void**, int))                                                                       \
   F(CtxGetCurrent, (void**))                                                                                     \
   F(CtxSetCurrent, (void*))                                                                                      \
@@ -27,15 +29,24 @@ namespace {
   F(FuncSetAttribute, (void*, int, int))                                                                         \
   F(LaunchKernel, (void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**,   \
                    void**))                                                                                      \
+  F(EventCreate, (void**, unsigned))                                                                             \
+  F(EventRecord, (void*, void*))                                                                                 \
+  F(EventSynchronize, (void*))                                                                                   \
+  F(EventElapsedTime, (float*, void*, void*))                                                                    \
+  F(EventDestroy_v2, (void*))                                                                                    \
+  F(StreamIsCapturing, (void*, int*))                                                                            \
+  F(ThreadExchangeStreamCaptureMode, (int*))                                                                     \
   F(GetErrorName, (int, const char**))                                                                           \
   F(GetErrorString, (int, const char**))
 
 // Numbers of cuda.h, which never change.
 constexpr int kMultiprocessors = 16, kMajor = 75, kMinor = 76, kMaxShared = 97;  // of a device
 constexpr int kStaticShared = 1, kMaxDynamicShared = 8;                          // of a function
+constexpr int kRelaxed = 2;                                                      // of what captures forbid
 
 struct Device {
   int handle = 0, architecture = 0, multiprocessors = 0, max_shared = 0;
+  std::string name;
   std::once_flag retained;
   void* context = nullptr;  // the primary one
 };
@@ -71,6 +82,9 @@ struct Driver {
       device.architecture = 10 * ask(kMajor) + ask(kMinor);
       device.multiprocessors = ask(kMultiprocessors);
       device.max_shared = ask(kMaxShared);
+      char name[256] = "";
+      check(DeviceGetName(name, sizeof name, device.handle), "name a device");
+      device.name = name;
     }
     pthread_atfork(nullptr, nullptr, [] { forked = true; });
   }
@@ -131,6 +145,7 @@ void refuse_after_fork() {
 
 int architecture(int device) { return driver().device(device).architecture; }
 int multiprocessors(int device) { return driver().device(device).multiprocessors; }
+std::string name(int device) { return driver().device(device).name; }
 
 Kernel load(int device, const std::string& image) {
   const Driver& d = driver();
@@ -155,6 +170,36 @@ void launch(const Kernel& kernel, const unsigned grid[3], unsigned threads, unsi
   const auto text = [](unsigned n) { return std::to_string(n); };
   d.check(status, "launch " + text(grid[0]) + " x " + text(grid[1]) + " x " + text(grid[2]) + " blocks of " +
                       text(threads) + " threads and " + text(shared_bytes) + " bytes");
+}
+
+std::vector<float> timed(int device, void* stream, size_t count, const std::function<void(size_t)>& work) {
+  const Driver& d = driver();
+  const Context context(d, device);
+  // Another thread may capture a graph, which forbids all others to ask events unless they say that they know.
+  int mode = kRelaxed;
+  d.check(d.ThreadExchangeStreamCaptureMode(&mode), "leave the captures of other threads alone");
+  const std::shared_ptr<int> restored(&mode, [&](int* before) { d.ThreadExchangeStreamCaptureMode(before); });
+  std::vector<std::shared_ptr<void>> events;
+  const auto mark = [&] {
+    void* event = nullptr;
+    d.check(d.EventCreate(&event, 0), "make an event");
+    events.emplace_back(event, [&](void* e) { d.EventDestroy_v2(e); });
+    d.check(d.EventRecord(event, stream), "record an event");
+  };
+  mark();
+  for (size_t i = 0; i < count; ++i) work(i), mark();
+  d.check(d.EventSynchronize(events.back().get()), "wait for an event");
+  std::vector<float> milliseconds(count);
+  for (size_t i = 0; i < count; ++i)
+    d.check(d.EventElapsedTime(&milliseconds[i], events[i].get(), events[i + 1].get()), "compare two events");
+  return milliseconds;
+}
+
+bool captures(int device, void* stream) {
+  const Driver& d = driver();
+  const Context context(d, device);
+  int status = 0;
+  return d.StreamIsCapturing(stream, &status) != 0 || status != 0;
 }
 
 }  // namespace adapool::cuda

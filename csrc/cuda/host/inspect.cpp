@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cuda/host/describe.h"
+#include "cuda/host/tune.h"
 #include "device_sources.h"
 #include "nvrtc.h"
 
@@ -85,10 +86,8 @@ ADAPOOL_C int adapool_prepare(const char* words, int device, char** why) {
   *why = nullptr;
   try {
     const int before = compiled_by_this_thread();
-    for (const Launch& launch : plan_of(words, multiprocessors(device)).launches) {
-      const Specification& s = launch.specification;
-      kernel(device, s.key(), [&] { return source_of(s); });
-    }
+    for (const Launch& launch : plan_of(words, multiprocessors(device)).launches)
+      kernel_of(device, launch.specification);
     return compiled_by_this_thread() - before;
   } catch (const std::exception& error) {
     *why = copy(error.what());

@@ -7,7 +7,6 @@
 #include <stdexcept>
 #include <unordered_map>
 
-#include "cache.h"
 #include "device_sources.h"
 #include "digest.h"
 #include "nvrtc.h"
@@ -58,24 +57,12 @@ Slot& slot(const View& view) {
   return table.try_emplace(Name{view.device, std::string(view.key)}).first->second;
 }
 
-// All that the machine code depends on.
-std::string cache_key(const Source& source, int architecture) {
-  static const std::string headers = [] {
-    Sha256 digest;
-    for (const auto& [name, text] : device_sources()) digest.add(sha256(name) + sha256(text));
-    return digest.hex();
-  }();
-  return "sources " + headers + " " + sha256(source.text) + "\nNVRTC " + version() + "\narchitecture " +
-         std::to_string(architecture) + "\noptions " + options(architecture) + "\n" + source.name;
-}
-
 std::string machine_code(const Source& source, int architecture) {
-  static const Cache cache(cache_folder());
   const std::string key = cache_key(source, architecture);
-  if (auto kept = cache.read(key)) return *kept;
+  if (auto kept = disk().read(key)) return *kept;
   const Program made = compile(source.text, device_sources(), architecture, false);
   ++compiled;
-  cache.write(key, made.cubin);
+  disk().write(key, made.cubin);
   return made.cubin;
 }
 
@@ -103,6 +90,21 @@ const Kernel& kernel(int device, std::string_view key, const std::function<Sourc
   Slot& found = slot({device, key});
   if (!found.ready.load(std::memory_order_acquire)) make(found, device, source);
   return found.kernel;
+}
+
+const Cache& disk() {
+  static const Cache cache(cache_folder());
+  return cache;
+}
+
+std::string cache_key(const Source& source, int architecture) {
+  static const std::string headers = [] {
+    Sha256 digest;
+    for (const auto& [name, text] : device_sources()) digest.add(sha256(name) + sha256(text));
+    return digest.hex();
+  }();
+  return "sources " + headers + " " + sha256(source.text) + "\nNVRTC " + version() + "\narchitecture " +
+         std::to_string(architecture) + "\noptions " + options(architecture) + "\n" + source.name;
 }
 
 int compiled_by_this_thread() { return compiled; }

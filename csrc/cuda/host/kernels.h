@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "cache.h"
 #include "driver.h"
 
 namespace adapool::cuda {
@@ -20,6 +21,10 @@ struct Source {
 // apart; `make` is called if this process has not compiled it before. Other threads that want the same kernel wait,
 // those that want another do not. A source that does not compile throws the same sentence every time.
 const Kernel& kernel(int device, std::string_view key, const std::function<Source()>& make);
+
+// The disk's cache, and the key of a source's machine code in it: all that the code depends on.
+const Cache& disk();
+std::string cache_key(const Source& source, int architecture);
 
 int compiled_by_this_thread();  // kernels that NVRTC had to compile, and the disk's cache did not have
 

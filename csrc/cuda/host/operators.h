@@ -1,8 +1,8 @@
 // The operators on a CUDA device: plans a call, finds its kernels, launches them on torch's current stream.
 #pragma once
 #include "bind.h"
-#include "cuda/host/plan.h"
 #include "cuda/host/stream.h"
+#include "cuda/host/tune.h"
 
 namespace adapool::cuda {
 
@@ -21,8 +21,7 @@ struct Device {
     Launch launch = plan_masks(type_of(y, "y") == Type::float64, job, direction);
     if (launch.grid[0] == 0) return;
     const Current current(y);
-    void* arguments[] = {const_cast<MaskJob*>(&job)};
-    start(current, launch, arguments);
+    cuda::start(current.device, current.stream, launch, const_cast<MaskJob*>(&job));
   }
   static int64_t chunks(int64_t, int64_t) { return 1; }  // a plan has its own
 
@@ -41,14 +40,9 @@ struct Device {
       if (launch.terms != kNowhere) a.terms = base + launch.terms;
       if (launch.states != kNowhere) a.states = base + launch.states;
       if (launch.out != kNowhere) a.out = base + launch.out;
-      void* arguments[] = {&a};
-      start(current, launch, arguments);
+      if (tunes()) launch = fastest(current.device, current.stream, launch);
+      cuda::start(current.device, current.stream, launch, &a);
     }
-  }
-  static void start(const Current& current, const Launch& launch, void** arguments) {
-    const Specification& s = launch.specification;
-    const Kernel& found = kernel(current.device, s.key(), [&] { return source_of(s); });
-    cuda::launch(found, launch.grid, unsigned(s.threads), 0, current.stream, arguments);
   }
 };
 
