@@ -41,24 +41,19 @@ def chosen(cases: Iterable[Case], kind: str) -> list[Case]:
 
 
 def words(case: Case) -> tuple[str, ...]:
-    """The calls of a case as csrc/cuda/host/describe.h has them; none for a case that they cannot say: rounded up,
-    from masks, with a random number for each cell.
-    """
+    """The calls of a case as csrc/cuda/host/describe.h has them."""
     from adapool import registry
 
-    if case.ceil_mode or case.method == "adaunpool_masks":
-        return ()
-    method, calls = case.method, {"forward": ("forward",), "inverse": ("unpool",)}.get(case.direction)
+    method, calls, operand = case.method, ("forward", "backward")[: 1 + (case.direction != "forward")], "number"
     if case.direction == "inverse":
-        method = "ada"
-    operands = registry.get(method).operands
-    if any(operand.kind == "random" for operand in operands):
-        return ()
-    learned = any(operand.name == "beta" for operand in operands) and case.direction != "inverse"
+        method, calls = "weights" if case.method == "adaunpool_masks" else "ada", ("unpool",)
+    else:
+        for spec in registry.get(method).operands:  # as suites/subject.py gives them
+            operand = "cell" if spec.kind == "random" else "scalar" if spec.name == "beta" else operand
     sizes = ("x".join(map(str, each)) for each in (case.kernel, case.stride, case.padding))
-    window = "{}/{}+{}".format(*sizes)
-    tail = f"{case.dtype} {case.layout} {window} {'x'.join(map(str, case.shape))} {'scalar' if learned else 'number'}"
-    return tuple(f"{method} {call} {tail}" for call in calls or ("forward", "backward"))
+    window = "{}/{}+{}".format(*sizes) + "^" * case.ceil_mode
+    tail = f"{case.dtype} {case.layout} {window} {'x'.join(map(str, case.shape))} {operand}"
+    return tuple(f"{method} {call} {tail}" for call in calls)
 
 
 def maker(device: int) -> Make:
@@ -91,15 +86,15 @@ def _one(make: Make, call: str) -> Made:
     return Made(time.perf_counter() - begin, compiled)
 
 
-def prepare(cases: Sequence[Case], make: Make, threads: int) -> list[dict[str, Any] | None]:
-    """A finding for each case, None where it has no words: the seconds that its first call waits for its kernels, and
-    whether all of them were there already. Calls that cases share are made once and count for each.
+def prepare(cases: Sequence[Case], make: Make, threads: int) -> list[dict[str, Any]]:
+    """A finding for each case: the seconds that its first call waits for its kernels, and whether all were there.
+    Calls that cases share are made once and count for each.
     """
     asked = [words(case) for case in cases]
     distinct = list(dict.fromkeys(call for calls in asked for call in calls))
     with ThreadPoolExecutor(max(1, threads)) as pool:
         made = dict(zip(distinct, pool.map(lambda call: _one(make, call), distinct), strict=True))
-    return [_finding([made[call] for call in calls], threads) if calls else None for calls in asked]
+    return [_finding([made[call] for call in calls], threads) for calls in asked]
 
 
 def _finding(parts: Sequence[Made], threads: int) -> dict[str, Any]:

@@ -65,13 +65,14 @@ def found(case: str) -> dict[str, Any]:
     return {"results": results, "again": again, "started": started, "events": DRIVER.emulator_events()}
 
 
-def answer(case: str, variables: dict[str, str]) -> str:
+def forked(work: Callable[[], Any], variables: dict[str, str]) -> str:
+    """What `work` comes to in a process of its own, as JSON; null where it dies."""
     here, there = os.pipe()
     child = os.fork()  # the driver was not used before
     if child == 0:
         os.environ.update(variables)
         with os.fdopen(there, "w") as out:
-            json.dump(found(case), out)
+            json.dump(work(), out)
         os._exit(0)
     os.close(there)
     with os.fdopen(here) as told:
@@ -83,4 +84,5 @@ def answer(case: str, variables: dict[str, str]) -> str:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for line in sys.stdin:
-        print(answer(*json.loads(line)), flush=True)
+        case, variables = json.loads(line)
+        print(forked(lambda case=case: found(case), variables), flush=True)

@@ -56,12 +56,15 @@ struct Words {
     if (!(text >> operand)) operand = "number";
     if (layout != "nchw" && layout != "channels_last") refuse("layout", layout);
   }
-  bool by_channel() const { return operand == "channel" || operand == "both"; }
-  bool by_place() const { return operand == "place" || operand == "both"; }
+  bool by_image() const { return operand == "cell"; }
+  bool by_channel() const { return operand == "channel" || operand == "both" || by_image(); }
+  bool by_place() const { return operand == "place" || operand == "both" || by_image(); }
 };
 
 Window window_of(const Words& words, int64_t& batch, int64_t& channels) {
-  const std::string& text = words.window;
+  std::string text = words.window;
+  const bool up = text.ends_with('^');
+  if (up) text.pop_back();
   const size_t slash = text.find('/'), plus = text.find('+');
   if (slash == std::string::npos || plus == std::string::npos || plus < slash) refuse("window", text);
   const auto kernel = numbers_of(text.substr(0, slash)), padding = numbers_of(text.substr(plus + 1));
@@ -79,8 +82,9 @@ Window window_of(const Words& words, int64_t& batch, int64_t& channels) {
     w.stride[d] = stride[i];
     w.padding[d] = padding[i];
     const int64_t span = sizes[2 + i] + 2 * padding[i] - kernel[i];
-    if (span < 0 || stride[i] < 1) refuse("window", text);
-    w.out[d] = span / stride[i] + 1;
+    if (stride[i] < 1 || span < (up ? 1 - stride[i] : 0)) refuse("window", words.window);
+    w.out[d] = span < 0 ? 1 : span / stride[i] + 1;
+    if (up && span > 0 && span % stride[i] != 0 && w.out[d] <= (w.in[d] + w.padding[d] - 1) / stride[i]) ++w.out[d];
   }
   return w;
 }
@@ -101,8 +105,9 @@ Job job_of(const Words& words, const Shape& traits) {
     o = {{nullptr, Type::float32}, {0, 0, {0, 0, 0}}, 0.5, true};
     if (words.operand == "number") continue;
     o.tensor = {kSomewhere, Type::float32};
+    if (words.by_image()) o.strides.n = job.channels * w.cells();
     if (words.by_channel()) o.strides.c = words.by_place() ? w.cells() : 1;
-    if (words.by_place()) o.strides = {0, o.strides.c, {w.out[1] * w.out[2], w.out[2], 1}};
+    if (words.by_place()) o.strides = {o.strides.n, o.strides.c, {w.out[1] * w.out[2], w.out[2], 1}};
   }
   return job;
 }
@@ -111,7 +116,7 @@ Reduction reduction_of(const Words& words, const Job& job) {
   Reduction reduction{{1, 1, 1, 1, 1}, {1, 1, 1, 1, 1}, 1, 1, 1, 0};
   const int64_t extent[5] = {job.batch, job.channels, job.window.out[0], job.window.out[1], job.window.out[2]};
   for (int d = 0; d < 5; ++d) {
-    const bool kept = d == 1 ? words.by_channel() : d > 1 && words.by_place();
+    const bool kept = d == 0 ? words.by_image() : d == 1 ? words.by_channel() : words.by_place();
     (kept ? reduction.kept : reduction.summed)[d] = extent[d];
     (kept ? reduction.entries : reduction.terms) *= extent[d];
   }
@@ -126,6 +131,14 @@ Plan plan_of(const std::string& text, int multiprocessors) {
   const auto is = [&](std::initializer_list<const char*> names) {
     return std::any_of(names.begin(), names.end(), [&](const char* name) { return direction == name; });
   };
+  if (words.method == "weights") {
+    MaskJob job{};
+    job.window = window_of(words, job.batch, job.channels);
+    const std::string to[] = {"unpool", "unpool_y", "unpool_guide"};  // the guide's place is the weights'
+    const auto at = std::find(std::begin(to), std::end(to), direction);
+    if (at == std::end(to)) refuse("direction", direction);
+    return {{plan_masks(type_of(words.type) == Type::float64, job, MaskDirection(at - std::begin(to)))}, 0};
+  }
   const Method method = method_of(words.method);
   const Shape traits = shape_of(method, type_of(words.type) == Type::float64);
   Job job = job_of(words, traits);
@@ -142,7 +155,8 @@ Plan plan_of(const std::string& text, int multiprocessors) {
   job.coefficient = job.target = job.x;
   job.use_weight = direction != "unpool_guide";
   job.use_through = is({"backward", "unpool_guide"});
-  const bool tensors = traits.operands > 0 && words.operand != "number" && is({"backward"});
+  const bool drawn = method == Method::stochastic;  // its operand is, and has no gradient
+  const bool tensors = traits.operands > 0 && words.operand != "number" && is({"backward"}) && !drawn;
   if (tensors && traits.operands == 1)
     return plan(method, Direction::gather, job, &reduction, &result, multiprocessors);
   Plan all;
