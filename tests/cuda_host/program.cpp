@@ -149,7 +149,7 @@ void make(const Words& words) {  // device, text
 void digest(const Words&) {
   std::string bytes;
   for (int c = std::getchar(); c != EOF; c = std::getchar()) bytes += char(c);
-  std::puts(sha256(bytes).c_str());
+  std::puts(fingerprint(bytes).c_str());
 }
 void folder(const Words&) { std::puts(cache_folder().c_str()); }
 void write(const Words& words) {  // folder, bound, size, keys

@@ -23,7 +23,7 @@ namespace adapool::cuda {
 namespace {
 
 constexpr std::string_view kEnding = ".kernel", kUnfinished = ".writing";
-constexpr size_t kName = 32;                    // hexadecimal digits of a file's name
+constexpr size_t kName = 32;                    // hexadecimal digits of a file's name, a fingerprint
 constexpr std::chrono::minutes kAbandoned(10);  // after which a file that is still being written has no writer
 
 class Descriptor {
@@ -48,13 +48,13 @@ void say_once(const std::string& folder, const std::string& reason) {
                folder.c_str(), reason.c_str());
 }
 
-std::string file_name(std::string_view key) { return sha256(key).substr(0, kName) + std::string(kEnding); }
+std::string file_name(std::string_view key) { return fingerprint(key) + std::string(kEnding); }
 
 // All of a file before its payload: as long for every payload, so that a reader compares and has nothing to parse.
 std::string head(std::string_view key, std::string_view payload) {
   char length[17];
   std::snprintf(length, sizeof length, "%016zx", payload.size());
-  return "adapool kernel 1\n" + std::string(key) + "\n" + length + " " + sha256(payload) + "\n";
+  return "adapool kernel 2\n" + std::string(key) + "\n" + length + " " + fingerprint(payload) + "\n";
 }
 
 // The folder, if nobody but this user can have put files there: the driver runs what is in them. -1 if not.

@@ -99,11 +99,11 @@ const Cache& disk() {
 
 std::string cache_key(const Source& source, int architecture) {
   static const std::string headers = [] {
-    Sha256 digest;
-    for (const auto& [name, text] : device_sources()) digest.add(sha256(name) + sha256(text));
-    return digest.hex();
+    std::string all;
+    for (const auto& [name, text] : device_sources()) all += fingerprint(name) + fingerprint(text);
+    return fingerprint(all);
   }();
-  return "sources " + headers + " " + sha256(source.text) + "\nNVRTC " + version() + "\narchitecture " +
+  return "sources " + headers + " " + fingerprint(source.text) + "\nNVRTC " + version() + "\narchitecture " +
          std::to_string(architecture) + "\noptions " + options(architecture) + "\n" + source.name;
 }
 

@@ -35,7 +35,7 @@ std::string disk_key(int device, const Launch& launch) {
   return key.str();
 }
 
-std::string digest_of(const Launch& launch) { return sha256(source_of(launch.specification).text); }
+std::string digest_of(const Launch& launch) { return fingerprint(source_of(launch.specification).text); }
 
 void run(int device, void* stream, const Launch& launch) {
   start(device, stream, launch, const_cast<Arguments*>(&launch.arguments));
