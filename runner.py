@@ -12,9 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import click
+try:
+    import click
 
-from gate.cli import baseline, gate
+    from gate.cli import baseline, gate
+except ModuleNotFoundError as error:
+    if error.name != "click":
+        raise
+    from suites.doctor import EXTRA
+
+    raise SystemExit(f"error: click is not installed; {EXTRA}") from None
 
 if TYPE_CHECKING:
     from suites.plan import Axes
@@ -119,9 +126,11 @@ def bench(
     **given: Any,
 ) -> None:  # fmt: skip
     """Measure, and write the report."""
-    from suites import profiles, provenance, session
+    from suites import doctor, profiles, provenance, session
     from suites.plan import UsageError
 
+    if lacking := doctor.lacking():  # said before anything is measured, since the report comes last
+        fail(f"{', '.join(lacking)} not installed; {doctor.EXTRA}")
     try:
         if globs and profiler == "none":
             raise UsageError("profile-case: expected --profile-with ncu, nsys or torch beside it")
@@ -341,5 +350,18 @@ def doctor() -> None:
 cli.add_command(gate)
 cli.add_command(baseline)
 
+
+def main() -> None:
+    """The command line; a package that is not there is named, with what brings it."""
+    from suites.doctor import EXTRA, NEEDED
+
+    try:
+        cli()
+    except ModuleNotFoundError as error:
+        if error.name not in dict(NEEDED):
+            raise
+        fail(f"{dict(NEEDED)[error.name]} is not installed; {EXTRA}")
+
+
 if __name__ == "__main__":
-    cli()
+    main()

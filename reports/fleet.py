@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHARED = "plan "  # how the places begin that several runs or machines may share
 _MODEL = ("kind", "name", "architecture", "cores", "threads", "driver", "mig", "power_limit_w")
-_SOFTWARE = ("torch", "cuda", "native")
+_SOFTWARE = ("torch", "cuda", "nvrtc", "native")
 
 
 def fingerprint(facts: dict[str, Any], *code: object) -> str:

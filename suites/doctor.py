@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import shutil
 import sys
@@ -12,17 +13,24 @@ from importlib.metadata import PackageNotFoundError, version
 from suites import machine, nvml, profiles, provenance, static
 
 Finding = tuple[str, str, str, str | None]  # mark (ok, missing, note), what, how it stands, advice
-_NEEDED = (
+EXTRA = 'the extra `bench` brings it: python -m pip install --no-build-isolation -e ".[bench]"'
+REPORT = ("jinja2", "matplotlib", "numpy", "pandas", "seaborn")
+NEEDED = (
     ("click", "click"), ("jinja2", "jinja2"), ("matplotlib", "matplotlib"), ("numpy", "numpy"), ("pandas", "pandas"),
     ("pytest", "pytest"), ("pytest_benchmark", "pytest-benchmark"), ("skimage", "scikit-image"), ("seaborn", "seaborn"),
 )  # fmt: skip
+
+
+def lacking() -> list[str]:
+    """The packages without which a run has no report and that are not installed; none is imported for it."""
+    return [module for module in REPORT if importlib.util.find_spec(module) is None]
 
 
 def findings() -> Iterator[Finding]:
     python = ".".join(map(str, sys.version_info[:3]))
     yield ("ok" if sys.version_info >= (3, 10) else "missing"), "python", python, None
     yield from _torch()
-    for module, package in _NEEDED:
+    for module, package in NEEDED:
         try:
             importlib.import_module(module)
             yield "ok", package, version(package), None

@@ -66,6 +66,7 @@ def software() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
+        "nvrtc": _nvrtc(),
         "system": platform.system(),
         "kernel": platform.release(),
         "tuned": tuned(),
@@ -102,6 +103,18 @@ def _cache(level: int) -> int | None:
 def _memory() -> int | None:
     found = re.search(r"^MemTotal:\s*(\d+) kB", _read("/proc/meminfo") or "", re.MULTILINE)
     return int(found[1]) * 1024 if found else None
+
+
+def _nvrtc() -> str | None:
+    """The version of the compiler that makes the CUDA kernels; None without CUDA, or without it."""
+    import torch
+
+    from suites import static
+
+    try:
+        return None if torch.version.cuda is None else static.nvrtc()[1]
+    except static.Missing:
+        return None
 
 
 def work() -> tuple[float, float, float] | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from suites import machine
+from suites import machine, static
 from suites.case import Case
 from suites.worker import Workbench
+from tests.engine_runs import ROOT
 
 
 def test_the_share_of_others() -> None:
@@ -20,6 +23,36 @@ def test_the_share_of_others() -> None:
     assert machine.others((10.0, 100.0, 5.0), (11.0, 102.0, 6.1)) == 0.0  # counted in hundredths
     assert machine.others((10.0, 100.0, 5.0), (10.1, 100.1, 5.0)) is None  # too short
     assert machine.others(None, (1.0, 2.0, 1.0)) is None
+
+
+def test_the_compiler_of_the_kernels_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> tuple[str, str]:
+        raise static.Missing("no NVRTC")
+
+    monkeypatch.setattr(static, "nvrtc", lambda: ("/somewhere/libnvrtc.so", "13.0"))
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert machine.software()["nvrtc"] is None
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    assert machine.software()["nvrtc"] == "13.0"
+    monkeypatch.setattr(static, "nvrtc", missing)
+    assert machine.software()["nvrtc"] is None
+
+
+@pytest.mark.parametrize(
+    ("gone", "words"),
+    [
+        ("click", ["doctor"]), ("pandas", ["bench", "--cpu", "--profile", "smoke"]),
+        ("jinja2", ["bench", "--cpu"]),
+    ],
+)  # fmt: skip
+def test_a_package_that_is_not_there_is_one_sentence(tmp_path: Path, gone: str, words: list[str]) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{gone!r}] = None")
+    own = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, str(ROOT / "runner.py"), *words]
+    done = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True, check=False)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {gone} ") and '-e ".[bench]"' in line and done.returncode in (1, 2), line
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
