@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reports.view import Group
 
 AFFORDABLE = 2.0  # a method within this factor of the fastest is worth taking for what it keeps
+ALIKE = 2.5e-4  # of a number of bytes: half a step of the fourth digit
 COLUMNS = {  # name -> head, unit
     "forward": ("forward", "s"),
     "training": ("forward and backward", "s"),
@@ -48,7 +49,9 @@ def answers(group: Group) -> list[dict[str, Any]]:
             where = ", ".join(str(same[name]) for name in ("dtype", "layout")) + f", {same['clock']} clock"
             sentence = _sentence(block["rows"], f"For {names['layer']}, window {window},")
             blocks.append({**block, **names, "where": where, "sentence": sentence, "order": layers.place(str(shape))})
-    return sorted(blocks, key=lambda block: block["order"])
+    blocks.sort(key=lambda block: block["order"])
+    shown = next((block for block in blocks if len(block["rows"]) > 1), None)
+    return [{**block, "open": block is shown} for block in blocks]
 
 
 def _block(timed: DataFrame, rest: DataFrame, kept: DataFrame) -> dict[str, Any] | None:
@@ -121,8 +124,10 @@ def _one(rows: DataFrame, unit: str) -> dict[str, Any]:
     row = rows.iloc[-1]
     if row["status"] != "ok":
         return {"span": None, "text": row["status"], "r": row["r"]}
-    exact = unit == "B"
-    span = Span(row["median"], *((row["median"],) * 2 if exact else (row["lo"], row["hi"])))
+    ends = (row["lo"], row["hi"])
+    if unit == "B":  # exact; what is equal in every digit shown is equal
+        ends = (row["median"] * (1 - ALIKE), row["median"] * (1 + ALIKE))
+    span = Span(row["median"], *ends)
     return {"span": span, "text": row["text"], "r": row["r"], "doubt": row["doubt"] if row["warned"] else None}
 
 
@@ -175,7 +180,7 @@ def _sentence(rows: list[Row], place: str) -> dict[str, str]:
     take = next(row for row in scored if row["kept"]["rank"].place == best)
     level = [row["method"] for row in scored if row["kept"]["rank"].place == best and row is not take]
     why = f"of the {len(near)} methods within {AFFORDABLE:g} times the fastest's time ({fast['method']}, "
-    why += f"{fast[cost]['text']} {words}) none keeps more: {take['kept']['text']}{_against(take, rows)}"
+    why += f"{fast[cost]['text']} {words}) none keeps measurably more: {take['kept']['text']}{_against(take, rows)}"
     why += f", level with {_listed(level)}, which cost more" if level else ""
     why += f"; it takes {take[cost]['text']}." if take is not fast else "; it is that one."
     more = [row for row in timed if row["kept"]["span"] and row["kept"]["rank"].place < best]
