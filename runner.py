@@ -117,16 +117,18 @@ def cli() -> None:
 @click.option("--parallel", is_flag=True, help="Measure several devices side by side.")
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True,
               help="Seconds a case may take before its worker is killed.")  # fmt: skip
+@click.option("--ray", metavar="ADDRESS|local", help="Share the plan out to the devices of a Ray cluster.")
 @click.option("--profile-with", "profiler", type=click.Choice(["none", "ncu", "nsys", "torch"]), default="none",
               help="Then run chosen cases again under this profiler; ncu and nsys need a GPU.")  # fmt: skip
 @click.option("--profile-case", "globs", multiple=True, metavar="GLOB",
               help="Cases to profile, as 'ada/native/*'; default: three far from a copy.")  # fmt: skip
 def bench(
-    out: str | None, resume: str | None, parallel: bool, timeout: float, profiler: str, globs: tuple[str, ...],
-    **given: Any,
+    out: str | None, resume: str | None, parallel: bool, timeout: float, ray: str | None, profiler: str,
+    globs: tuple[str, ...], **given: Any,
 ) -> None:  # fmt: skip
     """Measure, and write the report."""
     from suites import doctor, profiles, provenance, session
+    from suites.fleet import connect
     from suites.plan import UsageError
 
     if lacking := doctor.lacking():  # said before anything is measured, since the report comes last
@@ -134,16 +136,21 @@ def bench(
     try:
         if globs and profiler == "none":
             raise UsageError("profile-case: expected --profile-with ncu, nsys or torch beside it")
+        if ray and profiler != "none":
+            raise UsageError("profile-with: expected none beside --ray, a profiler needs the device at hand")
         if resume is not None:
             _only_resume(out, given)
-            run = session.Session.resumed(Path(resume), timeout)
+            run = session.Session.resumed(Path(resume), timeout, ray)
             profiles.check(session.whole(run.axes, run.devices), globs)
         else:
-            axes, devices = _axes(given), session.targets(session.Where(given["cpu"], given["gpu"]))
+            axes, fleet = _axes(given), connect(ray) if ray else None
+            where = session.Where(given["cpu"], given["gpu"])
+            devices = fleet.targets(where.cpu, where.gpu) if fleet else session.targets(where)
             provenance.check()  # complain before a folder is made
             session.cases(axes, devices)
             profiles.check(session.whole(axes, devices), globs)
-            run = session.Session(session.fresh_folder(out), axes, devices, parallel=parallel, timeout=timeout)
+            folder = session.fresh_folder(out)
+            run = session.Session(folder, axes, devices, parallel=parallel, timeout=timeout, fleet=fleet)
         for kind in {kind for _, kind in run.devices} if profiler != "none" else ():
             if reason := profiles.absent(profiler, kind):
                 _say(f"nothing will be profiled: {reason}")
@@ -198,7 +205,7 @@ def _profile(run: Session, profiler: str, globs: tuple[str, ...]) -> int:
     """Run the chosen cases once more under the profiler. What it refuses is said, and is no failure of the run."""
     import reports
     from reports.profiles import furthest, said
-    from suites import profiles, session
+    from suites import profiles, session, setting
 
     frame, kinds = reports.load(run.folder), dict(run.devices)
     machines = dict(zip(frame["device"], frame["machine"], strict=True))
@@ -206,7 +213,7 @@ def _profile(run: Session, profiler: str, globs: tuple[str, ...]) -> int:
     chosen = profiles.matching(run.plan, globs) if globs else profiles.among(run.plan, names)
     none = "no case of this shard fits" if globs else "no native case was timed beside a copy; --profile-case names any"
     _say(f"{profiler}: {len(chosen)} cases to profile" if chosen else f"{profiler}: nothing to profile: {none}")
-    tool = profiles.Profiler(profiler, run.folder, run.axes.seed, session.environment, _say)
+    tool = profiles.Profiler(profiler, run.folder, run.axes.seed, setting.environment, _say)
     try:
         with session.terminable():
             for device, case in chosen:

@@ -16,12 +16,24 @@ from reports.record import Record
 from reports.store import Writer
 from suites import device_lock, first_call, plan
 from suites.case import Case
-from suites.link import Died, Link, TimedOut
+from suites.link import Died, Gone, Link, TimedOut
 from suites.pace import Pace
 from suites.progress import Progress
 from suites.records import Origin, ended, make
 
 STRIKES = 3
+
+
+class Here:
+    """How a loop reaches a device of this machine; another place has the same methods, and may raise Gone."""
+
+    shared = False  # whether another device of the run can take over what this one cannot measure
+
+    def held(self, device: Device, say: Callable[[str], object], stopped: Callable[[], bool]) -> Any:
+        return device_lock.held(device.id, say, stopped)
+
+    def link(self, device: Device) -> Any:
+        return Link(device.setup, device.environment)
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,9 @@ class Device:
     cases: tuple[Case, ...]
     setup: dict[str, Any]
     environment: dict[str, str]
+    place: Any = Here()  # noqa: RUF009 (has no state)
+    source: dict[str, Any] | None = None  # the code that runs there, where that may be another than here
+    note: dict[str, Any] = field(default_factory=dict)  # what its records say of where they were measured
 
 
 @dataclass
@@ -58,6 +73,7 @@ class Run:
         self.writer, self.progress, self.axes, self.source = writer, progress, axes, source
         self.learned, self.have, self.timeout = learned, have, timeout
         self.tally = Tally()
+        self.gone: list[tuple[Device, int, str]] = []  # devices lost, cases measured by then, how they were lost
         self.stop = threading.Event()
         self._lock = threading.Lock()
 
@@ -80,8 +96,6 @@ class Run:
             for loop in loops:
                 loop.abandon()
             raise
-        finally:
-            self.progress.close()
         return self.tally
 
     def write(self, case: Case, findings: list[dict[str, Any]], origin: Origin, planned: bool = True) -> None:
@@ -112,7 +126,6 @@ class Run:
             self.tally.disk = f"{error.strerror or error}"
             self.stop.set()
             return
-        self.have.add((record.device, *record.key))
         self.tally.statuses[record.status] += 1
 
 
@@ -121,12 +134,15 @@ class Loop:
 
     def __init__(self, run: Run, device: Device) -> None:
         self.run_, self.device = run, device
-        self.link: Link | None = None
+        self.link: Any = None
+        self.measured = 0
         self.strikes: Counter[str] = Counter()
         self.starts = 0
         self.lost: str | None = None
-        facts = run.source
-        self.origin = Origin(device.id, device.id, facts["version"], facts["commit"], facts["dirty"], run.axes.seed)
+        code = device.source or run.source
+        self.origin = Origin(
+            device.id, device.id, code["version"], code["commit"], code["dirty"], run.axes.seed, device.note
+        )
         self.pace = Pace(device.cases, device.kind, run.axes)
         self.spent = run.tally.spent.setdefault(device.id, {})
 
@@ -136,8 +152,10 @@ class Loop:
 
     def run(self) -> None:
         try:
-            with device_lock.held(self.device.id, self.run_.progress.say, self.run_.stop.is_set):
+            with self.device.place.held(self.device, self.run_.progress.say, self.run_.stop.is_set):
                 self._cases()
+        except Gone as error:
+            self.run_.gone.append((self.device, self.measured, str(error)))
         except Exception as error:
             self.run_.tally.faults.append(f"engine: {type(error).__name__}: {error}")
             self.run_.stop.set()
@@ -150,6 +168,7 @@ class Loop:
                     return
                 self.run_.progress.current(f"{case.name} [{case.probe}]")
                 self.run_.write(case, self._measure(position, case), self.origin)
+                self.measured += 1
         finally:  # while the lock is held
             if self.link is not None:
                 self.link.close()
@@ -209,7 +228,7 @@ class Loop:
             self.run_.tally.sampling += request["seconds"] * len(case.clocks)
             return findings
         if reply.get("lost"):
-            self.lost = reply["reason"]
+            self._lose(reply["reason"])
         if reply.get("restart"):
             return self._struck(case, reply["status"], reply["reason"])
         return ended(case, reply["status"], reply["reason"])
@@ -230,7 +249,7 @@ class Loop:
                 return False
             begin = time.monotonic()
             try:
-                self.link = Link(self.device.setup, self.device.environment)
+                self.link = self.device.place.link(self.device)
                 facts = self.link.ready()
             except (Died, TimedOut) as error:
                 why = str(error)
@@ -246,8 +265,14 @@ class Loop:
             self.origin = replace(self.origin, machine=machine)
             self.pace.begin()
             return True
-        self.lost = f"no worker could be started on this device: {why}"
+        self._lose(f"no worker could be started on this device: {why}")
         return False
+
+    def _lose(self, why: str) -> None:
+        """The device measures no more: what is left fails, or goes to a device that shares the plan."""
+        self.lost = why
+        if self.device.place.shared:
+            raise Gone(why)
 
     def _spend(self, part: str, seconds: float) -> None:
         self.spent[part] = self.spent.get(part, 0.0) + seconds

@@ -29,6 +29,10 @@ class TimedOut(RuntimeError):
     """The worker did not answer in time; it has been killed."""
 
 
+class Gone(RuntimeError):
+    """The worker's machine is lost, and the device with it; the text says how."""
+
+
 class Link:
     """A worker process in a session of its own, so that Ctrl-C reaches the engine alone."""
 

@@ -52,6 +52,7 @@ def key(facts: dict[str, Any]) -> str:
     if facts.get("uuid"):
         return str(facts["uuid"])
     told = {name: facts.get(name) for name in ("name", "cores", "architecture", "l3_bytes", "memory_bytes")}
+    told |= {"node": facts["node"]} if "node" in facts else {}  # one of several that differ in nothing else
     digest = hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()[:6]
     return f"cpu-{re.sub(r'[^a-z0-9]+', '-', str(facts.get('name')).lower()).strip('-')}-{digest}"
 
@@ -77,6 +78,12 @@ def software() -> dict[str, Any]:
 def tuned() -> bool:
     """Whether the launches of CUDA kernels are those that trials on the device found: ADAPOOL_TUNE=1."""
     return os.environ.get("ADAPOOL_TUNE") == "1"
+
+
+def identity() -> str | None:
+    """Tells this machine from others for as long as it is up, and says nothing else of it."""
+    started = _read("/proc/sys/kernel/random/boot_id")
+    return hashlib.sha256(started.encode()).hexdigest()[:6] if started else None
 
 
 def _read(path: str) -> str | None:

@@ -52,6 +52,14 @@ class Progress:
             flush=True,
         )
 
+    def more(self, count: int) -> None:
+        """Work that is found on the way."""
+        with self._lock:
+            self.total += count
+            if self._bar is not None:
+                self._bar.total = self.total
+                self._bar.refresh()
+
     def say(self, words: str) -> None:
         """A line of its own."""
         with self._lock:

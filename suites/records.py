@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -28,6 +28,7 @@ class Origin:
     commit: str | None
     dirty: bool | None
     seed: int
+    note: dict[str, Any] = field(default_factory=dict)  # what every record's measurement says besides
 
 
 def unit_of(record: Record) -> str:
@@ -58,7 +59,8 @@ def make(case: Case, finding: dict[str, Any], origin: Origin) -> Record:
         shape=list(shape), dtype=case.dtype, layout=case.layout, device=origin.device, probe=case.probe, metric=metric,
         unit=METRICS[case.probe][metric], clock=finding["clock"], protocol=finding["protocol"], image=finding["image"],
         status=status, reason=None if reason is None else private(reason)[:500] or "no reason given",
-        value=value, samples=samples, kept=kept, stop=stop, measurement={**_finite(how), "seed": origin.seed},
+        value=value, samples=samples, kept=kept, stop=stop,
+        measurement={**_finite(how), **origin.note, "seed": origin.seed},
         warnings=list(dict.fromkeys(finding["warnings"])), machine=origin.machine, commit=origin.commit,
         dirty=origin.dirty, version=origin.version, time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=case.command(origin.device, origin.seed), bytes=case.bytes if case.probe == "latency" else None,

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from reports import store
-from suites import images, machine, nvml, own, plan, provenance, records, shard
+from suites import images, machine, nvml, own, plan, provenance, records, setting, shard
 from suites.case import public
 from suites.engine import Device, Run, Tally
+from suites.fleet import Fleet, connect
 from suites.plan import Axes, Names, UsageError
 from suites.progress import Progress
 
@@ -115,28 +116,15 @@ def fresh_folder(out: str | None) -> Path:
     return folder
 
 
-def environment(device: str, kind: str) -> dict[str, str]:
-    """What a process sees that measures this device: it alone, and the CPU's threads fixed."""
-    threads = str(machine.cores())
-    found = {
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONHASHSEED": "0",
-        "KINETO_LOG_LEVEL": "5",
-    }
-    found["CUDA_VISIBLE_DEVICES"] = device if kind == "cuda" else ""
-    return found
-
-
 class Session:
     """A run in its folder: started anew, or continued where its records end."""
 
     def __init__(
-        self, folder: Path, axes: Axes, devices: Sequence[tuple[str, str]], *, parallel: bool, timeout: float
-    ) -> None:
+        self, folder: Path, axes: Axes, devices: Sequence[tuple[str, str]], *, parallel: bool, timeout: float,
+        fleet: Fleet | None = None,
+    ) -> None:  # fmt: skip
         self.folder, self.axes, self.devices = folder, axes, list(devices)
-        self.parallel, self.timeout = parallel, timeout
+        self.parallel, self.timeout, self.fleet = parallel, timeout, fleet
         provenance.check()
         self.source = provenance.source()
         self.entries: dict[str, Any] = {}
@@ -146,8 +134,11 @@ class Session:
         self.plan = cases(axes, devices)
 
     @classmethod
-    def resumed(cls, folder: Path, timeout: float) -> Session:
-        """The run of `folder` again, with its own axes and devices; UsageError when it is no run."""
+    def resumed(cls, folder: Path, timeout: float, ray: str | None = None) -> Session:
+        """The run of `folder` again, with its own axes and devices; UsageError when it is no run.
+
+        `ray` is the cluster's address where that is another than before.
+        """
         if not (folder / RESUME).is_file():
             raise UsageError(f"resume: expected the folder of a run, got {str(folder)!r} without {RESUME}")
         try:
@@ -155,7 +146,10 @@ class Session:
             axes, devices, parallel = Axes.from_dict(held["axes"]), held["devices"], held["parallel"]
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"resume: {folder / RESUME} cannot be read ({type(error).__name__}: {error})") from None
-        session = cls(folder, axes, [tuple(d) for d in devices], parallel=parallel, timeout=timeout)
+        if ray is not None and held.get("ray") is None:
+            raise UsageError(f"ray: expected a run that was started with --ray, got {str(folder)!r}")
+        fleet = connect(ray or held["ray"]) if held.get("ray") else None
+        session = cls(folder, axes, [tuple(d) for d in devices], parallel=parallel, timeout=timeout, fleet=fleet)
         session.began = held["time"]
         if (folder / store.MACHINE).is_file():
             known = store.read_machine(folder)
@@ -169,28 +163,39 @@ class Session:
                 return self._drive(writer)
         except store.RunLocked as error:
             raise UsageError(f"out: {error}") from None
+        finally:
+            if self.fleet is not None:
+                self.fleet.close()
 
     def _drive(self, writer: store.Writer) -> Tally:
-        have, finished = self._so_far()
         self._save()
-        devices = []
-        total = 0
-        for device, kind in self.devices:
-            todo = tuple(case for case in self.plan[device] if (device, case.key) not in finished)
-            total += len(todo)
-            devices.append(Device(device, kind, todo, self._setup(device, kind), environment(device, kind)))
-        progress = Progress(total)
+        have, devices = self._left() if self.fleet is None else (set(), [])
+        progress = Progress(sum(len(device.cases) for device in devices))
         for photo in self._broken():
             progress.say(f"{photo.path.name}: {photo.fault}; skipped")
-        self._warn(progress)
         run = Run(writer, progress, self.axes, self.source, self._learned, have, self.timeout)
         try:
+            if self.fleet is not None:
+                plans = [(kind, self.plan[device]) for device, kind in self.devices]
+                return self.fleet.measure(run, plans, self.folder, self.entries)
+            self._warn(progress)
             return run.go(devices, self.parallel)
         finally:
+            progress.close()
             for device, seconds in run.tally.spent.items():
                 before = self.spent.get(device, {})
                 self.spent[device] = {part: round(before.get(part, 0.0) + s, 2) for part, s in seconds.items()}
             self._save()
+
+    def _left(self) -> tuple[set[tuple[Any, ...]], list[Device]]:
+        """Keys of the records there are, and every device with the cases that are left."""
+        have, finished = self._so_far()
+        devices = []
+        for device, kind in self.devices:
+            todo = tuple(case for case in self.plan[device] if (device, case.key) not in finished)
+            told = setting.setup(device, kind, self.axes, self.folder / "gallery")
+            devices.append(Device(device, kind, todo, told, setting.environment(device, kind)))
+        return have, devices
 
     def _so_far(self) -> tuple[set[tuple[Any, ...]], set[tuple[str, str]]]:
         """Keys of the records there are, and the cases that are complete.
@@ -222,13 +227,6 @@ class Session:
             if status.get(kind) != "ok":
                 progress.say(f"no compiled kernels for {kind}: {status.get(kind)}; `runner.py doctor` explains")
 
-    def _setup(self, device: str, kind: str) -> dict[str, Any]:
-        preset = self.axes.preset
-        return {
-            "device": device, "kind": kind, "threads": machine.cores(), "seed": self.axes.seed,
-            "gallery": str(self.folder.resolve() / "gallery"), "images": preset.images, "shown": preset.gallery,
-        }  # fmt: skip
-
     def _learned(self, device: str, facts: dict[str, Any]) -> str:
         """Keep what a worker said of its device; the key under which machine.json has it."""
         name = machine.key(facts)
@@ -240,13 +238,14 @@ class Session:
     def _save(self) -> None:
         axes, devices = asdict(self.axes), [list(d) for d in self.devices]
         again = {"axes": axes, "devices": devices, "parallel": self.parallel, "time": self.began}
+        again["ray"] = self.fleet.address if self.fleet else None
         store.write_file(self.folder / RESUME, json.dumps(again, indent=1).encode())
         shown = {**axes, "methods": [public(m) for m in self.axes.methods], "images": public(self.axes.images) or None}
         run = {
             **self.source, "time": self.began, "axes": shown, "devices": devices, "parallel": self.parallel,
             "cases": {device: len(part) for device, part in self.plan.items()}, "profile": self.axes.profile,
             "command": machine.private(" ".join(["runner.py", *sys.argv[1:]])), "shard": self._shard(),
-            "spent": self.spent,
+            "spent": self.spent, "ray": self.fleet is not None,
         }  # fmt: skip
         store.write_machine(self.folder, {"run": run, "devices": self.entries})
 

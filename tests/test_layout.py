@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "reports": {"reports", "numpy", "pandas", "matplotlib", "seaborn", "jinja2", "markupsafe", "scipy", "PIL"},
     "suites": None,
 }
-BELOW = ("record", "store", "interval", "profile")  # what of reports the suites may use
+BELOW = ("record", "fleet", "store", "interval", "profile")  # what of reports the suites may use
 ORDER = [
     "window", "region", "registry", "methods", "plain",
     "native_library", "native_gradients", "native_rules", "native",
