@@ -27,6 +27,7 @@ from reports import (
     sections,
     store,
     tables,
+    together,
     view,
 )
 from reports.store import Folder
@@ -219,7 +220,7 @@ def _together(found: list[view.Group], paths: list[Path]) -> dict[str, Any] | No
     """Several devices or runs beside each other; for two runs, also the case-by-case comparison."""
     if len(found) < 2:
         return None
-    table = tables.together(found)
+    table = together.together(found)
     text = None
     if len(paths) == 2:
         with warnings.catch_warnings():

@@ -164,28 +164,3 @@ def failures(rows: DataFrame) -> list[dict[str, Any]]:
         }
         made.append(entry)
     return sorted(made, key=lambda entry: (entry["status"] == "skipped", -int(str(entry["count"]))))
-
-
-def together(groups: list[Group]) -> dict[str, Any] | None:
-    """Forward times on the input that most devices share: subjects and windows down, devices across."""
-    import pandas as pd
-
-    rows = pd.concat([group.rows.assign(title=group.title) for group in groups])
-    rows = rows[rows["probe"].eq("latency") & rows["direction"].eq("forward") & rows["implementation"].ne("copy")]
-    if rows.empty:
-        return None
-    shared = rows.groupby(view.LAYER)["title"].transform("nunique")
-    rows = rows[shared.eq(shared.max())]
-    layer = view.main_layer(rows)
-    firsts: dict[tuple[str, str], dict[Any, Any]] = {}
-    lines: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in view.on(rows, layer).sort_values("side", kind="stable").to_dict("records"):
-        place = (row["subject"], row["window"])
-        first = firsts.setdefault(place, row)
-        made = cell(row)
-        if first is not row and first["title"] == groups[0].title and first["status"] == row["status"] == "ok":
-            ends = (row["_lo"] / first["_hi"], row["_hi"] / first["_lo"])
-            made["note"] = digits.times(row["median"] / first["median"], *ends)
-        lines.setdefault(place, {"subject": place[0], "window": place[1], "cells": {}})["cells"][row["title"]] = made
-    heads = [group.title for group in groups]
-    return {"layer": view.layer_text(layer), "heads": heads, "lines": list(lines.values())}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import reports
-from reports import answer, frame, losses, ranking, store, view
+from reports import answer, frame, losses, ranking, store, together, view
 from reports.ranking import Span
 from reports.record import Record
-from tests.reports_made import make
+from tests.reports_made import GPU, make
 
 STEM: dict[str, Any] = {"shape": [4, 64, 112, 112], "kernel": [3, 3], "stride": [2, 2], "padding": [1, 1]}
 
@@ -177,3 +177,22 @@ def test_every_layer_of_the_plan_has_a_name() -> None:
     from suites.layers import LAYERS
 
     assert set(NAMES) == {"x".join(map(str, layer.shape)) for layer in LAYERS.values()}
+
+
+def test_a_cpu_and_a_gpu_are_compared_by_image_on_their_common_cases(tmp_path: Path) -> None:
+    gpu: dict[str, Any] = {"machine": GPU, "device": GPU, "shape": [64, 64, 112, 112]}
+    rows = seen(
+        tmp_path,
+        *(timed(8.0, method="ada", direction=d) for d in ("forward", "backward")),
+        timed(4.0, method="ada", **gpu),
+        timed(1.0, method="max", **gpu),
+        make(**{**STEM, **gpu}, method="ada", direction="backward", status="oom"),
+    )
+    found = together.together(view.groups(rows))
+    assert found is not None and found["per_image"] and len(found["lines"]) == 2
+    forward, backward = found["lines"]
+    assert (forward["what"], forward["window"]) == ("a ResNet stem, float32, nchw, cold", "3 s2 p1")
+    assert [cell["text"] for cell in forward["cells"].values()] == ["2.000 ms", "62.50 µs"]
+    assert [cell.get("note") for cell in forward["cells"].values()] == [None, "0.03125×"]
+    assert [cell["text"] for cell in backward["cells"].values()] == ["2.000 ms", "oom"]
+    assert "time is that of one image" in reports.write(tmp_path).read_text()
