@@ -83,6 +83,10 @@ _AXES: list[Callable[[Any], Any]] = [
     click.option("--crop", type=int, metavar="PIXELS", help="Longest side used of a photograph; 0: all of it."),
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--budget", type=duration, metavar="TIME", help="Fit the whole run into this, such as 10m."),
+    click.option("--min-samples", type=click.IntRange(min=3), metavar="N",
+                 help="Samples of each latency, however long they take."),
+    click.option("--until-precise", is_flag=True,
+                 help="Sample until a latency's interval is 0.5 % of it; takes its time."),
     click.option("--shard", metavar="I/N", help="The I-th of N shares of the plan; `report` puts their runs together."),
     click.option("--gpu", metavar="all|IDS|UUIDS", help="GPUs to measure; default: those there are, else the CPU."),
     click.option("--cpu", is_flag=True, help="Measure the CPU."),
@@ -267,7 +271,7 @@ def plan(**given: Any) -> None:
     try:
         gpu = given["gpu"]
         devices = [("gpu", "cuda")] if gpu else session.targets(session.Where(given["cpu"]))
-        found = session.cases(axes, devices)
+        found, _, left = session.fitted(axes, devices)
     except UsageError as error:
         fail(error)
     for (device, kind), cases in zip(devices, found.values(), strict=True):
@@ -275,6 +279,8 @@ def plan(**given: Any) -> None:
             click.echo(f"{case.probe:9} {case.key.partition(':')[2]} {' '.join(case.clocks)}".rstrip())
         probes = ", ".join(f"{n} {probe}" for probe, n in Counter(case.probe for case in cases).items())
         click.echo(f"{device}: {len(cases)} cases ({probes}), about {_time(estimate(cases, axes, kind))}")
+        if left[device]:
+            click.echo(left[device])
 
 
 def _time(seconds: float) -> str:

@@ -57,6 +57,8 @@ def spoil(timed: Timed, outputs: Outputs) -> None:
 class CpuClocks:
     """Cold and hot on the CPU; the thread count is fixed by the worker and recorded there."""
 
+    rule = sampling.Rule()  # of the case at hand, as the plan wants it
+
     def __init__(self, flush_bytes: int) -> None:
         self.flush_bytes = flush_bytes
         self._buffer: Tensor | None = None
@@ -97,7 +99,7 @@ class CpuClocks:
         with quiet():
             if not slow:
                 sample()  # fills the instruction cache of the sampling loop itself; not recorded
-            taken = sampling.take(sample, begin + seconds - time.perf_counter())
+            taken = sampling.take(sample, begin + seconds - time.perf_counter(), self.rule)
             value = sample()  # one more, also a sample: the one whose output is judged
             returned = time.perf_counter()
             snapshot = tuple(out.detach().clone() for out in last[0])

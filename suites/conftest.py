@@ -55,7 +55,7 @@ def planned(config: pytest.Config) -> list[Any]:
         from suites import session
         from suites.plan import Axes
 
-        found = session.cases(Axes(profile="smoke"), [("cpu", "cpu")])["cpu"]
+        found = session.fitted(Axes(profile="smoke"), [("cpu", "cpu")])[0]["cpu"]
         config.stash[CASES] = [case for case in found if case.probe in ("latency", "memory", "retention", "energy")]
     return config.stash[CASES]
 
@@ -87,6 +87,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     folder = Path(tempfile.mkdtemp(prefix="adapool-suites-"))
     run = Session(folder, Axes(profile="smoke"), [("cpu", "cpu")], parallel=False, timeout=60.0)
+    run.left = {}
     run.plan = {"cpu": [case for case in run.plan["cpu"] if case.key in wanted]}
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():

@@ -27,6 +27,8 @@ MOST_QUEUED = 100  # calls behind one blocker; the launch queue holds about a th
 class CudaClocks:
     """Works on the current device and stream; nothing of the GPU's settings is touched."""
 
+    rule = sampling.Rule()  # of the case at hand, as the plan wants it
+
     def __init__(self, flush_bytes: int) -> None:
         self.flush_bytes = flush_bytes
         self.l2_bytes = torch.cuda.get_device_properties(0).L2_cache_size
@@ -63,7 +65,7 @@ class CudaClocks:
         del outputs
         timed.refill()
         if clock == "graph":
-            return cuda_graph.measure(timed, seconds, self.l2_bytes, lambda: self.block(SHORTEST_BLOCK))
+            return cuda_graph.measure(timed, seconds, self.rule, self.l2_bytes, lambda: self.block(SHORTEST_BLOCK))
         sampler = {"cold": self._cold, "hot": self._hot, "host": self._host}[clock]
         return sampler(timed, seconds, queued)
 
@@ -93,7 +95,7 @@ class CudaClocks:
             for _ in range(3):
                 sample()
             late.clear()
-            taken = sampling.take(sample, seconds)
+            taken = sampling.take(sample, seconds, self.rule)
             fresh = timed.stage()
             torch.cuda.synchronize()
             self.block(block[0])  # the new numbers arrive behind it: work on another stream reads the old ones
@@ -149,7 +151,7 @@ class CudaClocks:
         state = timed.state()
         with quiet():
             sample()
-            taken = sampling.take(sample, seconds)
+            taken = sampling.take(sample, seconds, self.rule)
             snapshot = tuple(out.detach().clone() for out in last[0])
             returned = time.perf_counter()
         start, end = _event(), _event()

@@ -29,7 +29,7 @@ def unrolled(bytes_: int, l2_bytes: int) -> int:
     return min(MOST_UNROLLED, max(LEAST_UNROLLED, 3 * l2_bytes // max(1, bytes_) + 1))
 
 
-def measure(timed: Timed, seconds: float, l2_bytes: int, block: Callable[[], None]) -> Measured:
+def measure(timed: Timed, seconds: float, rule: sampling.Rule, l2_bytes: int, block: Callable[[], None]) -> Measured:
     """Samples are replay time over k. The outputs that are judged come from a replay over outputs made NaN, on new
     numbers where the graph reads the inputs themselves (backward reads what forward saved).
     """
@@ -67,7 +67,7 @@ def measure(timed: Timed, seconds: float, l2_bytes: int, block: Callable[[], Non
     with quiet():
         for _ in range(3):
             sample()
-        taken = sampling.take(sample, seconds)
+        taken = sampling.take(sample, seconds, rule)
         if case.direction != "backward":
             timed.refill()
         state = timed.state()

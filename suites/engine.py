@@ -14,10 +14,10 @@ from typing import Any
 
 from reports.record import Record
 from reports.store import Writer
-from suites import device_lock, first_call, plan
+from suites import device_lock, first_call, pace, plan
 from suites.case import Case
+from suites.fit import LEFT_OUT
 from suites.link import Died, Gone, Link, TimedOut
-from suites.pace import Pace
 from suites.progress import Progress
 from suites.records import Origin, ended, make
 
@@ -48,6 +48,7 @@ class Device:
     place: Any = Here()  # noqa: RUF009 (has no state)
     source: dict[str, Any] | None = None  # the code that runs there, where that may be another than here
     note: dict[str, Any] = field(default_factory=dict)  # what its records say of where they were measured
+    left: tuple[Case, ...] = ()  # out by plan: records without a number
 
 
 @dataclass
@@ -126,7 +127,7 @@ class Run:
             self.tally.disk = f"{error.strerror or error}"
             self.stop.set()
             return
-        self.tally.statuses[record.status] += 1
+        self.tally.statuses["left out" if record.reason == LEFT_OUT else record.status] += 1
 
 
 class Loop:
@@ -143,8 +144,9 @@ class Loop:
         self.origin = Origin(
             device.id, device.id, code["version"], code["commit"], code["dirty"], run.axes.seed, device.note
         )
-        self.pace = Pace(device.cases, device.kind, run.axes)
+        self.pace = pace.Pace(device.cases, device.kind, run.axes)
         self.spent = run.tally.spent.setdefault(device.id, {})
+        run.progress.expect(device.id, self.pace.left(0))
 
     def abandon(self) -> None:
         if self.link is not None:
@@ -167,8 +169,11 @@ class Loop:
                 if self.run_.stop.is_set():
                     return
                 self.run_.progress.current(f"{case.name} [{case.probe}]")
+                self.run_.progress.expect(self.device.id, self.pace.left(position))
                 self.run_.write(case, self._measure(position, case), self.origin)
                 self.measured += 1
+            for case in self.device.left:
+                self.run_.write(case, ended(case, "skipped", LEFT_OUT), self.origin, planned=False)
         finally:  # while the lock is held
             if self.link is not None:
                 self.link.close()
@@ -208,7 +213,7 @@ class Loop:
         if self.link is None and not self._start():
             return ended(case, "failed", self.lost or "the worker does not start")
         assert self.link is not None
-        request: dict[str, Any] = {"case": case.to_dict(), "seconds": self.pace.seconds(position, case)}
+        request: dict[str, Any] = {"case": case.to_dict(), **self.pace.request(position, case)}
         begin = time.monotonic()
         parts: dict[str, float] = {}
         try:
@@ -279,4 +284,6 @@ class Loop:
 
     def _timeout(self, case: Case) -> float:
         slow = {"energy": 120.0}.get(case.probe, 300.0 if case.implementation == "compiled" else 0.0)
-        return max(self.run_.timeout, slow)
+        axes = self.run_.axes
+        asked = pace.CEILING * len(case.clocks) if axes.min_samples or axes.until_precise else 0.0
+        return asked + max(self.run_.timeout, slow)

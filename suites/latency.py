@@ -15,13 +15,15 @@ from suites import spent, verify
 from suites.case import Case
 from suites.clocks import Measured
 from suites.compiled import Best
-from suites.sampling import Samples
+from suites.sampling import Rule, Samples
 from suites.subject import Unavailable, build
 from suites.timed import Timed
 
 
 class Clocks(Protocol):
-    """What a device kind offers: `run` of one clock."""
+    """What a device kind offers: `run` of one clock, which takes samples as `rule` says."""
+
+    rule: Rule
 
     def run(self, timed: Timed, clock: str, seconds: float) -> Measured: ...
 

@@ -1,32 +1,66 @@
-"""What a plan will take, and how the time that is left is shared out among the cases that are left. Torch-free."""
+"""What cases take, and how the time that is left is shared out among the cases that are left. Torch-free."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from suites.case import Case
 from suites.plan import Axes
+from suites.sampling import ENOUGH, FAIR, FEWEST
 
 START_SECONDS = 8.0  # of a run: interpreter, torch, the first call of each probe
-REPORT_SECONDS = {"smoke": 6.0, "default": 12.0, "full": 40.0}
+REPORT_SECONDS = {"smoke": 6.0, "default": 14.0, "full": 40.0}
+KERNEL_SECONDS = 0.05  # of a case on CUDA: its kernels are compiled side by side, a second each, before anything else
 SHORTEST = 0.03  # seconds of sampling that a clock of a case gets at least
 BUDGET_MOST = 5.0  # and at most, when a budget is there to be spent
+CEILING = 60.0  # seconds that a clock may take for as many samples as were asked for by number
+# Seconds for each number of the input, and once more for each further time that a window reads it; measured with one
+# thread of an AMD EPYC (Zen 4) and on an H200. A row is evaluated in whole tensors, a network has convolutions.
+CALL = {"cpu": {"native": 2.0e-9, "torch": 4e-9, "copy": 2e-10}, "cuda": {}}
+CALL_ELSE = {"cpu": 2.0e-8, "cuda": 4e-11}
+VERIFY = {"cpu": 1.5e-7, "cuda": 9e-9}  # by whoever of a method is measured first; the others ask what it found
+FIXED = {"cpu": 0.05, "cuda": 0.07}  # of a latency case: inputs, warm-up, waiting for late writes
+AROUND = {"cpu": 3.7e-3, "cuda": 4e-4}  # of a cold sample: flush, blocker, the output made NaN
+
+
+def reads(case: Case) -> float:
+    """Numbers of the input, each as often as windows read it."""
+    return math.prod(case.shape) * max(1.0, math.prod(case.kernel) / math.prod(case.stride))
+
+
+def sampling(case: Case, axes: Axes, kind: str) -> float:
+    """Seconds that a clock of the case needs for the samples it is to have."""
+    if case.probe != "latency":
+        return 0.0
+    call = CALL[kind].get(case.implementation, CALL_ELSE[kind]) * reads(case)
+    call *= 1.0 if case.direction == "forward" else 1.5
+    wanted = axes.min_samples or ENOUGH
+    return min(ceiling(axes), wanted * (call + AROUND[kind])) if not axes.until_precise else ceiling(axes)
 
 
 def fixed(case: Case, kind: str) -> float:
-    """Seconds of one case apart from sampling: inputs, verification in float64, the trace."""
-    numbers = math.prod(case.shape)
+    """Seconds of a case apart from sampling: inputs, verification in float64, the trace."""
     if case.probe == "retention":
-        return 0.10 + 0.4e-6 * numbers
+        return 0.06 + 0.3e-6 * math.prod(case.shape)
     if case.probe == "energy":
-        return 20.0 if kind == "cuda" else 0.001
-    speed = 1e-7 if kind == "cpu" else 1e-8
-    plain = 1 if case.implementation in ("native", "torch", "copy") else 3
-    overlap = math.prod(case.kernel) / math.prod(case.stride)
-    work = speed * numbers * max(1.0, overlap) * plain
-    return 0.02 + work * (2 if case.probe == "latency" else 0.5) + (15 if case.implementation == "compiled" else 0)
+        return 17.5 if kind == "cuda" else 0.001
+    compiling = 15.0 if case.implementation == "compiled" else KERNEL_SECONDS if kind == "cuda" else 0.0
+    if case.probe == "memory":
+        return 0.01 + 0.2 * VERIFY[kind] * reads(case) + compiling
+    verify = VERIFY[kind] * reads(case) * (1.0 if case.direction == "forward" else 1.6)
+    return FIXED[kind] + verify * (0.1 if case.implementation in ("torch", "copy") else 1.0) + compiling
+
+
+def cost(case: Case, axes: Axes, kind: str) -> float:
+    return fixed(case, kind) + len(case.clocks) * sampling(case, axes, kind)
+
+
+def ceiling(axes: Axes) -> float:
+    """Seconds that a clock may take for its samples, however slow the call is."""
+    return CEILING if axes.min_samples or axes.until_precise else axes.preset.ceiling
 
 
 def limit(axes: Axes, kind: str) -> float:
@@ -38,17 +72,23 @@ def limit(axes: Axes, kind: str) -> float:
 
 def bounded(axes: Axes) -> bool:
     """Whether the limit cuts a run: it does for the profiles as they are and for budgets, not for axes of one's own."""
-    return axes.budget is not None or not (axes.methods or axes.kernels or axes.shapes or axes.dtypes or axes.images)
+    if axes.budget is not None:
+        return True
+    return not (
+        axes.methods or axes.kernels or axes.shapes or axes.dtypes or axes.images or axes.cases
+        or axes.min_samples or axes.until_precise
+    )  # fmt: skip
 
 
 def estimate(cases: Iterable[Case], axes: Axes, kind: str) -> float:
     """Seconds that the run will take, start and report included: rough, from sizes and sampling times."""
     cases = list(cases)
-    clocks = sum(len(case.clocks) for case in cases)
-    settled = sum(fixed(case, kind) for case in cases)
-    wanted = settled + clocks * (axes.preset.most if axes.budget is None else BUDGET_MOST)
-    least = settled + clocks * SHORTEST
-    measured = min(wanted, limit(axes, kind)) if bounded(axes) else min(wanted, max(least, limit(axes, kind)))
+    most = axes.preset.most if axes.budget is None else BUDGET_MOST
+    least = sum(cost(case, axes, kind) for case in cases)
+    wanted = sum(fixed(c, kind) + len(c.clocks) * max(most, sampling(c, axes, kind)) for c in cases)
+    measured = min(wanted, max(least, limit(axes, kind)))
+    if bounded(axes):
+        measured = min(measured, limit(axes, kind))
     return START_SECONDS + measured + REPORT_SECONDS[axes.profile]
 
 
@@ -58,15 +98,15 @@ class Pace:
     def __init__(self, cases: Sequence[Case], kind: str, axes: Axes) -> None:
         self.most = axes.preset.most if axes.budget is None else BUDGET_MOST
         self.limit, self.bounded = limit(axes, kind), bounded(axes)
+        self._axes, self._kind = axes, kind
         self._clocks = [0] * (len(cases) + 1)
         self._fixed = [0.0] * (len(cases) + 1)
         for index in range(len(cases) - 1, -1, -1):
             case = cases[index]
             self._clocks[index] = self._clocks[index + 1] + (len(case.clocks) if case.probe == "latency" else 0)
-            self._fixed[index] = self._fixed[index + 1] + fixed(case, kind)
-        self._kind = kind
+            self._fixed[index] = self._fixed[index + 1] + cost(case, axes, kind)
         self._start: float | None = None
-        self._real, self._guess = 1.0, 1.0  # seconds apart from sampling, measured and estimated, so far
+        self._real, self._guess = 1.0, 1.0  # seconds apart from further sampling, measured and estimated, so far
 
     def begin(self) -> None:
         """The first worker is ready."""
@@ -79,15 +119,33 @@ class Pace:
     def over(self) -> bool:
         return self.bounded and self._left() <= 0
 
-    def seconds(self, position: int, case: Case) -> float:
-        """Sampling time per clock of the case at this position."""
-        if case.probe != "latency":
-            return 0.0
-        ahead = self._fixed[position] * min(4.0, max(0.25, self._real / self._guess))
-        share = (self._left() - ahead) / max(1, self._clocks[position])
-        return min(self.most, max(SHORTEST, share))
+    def left(self, position: int) -> float:
+        """Seconds that the cases from this position on will take, as those before it went."""
+        least = self._fixed[position] * self._speed()
+        wanted = least + self.most * self._clocks[position]
+        return min(wanted, max(least, self._left()))
 
-    def spent(self, case: Case, seconds: float, sampling: float) -> None:
-        """What the case took in the worker, `sampling` of it per clock."""
-        self._real += max(0.0, seconds - sampling * len(case.clocks))
-        self._guess += fixed(case, self._kind)
+    def _speed(self) -> float:
+        return min(4.0, max(0.25, self._real / self._guess))
+
+    def request(self, position: int, case: Case) -> dict[str, Any]:
+        """Sampling time per clock of the case at this position, and how many samples there have to be."""
+        if case.probe != "latency":
+            return {"seconds": 0.0}
+        axes = self._axes
+        spare = (self._left() - self._fixed[position] * self._speed()) / max(1, self._clocks[position])
+        seconds = min(self.most, max(SHORTEST, spare))
+        if axes.until_precise:
+            seconds = CEILING
+        fair = 0.0 if axes.min_samples else FAIR
+        behind = self.bounded and spare < 0  # on a busy machine: an interval for all rather than a good one for a few
+        least = axes.min_samples or (FEWEST if behind else ENOUGH)
+        rule = {"least": least, "ceiling": ceiling(axes), "fair": fair}
+        return {"seconds": seconds, "rule": rule}
+
+    def spent(self, case: Case, seconds: float, sampled: float) -> None:
+        """What the case took in the worker, with `sampled` seconds per clock allowed."""
+        guess = cost(case, self._axes, self._kind)
+        extra = max(0.0, sampled - sampling(case, self._axes, self._kind)) * len(case.clocks)
+        self._real += max(0.0, seconds - extra)
+        self._guess += guess

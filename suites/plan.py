@@ -45,6 +45,9 @@ class Axes:
     crop: int | None = None  # 0: no crop
     seed: int = 0
     budget: float | None = None  # seconds for the whole run
+    min_samples: int | None = None  # of a latency, however long they take; None leaves it to the profile
+    until_precise: bool = False  # sample until the interval is 0.5 % of the median
+    cases: tuple[str, ...] = ()  # keys or globs of the plan's cases that are wanted
     shard: str | None = None  # "2/4": the second of four shares of the plan
     compare_with: tuple[str, ...] = ()  # implementations beside the profile's or the chosen ones
 
@@ -143,7 +146,7 @@ def _tensors(axes: Axes, kind: str) -> list[tuple[tuple[int, ...], list[Pane], b
     preset = axes.preset
     batch = preset.batch[kind]
     if not axes.shapes:
-        found = [((batch, *layers.LAYERS[preset.sweep].shape), _panes(axes, preset.windows), True)]
+        found = [((batch, *layers.LAYERS[preset.sweep].shape), _panes(axes, preset.windows), axes.profile != "smoke")]
         if not axes.kernels:
             for name in preset.layers:
                 layer = layers.LAYERS[name]
@@ -218,7 +221,8 @@ def _speed(
         for implementation in variants(method, names):
             if implementation not in (*allowed, "copy"):
                 continue
-            if not wide and implementation == "plain" and method in names.region and not axes.methods:
+            twin = implementation == "plain" and method in names.region  # the row of what is compiled
+            if twin and not wide and not axes.methods and not axes.implementations:
                 continue
             if implementation == "torch" and not _torch_has(method, at):
                 continue

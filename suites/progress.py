@@ -11,10 +11,14 @@ LINE_SECONDS = 5.0
 
 
 class Progress:
-    """Counts units of work of all devices; safe to use from several threads."""
+    """Counts units of work of all devices; safe to use from several threads. What is left to do, in seconds, is told to
+    it, since cases differ by a thousand times.
+    """
 
-    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+    def __init__(self, total: int, stream: TextIO | None = None, parallel: bool = False) -> None:
         self.total, self.done, self.bad = total, 0, 0
+        self._parallel = parallel
+        self._left: dict[str, float] = {}
         self._stream = stream or sys.stderr
         self._lock = threading.Lock()
         self._start = self._said = time.monotonic()
@@ -24,13 +28,23 @@ class Progress:
 
             self._bar = tqdm(
                 total=total, file=self._stream, unit="case", smoothing=0.05, dynamic_ncols=True,
-                bar_format="{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} · {elapsed}, {remaining} left · {desc}",
+                bar_format="{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} · {elapsed}{postfix} · {desc}",
             )  # fmt: skip
 
     def current(self, words: str) -> None:
         with self._lock:
             if self._bar is not None:
                 self._bar.set_description_str(words, refresh=False)
+
+    def expect(self, device: str, seconds: float) -> None:
+        """What the device will still take."""
+        with self._lock:
+            self._left[device] = max(0.0, seconds)
+            if self._bar is not None:
+                self._bar.set_postfix_str(f"about {self._remaining():.0f} s left", refresh=False)
+
+    def _remaining(self) -> float:
+        return (max if self._parallel else sum)(self._left.values()) if self._left else 0.0
 
     def step(self, bad: bool = False) -> None:
         with self._lock:
@@ -44,7 +58,7 @@ class Progress:
 
     def _line(self) -> None:
         elapsed = time.monotonic() - self._start
-        left = elapsed / self.done * (self.total - self.done)
+        left = self._remaining() if self.done < self.total else 0.0
         faults = f", {self.bad} not ok" if self.bad else ""
         print(
             f"{self.done}/{self.total} cases{faults}, {elapsed:.0f} s, about {left:.0f} s left",

@@ -64,14 +64,14 @@ def _kind(case: Case) -> int:
 
 
 def _step(case: Case, kind: int, shape: int) -> Order:
-    """At the usual windows forward, what is retained, backward, global pooling; photographs; memory; other windows."""
+    """Forward, what is retained, memory, backward at the usual windows; all photographs; then the other windows."""
     direction, taps = _DIRECTIONS[case.direction], (case.kernel, case.stride, case.padding, case.ceil_mode)
     if case.probe == "retention":
-        return (2, kind) if kind != REST else (5, taps)
+        return (2, kind) if kind != REST else (6, taps)
     if kind == REST:
         return (7, shape, taps, case.probe != "latency", direction)
     if case.probe != "latency":
-        return (6, kind, direction)
+        return (2 if kind == 0 else 5, kind, 1 + direction)
     if kind == GLOBAL:
         return (4, direction)
     if kind == 0:

@@ -1,7 +1,8 @@
 """When to stop taking samples, and the loop that takes them. Knows nothing of clocks or subjects; torch-free.
 
 Stop rule: at least 30 samples and the distribution-free 95 % interval of the median narrower than 0.5 % of it, or the
-budget, or the largest number of samples; the reason goes into the record.
+budget, or the largest number of samples; the reason goes into the record. The budget ends nothing before there are as
+many samples as the plan counted on (`Rule`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,20 @@ from reports.interval import interval, median
 ENOUGH = 30
 NARROW = 0.005
 MOST = 1000
+FAIR = 0.02  # an interval as narrow as this needs no thirty samples
+FEWEST = 10  # but these, so that it does not come about by chance
 WIDE = 0.10  # an interval wider than this fraction of the median is called unstable
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How many samples there are to be, however long they take: at most `ceiling` seconds. Fewer are enough where the
+    interval is as narrow a fraction of the median as `fair`.
+    """
+
+    least: int = 3
+    ceiling: float = 0.0
+    fair: float = 0.0
 
 
 @dataclass
@@ -46,34 +60,41 @@ def spread(ordered: list[float]) -> float:
 def take(
     sample: Callable[[], float],
     seconds: float,
+    rule: Rule = Rule(),
     *,
-    least: int = 3,
     most: int = MOST,
     now: Callable[[], float] = time.perf_counter,
 ) -> Samples:
     """Call `sample` until the rule says stop; `seconds` is wall time, so that what a sample costs around it counts."""
     taken = Samples()
     ordered: list[float] = []
-    end = now() + seconds
+    start = now()
+    end, latest = start + seconds, start + max(seconds, rule.ceiling)
     while True:
         value = sample()
         taken.values.append(value)
         insort(ordered, value)
         n = len(ordered)
-        if n >= ENOUGH and n % 5 == 0 and spread(ordered) < NARROW:
+        if n >= max(ENOUGH, rule.least) and n % 5 == 0 and spread(ordered) < NARROW:
             taken.stop = "precise"
             break
         if n >= most:
             taken.stop = "max samples"
             break
-        if n >= least and now() >= end:
+        if n >= 3 and (moment := now()) >= end and (moment >= latest or _enough(ordered, rule)):
             break
     taken.kept = [True] * len(taken.values)
     taken.warnings = describe(ordered)
     return taken
 
 
+def _enough(ordered: list[float], rule: Rule) -> bool:
+    n = len(ordered)
+    return n >= rule.least or (n >= FEWEST and spread(ordered) <= rule.fair)
+
+
 def describe(ordered: list[float]) -> list[str]:
     """What a reader must know of these samples."""
-    said = ["few samples"] if len(ordered) < ENOUGH else []
+    few = len(ordered) < ENOUGH and not (len(ordered) >= FEWEST and spread(ordered) <= FAIR)
+    said = ["few samples"] if few else []
     return said + (["unstable"] if len(ordered) >= 6 and spread(ordered) > WIDE else [])

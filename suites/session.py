@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from reports import store
-from suites import images, machine, nvml, own, plan, provenance, records, setting, shard
+from suites import fit, images, machine, nvml, own, plan, provenance, records, setting, shard
 from suites.case import public
 from suites.engine import Device, Run, Tally
 from suites.fleet import Fleet, connect
@@ -95,6 +95,16 @@ def whole(axes: Axes, devices: Sequence[tuple[str, str]]) -> dict[str, list[Any]
     return found
 
 
+def fitted(
+    axes: Axes, devices: Sequence[tuple[str, str]]
+) -> tuple[dict[str, list[Any]], dict[str, list[Any]], dict[str, str]]:
+    """By device: the cases that are measured, those that are left out for want of time, and that in words."""
+    kinds = dict(devices)
+    fits = {device: fit.fitted(part, axes, kinds[device]) for device, part in cases(axes, devices).items()}
+    said = {device: fit.words(each, axes, kinds[device]) for device, each in fits.items()}
+    return {d: f.cases for d, f in fits.items()}, {d: f.left for d, f in fits.items()}, said
+
+
 def fresh_folder(out: str | None) -> Path:
     """The new run's folder; UsageError when it exists or cannot be written."""
     stamp = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
@@ -131,7 +141,7 @@ class Session:
         self.spent: dict[str, dict[str, float]] = {}  # seconds by device and part, of all turns of a resumed run
         self._lock = threading.Lock()
         self.began = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self.plan = cases(axes, devices)
+        self.plan, self.left, self.said = fitted(axes, devices)
 
     @classmethod
     def resumed(cls, folder: Path, timeout: float, ray: str | None = None) -> Session:
@@ -170,7 +180,9 @@ class Session:
     def _drive(self, writer: store.Writer) -> Tally:
         self._save()
         have, devices = self._left() if self.fleet is None else (set(), [])
-        progress = Progress(sum(len(device.cases) for device in devices))
+        progress = Progress(sum(len(device.cases) for device in devices), parallel=self.parallel)
+        for words in filter(None, self.said.values()):
+            progress.say(words)
         for photo in self._broken():
             progress.say(f"{photo.path.name}: {photo.fault}; skipped")
         run = Run(writer, progress, self.axes, self.source, self._learned, have, self.timeout)
@@ -194,7 +206,8 @@ class Session:
         for device, kind in self.devices:
             todo = tuple(case for case in self.plan[device] if (device, case.key) not in finished)
             told = setting.setup(device, kind, self.axes, self.folder / "gallery")
-            devices.append(Device(device, kind, todo, told, setting.environment(device, kind)))
+            left = tuple(self.left.get(device, ()))
+            devices.append(Device(device, kind, todo, told, setting.environment(device, kind), left=left))
         return have, devices
 
     def _so_far(self) -> tuple[set[tuple[Any, ...]], set[tuple[str, str]]]:
@@ -245,7 +258,7 @@ class Session:
             **self.source, "time": self.began, "axes": shown, "devices": devices, "parallel": self.parallel,
             "cases": {device: len(part) for device, part in self.plan.items()}, "profile": self.axes.profile,
             "command": machine.private(" ".join(["runner.py", *sys.argv[1:]])), "shard": self._shard(),
-            "spent": self.spent, "ray": self.fleet is not None,
+            "spent": self.spent, "left_out": self.said, "ray": self.fleet is not None,
         }  # fmt: skip
         store.write_machine(self.folder, {"run": run, "devices": self.entries})
 

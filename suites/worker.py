@@ -94,11 +94,13 @@ class Workbench:
         from suites import latency, machine, spent
         from suites.case import Case
         from suites.nvml import warnings as said
+        from suites.sampling import Rule
 
         case, seed = Case.from_dict(request["case"]), self.setup["seed"]
         before = self.watch.state() if self.watch else None
         work = machine.work()
         if case.probe == "latency":
+            self.clocks.rule = Rule(**request.get("rule", {}))
             found = latency.measure(case, self.device, self.clocks, request["seconds"], seed)
         else:
             with spent.on(case.probe):

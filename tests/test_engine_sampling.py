@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from suites import sampling
-from suites.sampling import Samples
+from suites.sampling import Rule, Samples
 
 
-def taken(values: Callable[[int], float], seconds: float, step: float = 0.01, **limits: int) -> Samples:
+def taken(values: Callable[[int], float], seconds: float, step: float = 0.01, **limits: Any) -> Samples:
     """Samples of a device whose calls take what `values` says, on a clock that moves by `step` at each look."""
     clock = itertools.count()
     number = itertools.count()
@@ -46,3 +47,16 @@ def test_no_time_still_gives_three_and_endless_noise_ends() -> None:
 def test_the_median_is_of_what_was_kept() -> None:
     found = Samples(values=[5.0, 1.0, 2.0, 3.0], kept=[False, True, True, True])
     assert found.median == pytest.approx(2.0)
+
+
+def test_a_plan_gets_the_samples_it_counted_on() -> None:
+    def noisy(n: int) -> float:
+        return 1.0 + 0.1 * (n * 7 % 11)
+
+    rule = Rule(30, 100.0, 0.02)
+    assert len(taken(noisy, 0.05, rule=rule).values) == 30
+    assert len(taken(noisy, 0.05).values) < 10, "which the time alone does not give"
+    even = taken(lambda n: 1.0 + 1e-3 * (n % 3), 0.0, rule=rule)
+    assert len(even.values) == 10 and even.warnings == [], "an interval of 2 % needs no thirty"
+    assert 12 <= len(taken(noisy, 0.05, rule=Rule(30, 0.15, 0.02)).values) <= 17, "nor does it go on for ever"
+    assert len(taken(lambda n: 1.0, 100.0, rule=Rule(77)).values) == 80, "precise, but not before what was asked for"

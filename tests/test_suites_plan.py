@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from suites import layers, pace
+from suites import fit, layers, pace
 from suites.case import Case, Pane, public
 from suites.engine import STRIKES
 from suites.plan import Axes, Names, UsageError, build
@@ -140,28 +140,37 @@ def test_time_runs_out_for_no_probe() -> None:
 
 
 def test_estimates_grow_and_obey_the_budget() -> None:
-    smoke, default = (pace.estimate(plan(profile=p), Axes(profile=p), "cpu") for p in ("smoke", "default"))
-    assert smoke < 30 < default < 180
+    def takes(profile: str) -> float:
+        axes = Axes(profile=profile)
+        return pace.estimate(fit.fitted(plan(profile=profile), axes, "cpu").cases, axes, "cpu")
+
+    assert takes("smoke") < 38 < takes("default") < 180
     axes = Axes(budget=60.0)
-    assert pace.estimate(plan(), axes, "cpu") <= 60
+    assert pace.estimate(fit.fitted(plan(), axes, "cpu").cases, axes, "cpu") <= 60
 
 
 def test_pace_shares_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
-    cases = [case for case in plan() if case.probe == "latency"]
+    cases = [case for case in plan() if case.probe == "latency"][:100]
     clock = pace.Pace(cases, "cpu", Axes())
     clock.begin()
-    first = clock.seconds(0, cases[0])
-    assert pace.SHORTEST <= first <= Axes().preset.most
+    first = clock.request(0, cases[0])
+    assert pace.SHORTEST <= first["seconds"] <= Axes().preset.most
+    assert first["rule"] == {"least": 30, "ceiling": 6.0, "fair": 0.02}
     now[0] = clock.limit - 1.0
-    assert clock.seconds(0, cases[0]) == pace.SHORTEST
-    assert clock.seconds(len(cases) - 1, cases[-1]) > pace.SHORTEST  # the last one may have all that is left
+    late = clock.request(0, cases[0])
+    assert late["seconds"] == pace.SHORTEST
+    assert late["rule"]["least"] == 10, "behind, as many as give an interval"
+    assert clock.request(len(cases) - 1, cases[-1])["seconds"] > pace.SHORTEST  # the last one may have all that is left
     assert not clock.over()
     now[0] = clock.limit + 1.0
     assert clock.over()
     assert math.isclose(pace.Pace(cases, "cpu", Axes(methods=("ada",))).limit, clock.limit)
     assert not pace.bounded(Axes(methods=("ada",)))
+    asked = pace.Pace(cases, "cpu", Axes(min_samples=200)).request(0, cases[0])
+    assert asked["rule"] == {"least": 200, "ceiling": pace.CEILING, "fair": 0.0}
+    assert pace.Pace(cases, "cpu", Axes(until_precise=True)).request(0, cases[0])["seconds"] == pace.CEILING
 
 
 def test_paths_are_not_published() -> None:
