@@ -67,8 +67,13 @@ def flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
         else:
             yield (
                 f"{prefix}{name}",
-                "unknown" if value is None else value if isinstance(value, str) else json.dumps(value),
+                _nothing(prefix) if value is None else value if isinstance(value, str) else json.dumps(value),
             )
+
+
+def _nothing(prefix: str) -> str:
+    """An axis that was not given is no fact that is unknown."""
+    return "not given" if prefix == "axes." else "unknown"
 
 
 def methods_of_measurement(rows: DataFrame) -> list[tuple[str, str, str]]:

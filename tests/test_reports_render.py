@@ -241,6 +241,8 @@ def test_several_runs_and_devices_side_by_side(tmp_path: Path) -> None:
         assert title in text
     assert "REGRESSED" in text
     assert "device-3" in page.ids
+    regions = re.findall(r'role="region" aria-label="([^"]*)"', text)
+    assert len(regions) > 20 and len(set(regions)) == len(regions)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "out"]
     assert not (a / "report.html").exists()
 
