@@ -296,7 +296,8 @@ def _time(seconds: float) -> str:
 @cli.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--out", metavar="DIR", help="Folder of the report of several runs; default: beside the first.")
-def report(runs: tuple[str, ...], out: str | None) -> None:
+@click.option("--export-markdown", "markdown", metavar="FILE", help="Write the answers as Markdown, too.")
+def report(runs: tuple[str, ...], out: str | None, markdown: str | None) -> None:
     """Write the tables and the report of a run again, or one report of several runs.
 
     Shares of one plan (bench --shard, bench --ray) on machines that are alike make one column, other runs one each.
@@ -310,6 +311,8 @@ def report(runs: tuple[str, ...], out: str | None) -> None:
         out = str(folders[0].parent / name)
     try:
         click.echo(str(reports.write(folders if len(folders) > 1 else folders[0], out)))
+        if markdown is not None:
+            reports.write_markdown(folders, markdown)
     except (ValueError, OSError) as error:
         fail(error)
 

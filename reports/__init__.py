@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from reports.comparison import compare
 from reports.frame import load
+from reports.markdown import write as write_markdown
 from reports.render import write
 
-__all__ = ["compare", "load", "write"]
+__all__ = ["compare", "load", "write", "write_markdown"]

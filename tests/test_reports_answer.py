@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import reports
 from reports import answer, frame, losses, ranking, store, together, view
 from reports.ranking import Span
 from reports.record import Record
+from runner import cli
 from tests.reports_made import GPU, make
 
 STEM: dict[str, Any] = {"shape": [4, 64, 112, 112], "kernel": [3, 3], "stride": [2, 2], "padding": [1, 1]}
@@ -196,3 +198,27 @@ def test_a_cpu_and_a_gpu_are_compared_by_image_on_their_common_cases(tmp_path: P
     assert [cell.get("note") for cell in forward["cells"].values()] == [None, "0.03125×"]
     assert [cell["text"] for cell in backward["cells"].values()] == ["2.000 ms", "oom"]
     assert "time is that of one image" in reports.write(tmp_path).read_text()
+
+
+def test_the_answers_as_markdown(tmp_path: Path) -> None:
+    at = {"implementation": "torch", "method": "max"}
+    seen(
+        tmp_path / "run",
+        timed(2.0, method="max"),
+        timed(1.0, **at),
+        timed(1.5, method="a|b*"),
+        timed(3.0, method="avg"),
+    )
+    done = CliRunner().invoke(cli, ["report", str(tmp_path / "run"), "--export-markdown", str(tmp_path / "answers.md")])
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "answers.md").read_text()
+    assert "- max forward: 2.000× the time of torch (2.000 ms against 1.000 ms; a ResNet stem" in text
+    assert "For a ResNet stem, window 3 s2 p1, take **max (torch)**, because 1.000 ms forward is the least of 3" in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| method",
+        "| max (torch)",
+        "| a\\|b\\* (native)",
+        "| avg (native)",
+    ]
+    assert "1.500 ms · 2" in rows[2] and rows[1].count("not measured") == 5
