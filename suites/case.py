@@ -5,6 +5,7 @@ Stdlib only, so that the CLI and a plan need no device. Knows nothing of how any
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import re
 import shlex
@@ -122,6 +123,10 @@ class Case:
         """Names the unit of work within one device's plan."""
         name = self.name.rpartition("/")[0] if self.probe == "retention" else self.name  # photographs vary in size
         return f"{self.probe}:{name}"
+
+    def fits(self, glob: str) -> bool:
+        """Whether the key fits, such as `latency:ada/*`; a glob without a probe is for every probe's."""
+        return fnmatch.fnmatchcase(self.key if ":" in glob else self.key.partition(":")[2], glob)
 
     @property
     def subject(self) -> str:

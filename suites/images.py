@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from suites.layers import LEAST
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 BUILT_IN = ("astronaut", "coffee", "chelsea", "motorcycle_left", "rocket", "hubble_deep_field")
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 BITS = 258  # TIFF's tag of the bits in a number
-LEAST = 64  # shorter sides say nothing at kernel 7
 
 
 class NoRange(ValueError):

@@ -34,6 +34,7 @@ LAYERS = {
     "small_stem": Layer((16, 112, 112), "3s2p1", "a quarter of the ResNet stem, for a quick look"),
     "small": Layer((16, 28, 28), "2", "small enough for a quick look"),
 }
+LEAST = 64  # pixels of a photograph's side; shorter ones say nothing at kernel 7
 SWEEP = ("2", "3", "5", "7", "3s2")
 
 

@@ -6,7 +6,7 @@ Knows the names of subjects, not how they are called or measured.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,10 @@ RELEASED = ("ada", "edscw", "idw", "softpool")  # what the released packages hav
 PROBES = ("latency", "memory", "energy", "retention")
 IMPLEMENTATIONS = ("native", "plain", "compiled", "torch", "released", "own", "copy")
 DIRECTIONS = ("forward", "backward", "both", "inverse")
+ALSO = {
+    "nhwc": "channels_last", "ndhwc": "channels_last", "half": "float16", "fp16": "float16", "bf16": "bfloat16",
+    "fp32": "float32", "double": "float64", "fp64": "float64",
+}  # fmt: skip
 
 
 class UsageError(ValueError):
@@ -88,6 +92,8 @@ def build(axes: Axes, names: Names, kind: str) -> list[Case]:
     clocks = axes.clocks or preset.clocks[kind]
     if kind == "cpu" and set(clocks) - {"cold", "hot"}:
         raise UsageError(f"clock: expected cold or hot on a CPU, got {', '.join(clocks)}")
+    if axes.crop is not None and axes.crop != 0 and axes.crop < layers.LEAST:
+        raise UsageError(f"crop: expected 0 (all of a photograph) or pixels from {layers.LEAST} on, got {axes.crop}")
     methods = choose(axes.methods, names)
     cases: list[Case] = []
     tensors = _tensors(axes, kind)
@@ -118,20 +124,32 @@ def choose(asked: Sequence[str], names: Names) -> tuple[str, ...]:
     """The subjects meant; UsageError with the nearest name for an unknown one."""
     for name in asked:
         if name not in names.all:
-            near = difflib.get_close_matches(name, names.all, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise UsageError(f"method: unknown method {name!r}; {hint}known: {', '.join(names.all)}")
+            raise UsageError(f"method: unknown method {name!r}; {near(name, names.all)}known: {', '.join(names.all)}")
     return tuple(dict.fromkeys((*asked, "copy"))) if asked else names.all
+
+
+def near(name: str, known: Iterable[str], cutoff: float = 0.4) -> str:
+    """The nearest known name as a question, or nothing."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"did you mean {found[0]!r}? " if found else ""
 
 
 def _known(name: str, values: Sequence[str], allowed: Sequence[str]) -> None:
     for value in values:
         if value not in allowed:
-            raise UsageError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+            hint = near(ALSO.get(value.lower(), value), allowed, 0.6).rstrip()
+            raise UsageError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}{hint and '; ' + hint}")
 
 
 def _panes(axes: Axes, default: Sequence[str]) -> list[Pane]:
     """Kernel x stride x padding as asked; the profile's windows when no kernel is."""
+    for name in axes.kernels:
+        pane = Pane.parse(name)
+        padding = pane.padding if "p" in name else None
+        for option, own, asked in (("stride", pane.stride, axes.strides), ("padding", padding, axes.paddings)):
+            other = [value for value in asked if own is not None and text(sizes(option, value, 0)) != text(own)]
+            if own is not None and other:
+                raise UsageError(f"{option}: expected {text(own)}, which --kernel {name} says, got {', '.join(other)}")
     found = []
     for pane in layers.panes(axes.kernels or tuple(default)):
         strides: list[tuple[int, ...] | None] = [sizes("stride", value, 1) for value in axes.strides]
@@ -159,11 +177,9 @@ def _tensors(axes: Axes, kind: str) -> list[tuple[tuple[int, ...], list[Pane], b
             found.append(((batch, *layer.shape), _panes(axes, (layer.window,)), True))
             continue
         if not name[:1].isdigit():
-            near = difflib.get_close_matches(name, layers.LAYERS, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}? " if near else ""
             raise UsageError(
-                f"shape: expected sizes N x C x spatial such as 4x64x56x56, or a layer, got {name!r}; {hint}"
-                f"layers: {', '.join(layers.LAYERS)}"
+                f"shape: expected sizes N x C x spatial such as 4x64x56x56, or a layer, got {name!r}; "
+                f"{near(name, layers.LAYERS)}layers: {', '.join(layers.LAYERS)}"
             )
         shape = sizes("shape", name, 0)
         if len(shape) not in (3, 4, 5):
@@ -266,6 +282,8 @@ def _retention(axes: Axes, methods: Sequence[str], names: Names, kind: str) -> l
             kernel, stride, padding = pane.over(2)
         except ValueError:
             continue  # a 1-D or 3-D window says nothing about photographs
+        if crop and max(kernel) > crop:
+            raise UsageError(f"crop: expected at least the kernel {text(kernel)}, got {crop}")
         for method in methods:
             if method in INVERSES or method == "copy":
                 continue  # inverses are protocol P3 of their methods

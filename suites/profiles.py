@@ -7,7 +7,6 @@ here can spoil a record. Torch-free.
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import gzip
 import json
 import os
@@ -63,7 +62,7 @@ def matching(plan: Mapping[str, Sequence[Case]], globs: Iterable[str]) -> list[t
     found: dict[tuple[str, str], Case] = {}
     for glob in globs:
         for device, cases in plan.items():
-            fits = (case for case in cases if case.probe == "latency" and fnmatch.fnmatchcase(case.name, glob))
+            fits = (case for case in cases if case.probe == "latency" and case.fits(glob))
             found |= {(device, case.name): case for case in fits}
     return [(device, case) for (device, _), case in found.items()]
 

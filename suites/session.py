@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from reports import store
-from suites import fit, images, machine, nvml, own, plan, provenance, records, setting, shard
+from suites import chosen, fit, images, machine, nvml, own, plan, provenance, records, setting, shard
 from suites.case import public
 from suites.engine import Device, Run, Tally
 from suites.fleet import Fleet, connect
@@ -88,6 +88,7 @@ def whole(axes: Axes, devices: Sequence[tuple[str, str]]) -> dict[str, list[Any]
     axes = replace(axes, methods=asked)
     try:
         found: dict[str, list[Any]] = {device: plan.build(axes, known, kind) for device, kind in devices}
+        found = chosen.only(found, axes.cases)
         if any(case.probe == "retention" for part in found.values() for case in part):
             images.photos(axes.images, axes.preset.images)
     except ValueError as error:

@@ -206,6 +206,8 @@ def test_the_oldest_click_that_is_promised_has_all_that_is_used() -> None:
         (("--out", "/proc/nowhere"), "out: expected a folder that can be written"),
         (("--shard", "5/4"), "shard: expected i/n"),
         (("--budget", "soon"), "expected a duration"),
+        (("--crop", "-1"), "crop: expected 0"),
+        (("--case", "latency:avg/torch/forward/float32/nchw/k2s2p0/1x2x8x9"), "mean 'latency:avg/torch/forward"),
         (("--resume", "nowhere"), "resume: expected no other axes"),
         (("--profile", "huge"), "huge"),
         (("--profile-case", "ada/*"), "profile-case: expected --profile-with"),

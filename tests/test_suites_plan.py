@@ -10,9 +10,11 @@ import pytest
 
 from suites import fit, layers, pace
 from suites.case import Case, Pane, public
+from suites.chosen import only
 from suites.engine import STRIKES
 from suites.plan import Axes, Names, UsageError, build
 
+EXAMPLE = "ada/native/forward/float32/nchw/k2s2p0/1x64x56x56"
 NAMES = Names(("max", "avg", "lp", "ada"), ("lip_simplified",), {}, ("cpu",))
 
 
@@ -107,7 +109,17 @@ def test_compulsory_bytes_by_hand() -> None:
         ({"shapes": ("resnet_stam",)}, "did you mean 'resnet_stem'"),
         ({"kernels": ("2x3",), "shapes": ("1x1x8",)}, "kernel: expected 1 or 1 numbers for a 1-D shape"),
         ({"dtypes": ("int64",)}, "dtype: expected one of"),
-        ({"layouts": ("nhwc",)}, "layout: expected one of"),
+        (
+            {"layouts": ("nhwc",)},
+            "layout: expected one of nchw, channels_last, got 'nhwc'; did you mean 'channels_last'?",
+        ),
+        ({"dtypes": ("BF16",)}, "did you mean 'bfloat16'?"),
+        ({"directions": ("foward",)}, "did you mean 'forward'?"),
+        ({"kernels": ("2", "3s2"), "strides": ("2", "1")}, "stride: expected 2, which --kernel 3s2 says, got 1"),
+        ({"kernels": ("3s2p1",), "paddings": ("0",)}, "padding: expected 1, which --kernel 3s2p1 says, got 0"),
+        ({"crop": -1}, "crop: expected 0 (all of a photograph) or pixels from 64 on, got -1"),
+        ({"crop": 63}, "got 63"),
+        ({"crop": 64, "kernels": ("65s1p10",)}, "crop: expected at least the kernel 65, got 64"),
         ({"clocks": ("graph",)}, "clock: expected cold or hot on a CPU"),
         ({"methods": ("ada",), "implementations": ("torch",)}, "leave no case"),
     ],
@@ -117,6 +129,42 @@ def test_nonsense_is_named(axes: dict, says: str) -> None:
         plan(**axes)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_window_may_say_twice_what_agrees() -> None:
+    said = plan(kernels=("3s2",), strides=("2x2",), paddings=("1",), shapes=("1x1x8x8",), methods=("ada",))
+    assert {case.window for case in said} == {"k3s2p1"}
+
+
+def test_cases_are_chosen_by_key_or_glob() -> None:
+    whole = {"cpu": plan(), "GPU-1": plan(methods=("ada",))}
+    assert only(whole, ()) == whole
+    for case in whole["cpu"][::29]:
+        assert only(whole, (case.key,))["cpu"] == [case]
+    some = only(whole, ("memory:ada/*", "max/*/none/*"))
+    assert {(c.probe, c.method) for c in some["cpu"]} == {("memory", "ada"), ("retention", "max")}
+    assert {(c.probe, c.method) for c in some["GPU-1"]} == {("memory", "ada")}
+    name = next(c.name for c in whole["cpu"] if c.method == "ada" and c.probe == "memory")
+    assert {c.probe for c in only(whole, (name,))["cpu"]} >= {"latency", "memory"}, "a name is for every probe"
+
+
+@pytest.mark.parametrize(
+    ("glob", "nearest"),
+    [
+        ("latency:ada/native/forward/float32/nchw/k2s2p0/1x64x56x57", f"latency:{EXAMPLE}"),
+        ("ada/native/foward/float32/nchw/k2s2p0/1x64x56x56", EXAMPLE),
+        ("lateny:ada/*", None),
+        ("energy:ada/plain/*", None),
+    ],
+)
+def test_a_case_that_is_not_there_is_told_with_the_nearest(glob: str, nearest: str | None) -> None:
+    whole = {"cpu": plan()}
+    with pytest.raises(UsageError, match=r"^case: ") as caught:
+        only(whole, (whole["cpu"][0].key, glob))
+    said = str(caught.value)
+    assert (
+        repr(glob) in said and (nearest is None or f"did you mean {nearest!r}?" in said) and "`runner.py plan`" in said
+    )
 
 
 def test_usage_errors_are_one_kind() -> None:
