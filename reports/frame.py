@@ -5,15 +5,16 @@ Knows the schema and pandas; nothing of drawing, and it changes no file.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports import fleet, interval, store, withdrawn
+from reports import again, fleet, interval, store, withdrawn
 from reports.columns import NAMES
 from reports.record import Record
 from reports.store import Folder
@@ -70,15 +71,18 @@ def load(runs: Folder | Sequence[Folder]) -> DataFrame:
 
 
 def table(runs: Folder | Sequence[Folder]) -> DataFrame:
-    """What `load` gives, with the 97.5 % ends (WIDE) that the interval of a ratio of two medians is made from."""
+    """What `load` gives, with the 97.5 % ends (WIDE) that the interval of a ratio of two medians is made from, and the
+    run's part of the command that measures a case again (_again)."""
     import pandas as pd
 
     paths = folders(runs)
-    columns: dict[str, list[Any]] = {name: [] for name in (*NAMES, *WIDE, "_node", "_like") if name != "superseded"}
+    extra = (*WIDE, "_node", "_like", "_again")
+    columns: dict[str, list[Any]] = {name: [] for name in (*NAMES, *extra) if name != "superseded"}
     for name, path in zip(names(paths), paths, strict=True):
         held = store.read_machine(path)
+        begins = functools.cache(functools.partial(again.words, held["run"]))
         for record in store.read(path):
-            _add(columns, name, record, held)
+            _add(columns, name, record, held, begins)
     frame: DataFrame = pd.DataFrame({name: _series(name, values) for name, values in columns.items()})
     frame["superseded"] = fleet.superseded(frame, ONE)
     withdrawn.withdraw(frame)
@@ -107,7 +111,9 @@ def names(paths: list[Path]) -> list[str]:
     return found
 
 
-def _add(columns: dict[str, list[Any]], run: str, record: Record, held: dict[str, Any]) -> None:
+def _add(
+    columns: dict[str, list[Any]], run: str, record: Record, held: dict[str, Any], begins: Callable[[str], str]
+) -> None:
     for name in (*_AS_IS, *_ORIGIN):
         value = getattr(record, name)
         columns[name].append(sys.intern(value) if type(value) is str else value)
@@ -117,6 +123,7 @@ def _add(columns: dict[str, list[Any]], run: str, record: Record, held: dict[str
     facts = device if isinstance(device, dict) else {}
     place = fleet.place(run, record.machine, facts, held["run"], record.commit, record.dirty, record.version)
     columns["run"].append(run)
+    columns["_again"].append(begins(record.device))
     columns["place"].append(sys.intern(place))
     columns["_like"].append(fleet.fingerprint(facts) if facts else record.machine)
     columns["_node"].append(str(record.measurement.get("node", "")))

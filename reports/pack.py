@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MOST = 20_000  # records; a page beyond becomes slow to open, and records.csv has all
 _WORDS = (
     "method", "implementation", "direction", "window", "kernel", "stride", "padding", "shape", "dtype", "layout",
-    "probe", "metric", "clock", "protocol", "image", "status", "reason", "unit", "warnings", "stop", "case", "command",
+    "probe", "metric", "clock", "protocol", "image", "status", "reason", "unit", "warnings", "stop", "case",
     "device_name", "run",
 )  # fmt: skip
 
@@ -27,6 +27,8 @@ def packed(rows: DataFrame) -> str:
     rows = rows.head(MOST)
     records = rows.to_dict("records")
     columns: dict[str, list[Any]] = {name: [v if isinstance(v, str) else None for v in rows[name]] for name in _WORDS}
+    columns["again"] = list(rows["_again"])  # what all of a run's commands begin with: the script adds the case
+    columns["command"] = [None if row["_again"] else row["command"] for row in records]
     columns["text"] = [row["text"] if row["status"] == "ok" else None for row in records]
     columns["interval"] = [_interval(row["lo"], row["hi"], row["unit"]) for row in records]
     columns["ratio"] = [None if row["ratio"] == digits.NONE else row["ratio"] for row in records]

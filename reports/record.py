@@ -132,6 +132,11 @@ class Record:
             raise ValueError(f"{missing.args[0]}: expected a value, got none: the field is missing") from None
 
 
+def unit(probe: str, case: str) -> str:
+    """The key of the plan's case that gave a record; of retention one case gives the records of all photographs."""
+    return f"{probe}:{'/'.join(case.split('/')[: 6 if probe == 'retention' else 7])}"
+
+
 FIELDS = tuple(field.name for field in fields(Record))
 
 

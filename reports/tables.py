@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from reports import digits, ranking, view
+from reports import again, digits, ranking, view
 from reports.record import STATUSES
 from reports.view import DIRECTIONS, Group
 
@@ -153,7 +153,9 @@ def failures(rows: DataFrame) -> list[dict[str, Any]]:
     bad = rows[rows["status"].ne("ok")]
     made = []
     for (device, status, probe, reason), part in bad.groupby(["device_name", "status", "probe", "why"], sort=False):
-        cases = list(dict.fromkeys(zip(part["case"], part["command"], strict=True)))
+        names = zip(part["case"], part["command"], part["_again"], strict=True)
+        commands = [(case, again.command(begin, str(probe), case) if begin else own) for case, own, begin in names]
+        cases = list(dict.fromkeys(commands))
         entry = {
             "device": device,
             "status": status,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from reports.record import METRICS, Record
+from reports.record import METRICS, Record, unit
 from suites.case import Case
 from suites.machine import private
 
@@ -33,8 +33,7 @@ class Origin:
 
 def unit_of(record: Record) -> str:
     """The key of the case that gave this record (`Case.key`)."""
-    words = record.case.split("/")
-    return f"{record.probe}:{'/'.join(words[:6] if record.probe == 'retention' else words[:7])}"
+    return unit(record.probe, record.case)
 
 
 def make(case: Case, finding: dict[str, Any], origin: Origin) -> Record:

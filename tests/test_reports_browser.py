@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 import reports
+from reports import again, store
 from tests.reports_made import METHODS, write
+
+AXES = {"profile": "default", "methods": ["my operators.py:f", "ada"], "crop": 0, "until_precise": True}
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -43,6 +46,7 @@ function first() { return document.querySelector("#full tbody tr"); }
 out.least = first().textContent;
 document.querySelector("#full tbody button.unfold").click();
 out.unfolded = first().nextSibling.textContent;
+out.commands = data.command;
 out.copied = document.querySelector("#full tbody button.copy").dataset.copy;
 out.hash = location.hash;
 var chart = document.querySelector(".chart");
@@ -64,6 +68,7 @@ ASKED = (
 def driven(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A default run's page, opened by a link with a filter, driven by the script above."""
     run = write(tmp_path_factory.mktemp("results") / "run")
+    store.write_machine(run, {"run": {"axes": AXES}, "devices": {}})
     page = reports.write(run)
     text = page.read_text(encoding="utf-8").replace("</body>", DRIVE.replace("ASKED", json.dumps(ASKED)) + "</body>")
     page.write_text(text, encoding="utf-8")
@@ -110,7 +115,12 @@ def test_sorting_unfolding_and_commands(driven: dict[str, Any]) -> None:
     table = driven["table"]
     ada = table[table["method"].eq("ada") & table["status"].eq("ok")]
     least = ada.sort_values("median").iloc[0]
-    assert least["command"] in driven["unfolded"] and driven["copied"] == least["command"]
+    begin = "python runner.py bench --cpu --profile default --method 'my operators.py:f,ada' --crop 0 --until-precise"
+    assert again.words({"axes": AXES}, "cpu") == begin
+    said = [again.command(begin, *pair) for pair in zip(table["probe"], table["case"], strict=True)]
+    assert driven["commands"] == said and len(set(said)) > 500
+    mine = again.command(begin, least["probe"], least["case"])
+    assert mine in driven["unfolded"] and driven["copied"] == mine
     assert "95 % interval" in driven["unfolded"] and "n = " in driven["unfolded"]
 
 

@@ -6,6 +6,7 @@ import ast
 import csv
 import json
 import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from reports import store
+from reports import again, store
 
 ROOT = Path(__file__).parents[1]
 Bench = tuple[Path, "subprocess.CompletedProcess[str]"]
@@ -159,6 +160,20 @@ def test_one_case_is_measured_again_by_its_command(bench: Bench, tmp_path: Path)
     assert (again.key, again.value) == (record.key, record.value)
 
 
+def test_a_records_case_is_measured_again_as_its_run_did(bench: Bench, tmp_path: Path) -> None:
+    folder = bench[0]
+    begin = again.words(store.read_machine(folder)["run"], "cpu")
+    wanted = [r for r in store.read(folder) if (r.method, r.probe, r.direction) == ("halved", "latency", "forward")]
+    words = shlex.split(again.command(begin, "latency", wanted[0].case))
+    done = runner(*words[2:], "--out", str(tmp_path / "again"), cwd=folder.parent)
+    assert done.returncode == 0, done.stderr
+    found = list(store.read(tmp_path / "again"))
+    assert [record.key for record in found] == [record.key for record in wanted] and found[0].status == "ok"
+    assert (
+        begin in (folder / "report.html").read_text() and wanted[0].command not in (folder / "report.html").read_text()
+    )
+
+
 def test_help_is_quick_and_plan_needs_no_run() -> None:
     seconds = []
     for _ in range(3):
@@ -168,7 +183,7 @@ def test_help_is_quick_and_plan_needs_no_run() -> None:
     assert min(seconds) < 0.5
     done = runner("plan", "--profile", "smoke")
     assert done.returncode == 0
-    assert re.search(r"cpu: \d+ cases \(.*latency.*\), about \d+ s", done.stdout.splitlines()[-1])
+    assert re.search(r"cpu: \d+ cases \(.*latency.*\), about \d+ s$", done.stdout, re.MULTILINE)
     assert runner("doctor").stdout.count("\n") > 8
 
 

@@ -6,6 +6,13 @@ Object.keys(data.columns).forEach(function (name) {
   data[name] = column.of ? column.at.map(function (place) { return column.of[place]; }) : column;
 });
 data.size = data.method.length;
+/* What measures a case again: the run's words and the case's key (as reports/again.py has it). */
+data.command = data.command.map(function (own, r) {
+  if (own) return own;
+  var probe = data.probe[r], name = data.case[r].split("/").slice(0, probe === "retention" ? 6 : 7).join("/");
+  var key = probe === "kernels" ? name : probe + ":" + name;
+  return data.again[r] + " --case " + (/^[\w@%+=:,.\/-]+$/.test(key) ? key : "'" + key.replace(/'/g, "'\"'\"'") + "'");
+});
 
 function make(tag, words, text) {
   var made = document.createElement(tag);
