@@ -1,14 +1,18 @@
 """Instructions of the CPU kernels, counted by callgrind in a small C++ driver: they repeat to the instruction.
 
-Needs g++ and valgrind with its headers (Debian: valgrind). Knows nothing of torch, baselines or verdicts.
+The build's own commands compile them. Needs g++, CMake and valgrind with its headers (Debian: valgrind). Knows nothing
+of torch, baselines or verdicts.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +22,6 @@ from suites.machine import ROOT, cores, private
 from suites.static import Missing
 
 DRIVER = Path(__file__).with_name("instructions.cpp")
-FLAGS = ("-std=c++20", "-O2", "-fPIC", "-Wno-psabi", "-mavx2", "-mfma", "-mf16c")  # as csrc/CMakeLists.txt has them
-FAST = ("-O3", "-ffp-contract=fast")  # for fast.cpp besides
 DIRECTIONS = {"forward": 0, "gather": 1}
 WINDOWS = ((2, 2), (3, 2))
 SECONDS = 900
@@ -35,6 +37,8 @@ def compiler() -> tuple[str, str]:
     path = shutil.which("g++")
     if path is None:
         raise Missing("no g++: the instruction counter cannot be built")
+    if shutil.which("cmake") is None:
+        raise Missing("no CMake: the loops cannot be compiled as the build does")
     if shutil.which("valgrind") is None:
         raise Missing("no valgrind (Debian: apt install valgrind): instructions cannot be counted")
     if platform.machine() not in ("x86_64", "AMD64"):
@@ -69,25 +73,39 @@ def instructions(source: Path = ROOT / "csrc", only: Sequence[str] = ()) -> dict
 
 
 def _build(path: str, source: Path, program: Path) -> None:
-    vector = ("-DADAPOOL_ISA=avx2", "-DADAPOOL_VECTOR=32")
-    units = {  # unit -> its own words; the longest to compile first
-        source / "cpu_instances.cpp": ("-DADAPOOL_SCALAR=float", *vector),
-        source / "fast.cpp": (*FAST, *vector),
-        DRIVER: vector,
-    }
-    objects = {unit: program.with_name(unit.stem + ".o") for unit in units if unit.is_file()}  # fast.cpp came late
+    """The loops with AVX2 as the project's build compiles them, linked with the driver."""
+    folder = program.with_name("build")
+    words = ["cmake", "-S", str(source), "-B", str(folder), "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
+    words += [f"-DCMAKE_CXX_COMPILER={path}", f"-DPython_EXECUTABLE={sys.executable}"]
+    _run([*words, *(["-G", "Ninja"] if shutil.which("ninja") else [])], source)
+    objects: list[Path] = []
     with ThreadPoolExecutor(cores()) as pool:
-        jobs = [
-            pool.submit(_run, [path, *FLAGS, *units[unit], f"-I{source}", "-c", str(unit), "-o", str(target)])
-            for unit, target in objects.items()
-        ]
+        jobs = []
+        for unit in loops(folder):
+            objects.append(program.with_name(f"unit{len(objects)}.o"))
+            jobs.append(pool.submit(_run, [*unit, "-c", "-o", str(objects[-1])], folder))
+        common = [word for word in unit if word.startswith(("-std", "-O2", "-m", "-DADAPOOL_ISA", "-DADAPOOL_VECTOR"))]
+        jobs.append(pool.submit(_run, [path, *common, f"-I{source}", "-c", str(DRIVER), "-o", f"{program}.o"], folder))
         for job in jobs:
             job.result()
-    _run([path, *map(str, objects.values()), "-o", str(program)])
+    _run([path, *map(str, objects), f"{program}.o", "-o", str(program)], folder)
 
 
-def _run(words: list[str]) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
+def loops(build: Path) -> list[list[str]]:
+    """The commands, without their output, that compile float32's loops for AVX2 in a configured build."""
+    found = []
+    for unit in json.loads((build / "compile_commands.json").read_text()):
+        words = shlex.split(unit["command"])
+        if "-DADAPOOL_ISA=avx2" in words and "-DADAPOOL_SCALAR=double" not in words:
+            out = words.index("-o")
+            found.append([word for word in (*words[:out], *words[out + 2 :]) if word != "-c"])
+    if not found:
+        raise Broken("the build has no loops for AVX2")
+    return found
+
+
+def _run(words: list[str], folder: Path) -> None:
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)
     if done.returncode:
         told = [line for line in done.stderr.splitlines() if "error" in line] or [_last(done.stderr)]
         raise Broken(f"the instruction counter does not build: {private(told[0])[:300]}")

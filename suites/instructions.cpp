@@ -1,20 +1,24 @@
 // Runs the CPU kernels on fixed numbers, so that callgrind can count their instructions: one dump a call, named.
-// Arguments: the calls to make, as method/direction/kernel/stride. No torch; calls what cpu.cpp calls.
+// Arguments: the calls to make, as method/direction/kernel/stride. No torch; calls what cpu/operators.cpp calls.
 #include <valgrind/callgrind.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
 
-#include "instances.h"
 #include "job.h"
 #include "math/cell.h"
-#if __has_include("fast.h")
+#if __has_include("cpu/instances.h")
+#include "cpu/fast/fast.h"
+#include "cpu/instances.h"
+#else  // of revisions whose sources lay in one folder
 #include "fast.h"
+#include "instances.h"
+#define ADAPOOL_LOOPS ADAPOOL_LAUNCH
 #endif
 
 extern "C" {
-void ADAPOOL_LAUNCH(float, avx2) ADAPOOL_PARAMETERS;
+bool ADAPOOL_LOOPS(float, avx2) ADAPOOL_PARAMETERS;
 }
 
 using namespace adapool;
@@ -22,11 +26,9 @@ using namespace adapool;
 static void in_place(int64_t n, int64_t, void (*body)(int64_t, int64_t, void*), void* context) { body(0, n, context); }
 
 static void call(Method method, Direction direction, const Job& job) {
-#if __has_include("fast.h")
   if (adapool_fast_avx2(int32_t(method), int32_t(Type::float32), int32_t(direction), &job, nullptr, nullptr, in_place))
     return;
-#endif
-  ADAPOOL_LAUNCH(float, avx2)(int32_t(method), int32_t(direction), &job, nullptr, nullptr, nullptr, in_place);
+  ADAPOOL_LOOPS(float, avx2)(int32_t(method), int32_t(direction), &job, nullptr, nullptr, nullptr, in_place);
 }
 
 int main(int count, char** words) {

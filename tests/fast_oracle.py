@@ -11,8 +11,9 @@ from torch import Tensor
 from adapool import native
 from adapool.functional import pool
 
-WINDOWS = [(2, 2), (3, 3), (3, 2), (5, 5), (7, 7), (2, 1), (3, 1)]
-METHODS = ("ada", "edscw", "softpool")
+WINDOWS = [(2, 2), (3, 3), (3, 2), (5, 5), (7, 7), (3, 1)]
+BLENDS = ("ada", "edscw", "softpool")  # with arithmetic of their own
+METHODS = (*BLENDS, "max", "avg", "sum", "idw")  # the others compute with their structs
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 PLACE = {dtype: torch.finfo(dtype).eps / 2 for dtype in DTYPES}  # half a unit in the last place, at most
 
@@ -40,6 +41,7 @@ def gradients(
     x: Tensor, method: str, window: tuple[int, int], beta: Any, how: str, seed: int, **frame: Any
 ) -> list[Tensor]:
     """y, dx and, where beta is a tensor, dbeta of the compiled operator."""
+    how = "exact" if method in ("max", "sum") else how  # they have no weights to hold fixed
     x = leaf(x)
     operands = {} if method != "ada" else {"beta": leaf(beta) if isinstance(beta, Tensor) else beta}
     y = pool(x, method, *window, implementation="native", gradient=how, **frame, **operands)
@@ -59,13 +61,14 @@ def hold_to_the_row(
     x: Tensor, method: str, window: tuple[int, int], beta: Tensor, how: str, seed: int, **frame: Any
 ) -> None:
     got = gradients(x, method, window, beta, how, seed, **frame)
+    how = "exact" if method in ("max", "sum") else how
     x64, beta64, dtype = x.double(), beta.double(), x.dtype
     leaves = [leaf(x64), leaf(beta64)]
     operands = {"beta": leaves[1]} if method == "ada" else {}
     y = pool(leaves[0], method, *window, implementation="plain", gradient=how, **frame, **operands)
     want = [y.detach(), *torch.autograd.grad(y, leaves[: len(got) - 1], incoming(y.shape, dtype, seed).double())]
     means = torch.nn.functional.avg_pool2d(x64, *window, **frame, count_include_pad=False)
-    top, mean = float(x64.abs().max()), float(means.abs().min())
+    top, mean = float(torch.cat([x64.flatten(), want[0].flatten()]).abs().max()), float(means.abs().min())
     own = PLACE[dtype] if dtype != torch.float32 else 0.0
     steep = float(want[1].abs().max())
     bounds = [own * top + 2e-6 * top, own * steep + 4e-6 * max(1.0, steep) * (1 + top / (mean + 1e-9))]

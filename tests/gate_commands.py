@@ -34,6 +34,9 @@ def sources(folder: Path, file: str = "", old: str = "", new: str = "") -> str:
     start = listed.index("#define ADAPOOL_METHODS(X)")
     end = listed.index("\n\n", start)
     methods.write_text(f"{listed[:start]}#define ADAPOOL_METHODS(X) \\\n{line}{listed[end:]}")
+    fast = folder / "cpu" / "fast" / "methods.h"
+    start = fast.read_text().index("#define")
+    fast.write_text(fast.read_text()[:start] + "#define ADAPOOL_FAST_METHODS(X) \\\n  X(softpool)\n")
     if file:
         text = (folder / file).read_text()
         assert old in text, f"{file} has no {old!r} any more"

@@ -1,4 +1,4 @@
-"""The fast CPU kernels (ada, edscw, softpool): against the rows in float64, against the generic loops, bit by bit.
+"""The fast CPU kernels: against the rows in float64, against the generic loops, bit by bit.
 
 The instruction set and the generic loops are chosen when the library loads, so other choices run in child processes.
 """
@@ -20,6 +20,7 @@ from torch import Tensor
 from adapool.functional import pool
 from adapool.unpooling import unpool
 from tests.fast_oracle import (
+    BLENDS,
     DTYPES,
     METHODS,
     PLACE,
@@ -97,7 +98,8 @@ def answers() -> dict[str, list[Tensor]]:
                     found[f"hard {method} {window} {dtype} {channels}"] = [y, dx, largest(x, window)]
         x = torch.randn(2, 3, 12, 20, generator=torch.Generator().manual_seed(1))
         y = torch.randn(2, 3, 6, 10, generator=torch.Generator().manual_seed(2))
-        found[f"unpool {method}"] = [unpool(y, x, method, 2, implementation="native")]
+        if method not in ("max", "sum"):  # they have no weights
+            found[f"unpool {method}"] = [unpool(y, x, method, 2, implementation="native")]
     return found
 
 
@@ -124,20 +126,21 @@ def test_agrees_with_the_generic_loops(choices: Any, choice: str) -> None:
             if not hard:
                 torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5, msg=f"{name} {what}")
             elif what == "y":  # window by window: their sizes differ by 10^80
-                assert ((a - b).abs() <= 2e-6 * generic[2] + 2 * PLACE[got.dtype] * b.abs() + 1e-40).all(), name
+                taps = 49 if name.split()[1] == "sum" else 1
+                assert ((a - b).abs() <= 2e-6 * taps * generic[2] + 2 * PLACE[got.dtype] * b.abs() + 1e-40).all(), name
 
 
 def test_the_fast_kernels_did_run(choices: Any) -> None:
     """Other exponentials, other bits: a choice that agrees everywhere with the generic loops took them."""
     for name, generic in choices["generic"].items():
-        if name.startswith("random"):
+        if name.startswith("random") and name.split()[1] in BLENDS:
             for choice in ("best", "avx2"):
                 for a, b in zip(choices[choice][name], generic, strict=True):
                     assert not a.equal(b), f"{name}: {choice} ran the generic loops"
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BLENDS)
 def test_hard_windows(method: str, dtype: torch.dtype) -> None:
     for window in WINDOWS:
         x = hard_plane(window, dtype)
@@ -152,7 +155,7 @@ def test_hard_windows(method: str, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("value", [7.3, -0.1, 1e30, 3e38, 1e-40, 90.0, 0.0])
 def test_constant_regions_come_back_exactly(value: float) -> None:
-    for method in METHODS:
+    for method in BLENDS:
         for window in WINDOWS:
             for c, channels_last in ((1, False), (3, True), (9, True), (19, True)):
                 x = place(torch.full((1, c, 9, 37), value), channels_last)

@@ -97,9 +97,7 @@ def test_instructions_are_the_cause_on_a_cpu(tmp_path: Path) -> None:
         pytest.skip(str(reason))
     made = []
     for name, pragma in (("base", ""), ("head", '#pragma GCC optimize("O1")\n')):
-        folder = Path(sources(tmp_path / name / "csrc", "cpu_instances.cpp", "#include", pragma + "#include"))
-        (folder / "fast.cpp").unlink(missing_ok=True)
-        (folder / "fast.h").unlink(missing_ok=True)
+        sources(tmp_path / name / "csrc", "cpu/fast/kernels.cpp", "#include", pragma + "#include")
         made.append(Build(str(tmp_path / name), tmp_path / name, None, True, {"native": name}))
     words = cause.of_kernels([case("backward")], *made, "cpu")
     assert words[case("backward").name].startswith("CPU gather: k2s2 instructions ")
@@ -107,5 +105,5 @@ def test_instructions_are_the_cause_on_a_cpu(tmp_path: Path) -> None:
 
 def test_the_sources_of_a_revision_come_out_of_git(tmp_path: Path) -> None:
     found = builds.sources(Build("HEAD", None, builds.git("rev-parse", "HEAD")), tmp_path)
-    assert found is not None and (found / "library.cpp").is_file()
+    assert found is not None and (found / "torch" / "schemas.cpp").is_file()
     assert builds.sources(Build(str(tmp_path / "none"), None), tmp_path) is None

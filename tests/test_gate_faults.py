@@ -94,10 +94,7 @@ def test_a_slower_loop_exits_1(tmp_path: Path) -> None:
     words = ("--part", "instructions", "--method", "softpool", "--baseline", str(tmp_path / "baseline"))
     exactly = (*words, "--rules", str(tmp_path / "rules.toml"))
     good = sources(tmp_path / "good")
-    slow = sources(tmp_path / "slow", "cpu_instances.cpp", "#include", '#pragma GCC optimize("O1")\n#include')
-    for folder in (good, slow):
-        (Path(folder) / "fast.cpp").unlink(missing_ok=True)  # long to compile; knows methods that are not here
-        (Path(folder) / "fast.h").unlink(missing_ok=True)
+    slow = sources(tmp_path / "slow", "cpu/fast/kernels.cpp", "#include", '#pragma GCC optimize("O1")\n#include')
     accepted = run("baseline", "accept", "--reason", "made", "--source", good, *words)
     assert accepted.returncode == 0, accepted.stderr
     same = run("gate", "static", "--source", good, *exactly)
@@ -108,7 +105,7 @@ def test_a_slower_loop_exits_1(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("counter")
 def test_sources_that_do_not_compile_are_infrastructure(tmp_path: Path) -> None:
-    broken = sources(tmp_path / "csrc", "cpu_instances.cpp", "#include", "#error made so\n#include")
+    broken = sources(tmp_path / "csrc", "cpu/general.cpp", "#include", "#error made so\n#include")
     done = run("gate", "static", "--part", "instructions", "--source", broken)
     assert done.returncode == 6 and "made so" in done.stderr, done.stdout + done.stderr
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -253,9 +254,20 @@ def test_what_a_dropped_graph_saved_is_not_kept() -> None:
     assert (total, parts["of_inputs_bytes"]) == (100.0, 0)  # the mask
 
 
-def test_the_counter_compiles_as_the_build_does() -> None:
-    lists = (ROOT / "csrc" / "CMakeLists.txt").read_text()
-    assert not [word for word in (*callgrind.FLAGS[1:], *callgrind.FAST) if word != "-fPIC" and word not in lists]
+def test_the_counter_compiles_as_the_build_does(tmp_path: Path) -> None:
+    units = [
+        {"file": name, "command": f"c++ {words} -o {name}.o -c {name}.cpp"}
+        for name, words in {
+            "double": "-O2 -DADAPOOL_SCALAR=double -DADAPOOL_ISA=avx2", "wide": "-O2 -DADAPOOL_ISA=avx512",
+            "general": "-O2 -DADAPOOL_SCALAR=float -DADAPOOL_ISA=avx2",
+            "fast": "-O3 -fschedule-insns -DADAPOOL_ISA=avx2",
+        }.items()
+    ]  # fmt: skip
+    (tmp_path / "compile_commands.json").write_text(json.dumps(units))
+    assert [" ".join(words) for words in callgrind.loops(tmp_path)] == [
+        "c++ -O2 -DADAPOOL_SCALAR=float -DADAPOOL_ISA=avx2 general.cpp",
+        "c++ -O3 -fschedule-insns -DADAPOOL_ISA=avx2 fast.cpp",
+    ]
 
 
 def test_the_projects_margins_are_the_gates_own() -> None:

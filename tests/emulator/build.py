@@ -115,16 +115,16 @@ def emulated_library(csrc: Path = CSRC) -> Path:
     """The folder of a library whose CPU operators are those of a CUDA device."""
     host = [p for p in sorted((csrc / "cuda" / "host").glob("*.cpp")) if p.stem not in ("operators", "stream")]
     with tempfile.TemporaryDirectory() as folder:
-        sources = [HERE / "operators.cpp", csrc / "library.cpp", *host, _embedded(csrc, Path(folder))]
+        sources = [HERE / "operators.cpp", csrc / "torch" / "schemas.cpp", *host, _embedded(csrc, Path(folder))]
         return _library(csrc, [(path, []) for path in sources])
 
 
 def cpu_library(csrc: Path = CSRC) -> Path:
     """The folder of a library with the CPU's general loops, sanitized."""
-    loops = csrc / "cpu_instances.cpp"
+    loops = csrc / "cpu" / "general.cpp"
     scalars = [(loops, [f"-DADAPOOL_SCALAR={s}", "-DADAPOOL_ISA=portable", "-DADAPOOL_VECTOR=16"])
                for s in ("double", "float")]  # fmt: skip
-    return _library(csrc, [*scalars, (csrc / "cpu.cpp", []), (csrc / "library.cpp", [])])
+    return _library(csrc, [*scalars, (csrc / "cpu" / "operators.cpp", []), (csrc / "torch" / "schemas.cpp", [])])
 
 
 @cache

@@ -1,8 +1,8 @@
 // The operators on a CUDA device: plans a call, finds its kernels, launches them on torch's current stream.
 #pragma once
-#include "bind.h"
 #include "cuda/host/stream.h"
 #include "cuda/host/tune.h"
+#include "torch/bind.h"
 
 namespace adapool::cuda {
 

@@ -5,6 +5,7 @@
 
 #include "cuda/host/kernels.h"
 #include "job.h"
+#include "math/cell.h"
 #include "math/masks.h"
 
 namespace adapool::cuda {

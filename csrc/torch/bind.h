@@ -4,7 +4,7 @@
 #pragma once
 #include <tuple>
 
-#include "check.h"
+#include "torch/check.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

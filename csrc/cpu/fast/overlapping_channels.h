@@ -1,13 +1,13 @@
 // Gradients of a row of cells whose lanes are channels and whose regions overlap.
 #pragma once
-#include "fast_pairs.h"
+#include "cpu/fast/pairs.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
 // What the next cell adds to is kept, in registers if there is one vector of channels.
-template <bool dice, bool soft, int K, int S, Want want, bool weighed, bool one> void run_kept(const Channels& r) {
-  constexpr bool exact = want == Want::exact;
+template <class M, int K, int S, Computes computes, bool weighed, bool one> void run_carrying(const ChannelArguments& r) {
+  constexpr bool exact = computes == Computes::exact;
   const int64_t channels = one ? kLanes : r.channels, end = one ? kLanes : r.whole();
   V kept[K][K - S] = {}, terms{};
   if (!one) std::fill_n(r.kept, K * (K - S) * (channels + kLanes), 0.f);
@@ -22,7 +22,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed, bool one>
   const auto carried = [&](int i, int k, int64_t c) __attribute__((always_inline)) {
     return r.kept + (i * (K - S) + k) * (channels + kLanes) + ((c + kLanes - 1) & -kLanes);
   };
-  Windows<dice, soft, K, InMemory<K, weighed>> w, next;
+  WindowsOf<M, K, InMemory<K, weighed>> w, next;
   next.taps = {r.rows, r.soft, 0, channels};
   next.open();
   for (int64_t j = 0; j < r.cells; ++j)
@@ -39,7 +39,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed, bool one>
         if (r.ahead[0].lines > 0) r.ask<K, S, true>(j, row);
       });
       V by{};
-      if constexpr (dice && soft) by = grad * w.apart();
+      if constexpr (M::operand) by = grad * w.apart();
       const auto add = [&](int i, const V* share) __attribute__((always_inline)) {
         V old[K - S];
         for (int k = 0; k < K - S; ++k) old[k] = one ? kept[i][k] : load(carried(i, k, c));
@@ -53,7 +53,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed, bool one>
       if (__builtin_expect(w.bad, 0)) {
         V share[K * K];
         for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
-        redo_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
+        fallback_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
         for (int i = 0; i < K; ++i) add(i, share + i * K);
       } else {
         each_of<K>([&](int i) __attribute__((always_inline)) {
@@ -76,19 +76,19 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed, bool one>
   if (one && r.by_beta && !r.by_cell) store(r.by_beta, load(r.by_beta) + terms);
 }
 
-template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_any(const Channels& r) {
+template <class M, int K, int S, Computes computes, bool weighed> void run_any(const ChannelArguments& r) {
   if (r.channels >= kLanes) {
-    if constexpr (K == S || want == Want::value || want == Want::difference) run_cells<dice, soft, K, S, want, weighed>(r);
-    else if (r.channels == kLanes) run_kept<dice, soft, K, S, want, weighed, true>(r);
-    else run_kept<dice, soft, K, S, want, weighed, false>(r);
+    if constexpr (K == S || computes == Computes::value || computes == Computes::difference) run_cells<M, K, S, computes, weighed>(r);
+    else if (r.channels == kLanes) run_carrying<M, K, S, computes, weighed, true>(r);
+    else run_carrying<M, K, S, computes, weighed, false>(r);
   }
-  if (kPairs && (r.channels < kLanes || r.whole() < r.channels)) run_pairs<dice, soft, K, S, want, weighed>(r);
+  if (kPairs && (r.channels < kLanes || r.whole() < r.channels)) run_pairs<M, K, S, computes, weighed>(r);
 }
 
-template <bool dice, bool soft, int K, int S, Want want> void run_channels(const Channels& r) {
-  if constexpr (soft && K > S)
-    if (r.soft[0]) return run_any<dice, soft, K, S, want, true>(r);
-  run_any<dice, soft, K, S, want, false>(r);
+template <class M, int K, int S, Computes computes> void run_channels(const ChannelArguments& r) {
+  if constexpr (M::weighed && K > S)
+    if (r.soft[0]) return run_any<M, K, S, computes, true>(r);
+  run_any<M, K, S, computes, false>(r);
 }
 
 }  // namespace ADAPOOL_ISA

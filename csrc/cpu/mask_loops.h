@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "math/masks.h"
-#include "walk.h"
+#include "cpu/walk.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

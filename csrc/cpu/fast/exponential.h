@@ -1,6 +1,6 @@
 // Exponentials of vectors, with their errors.
 #pragma once
-#include "fast_vector.h"
+#include "cpu/fast/vector.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

@@ -4,10 +4,8 @@
 #include <memory>
 #include <vector>
 
-#include "fast_kept.h"
-#include "fast_overlap.h"
-#include "fast_edges.h"
-#include "fast_beta.h"
+#include "cpu/fast/kernel.h"
+#include "cpu/fast/work_split.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -36,7 +34,7 @@ class Buffer {  // zeros; whole vectors from its start on do not cross cache lin
 
 // `cells` by `lanes` numbers of a tensor from element `at` on: in place where vectors can read `room` lanes there, else
 // copied.
-inline Line line_of(const Any& t, int64_t at, int64_t cell, int64_t lane, int64_t cells, int64_t lanes, int64_t room,
+inline StridedFloats line_of(const Any& t, int64_t at, int64_t cell, int64_t lane, int64_t cells, int64_t lanes, int64_t room,
                     float* copy) {
   const bool plain = t.type == Type::float32 && (lane == 0 || (lane == 1 && lanes == room && lanes >= kLanes));
   if (plain) return {static_cast<const float*>(t.data) + at, cell, lane};
@@ -120,7 +118,7 @@ template <class T> class Rows {
     return in_place(line) ? reinterpret_cast<float*>(data_ + line * width_) : copy(line, plane);
   }
   // Of a line that lies in place what follows; else a plane's part of the one that is `step` lines further.
-  Soon soon(int64_t line, int64_t plane, int64_t step) const {
+  Prefetch prefetch_of(int64_t line, int64_t plane, int64_t step) const {
     const int64_t at = in_place(line) ? line * width_ + kAhead : ((line + step) * planes_ + plane) * width_;
     return {data_ + at, sizeof(T) < sizeof(float)};
   }
@@ -146,18 +144,8 @@ template <class T> class Rows {
   std::vector<int64_t> held_;
 };
 
-struct Kernel {  // for one window and method
-  int64_t k, s;
-  bool weighed;  // whether its regions share e^a of a tap
-  void (*value)(const Row&), (*difference)(const Row&), (*exact)(const Row&), (*detached)(const Row&);
-  void (*channels_value)(const Channels&), (*channels_difference)(const Channels&);
-  void (*channels_exact)(const Channels&), (*channels_detached)(const Channels&);
-  void (*edges_value)(const Channels&), (*edges_exact)(const Channels&), (*edges_detached)(const Channels&);
-  void (*interleave)(float* to, const float* from, int64_t pitch, int64_t n);
-};
-
 // beta of a row of cells from `p` on, whose lanes are `lanes` neighbouring cells.
-inline Line operand_line(const Job& job, const Point& p, int64_t lanes, float* copy) {
+inline StridedFloats operand_line(const Job& job, const Point& p, int64_t lanes, float* copy) {
   const Operand& o = job.operand[0];
   *copy = float(o.number);
   if (!o.tensor.given()) return {copy, 0, 0};
@@ -165,7 +153,7 @@ inline Line operand_line(const Job& job, const Point& p, int64_t lanes, float* c
 }
 
 // beta of `cells` from `p` on, whose lanes are `lanes` channels with room for `room`.
-inline Line operand_line(const Job& job, const Point& p, int64_t cells, int64_t lanes, int64_t room, float* copy) {
+inline StridedFloats operand_line(const Job& job, const Point& p, int64_t cells, int64_t lanes, int64_t room, float* copy) {
   const Operand& o = job.operand[0];
   *copy = float(o.number);
   if (!o.tensor.given()) return {copy, 0, 0};
@@ -173,7 +161,7 @@ inline Line operand_line(const Job& job, const Point& p, int64_t cells, int64_t 
   return line_of(o.tensor, at, o.strides.d[2], o.strides.c, cells, lanes, room, copy);
 }
 
-inline Line gradient_line(const Job& job, const Point& p, int64_t lanes, float* copy) {
+inline StridedFloats gradient_line(const Job& job, const Point& p, int64_t lanes, float* copy) {
   const Strides& s = job.cs;
   return line_of(job.coefficient, s.plane(p.n, p.c) + s.in_plane(p.at), 0, s.d[2], 1, lanes, lanes, copy);
 }

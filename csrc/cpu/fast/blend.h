@@ -1,38 +1,14 @@
-// The arithmetic of as many windows side by side as a vector has lanes: values and gradients of ada, edscw and softpool.
-// Formulas as in weights.h, without its scaling: windows that need it are told apart and left to the caller.
+// The arithmetic of ada, edscw and softpool, for as many windows side by side as a vector has lanes. Formulas as in
+// math/ada.h, without its scaling: windows that need it are told apart and left to the fallback.
 #pragma once
-#include "fast_exp.h"
+#include "cpu/fast/exponential.h"
+#include "cpu/fast/unroll.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
 constexpr float kLargest = 1.2676506e30f;   // 2^100: no tap above it
 constexpr float kSteepest = 1.1529215e18f;  // 2^60: no tap above that many means
-
-// f(n) for n = 0 .. count - 1: written out where that is short enough for the cache of decoded instructions.
-template <int count> constexpr bool written_out = count <= 3;
-template <int count, class F> ADAPOOL_INLINE void each_of(const F& f) {
-  if constexpr (written_out<count>) {
-    [&]<int... n>(std::integer_sequence<int, n...>) __attribute__((always_inline)) {
-      (f(n), ...);
-    }(std::make_integer_sequence<int, count>{});
-  } else {
-#pragma GCC unroll 1
-    for (int n = 0; n < count; ++n) f(n);
-  }
-}
-
-// f.operator()<G, from>() for groups of K taps: more side by side than registers have room for would be spilled.
-constexpr int kGroup = 3;
-template <int K, int from = 0, class F> ADAPOOL_INLINE void in_groups(const F& f) {
-  constexpr int left = K - from, pieces = (left + kGroup - 1) / kGroup, G = (left + pieces - 1) / pieces;
-  f.template operator()<G, from>();
-  if constexpr (from + G < K) in_groups<K, from + G>(f);
-}
-
-struct Nothing {
-  void operator()(int) const {}
-};
 
 template <class Taps> struct Opened {  // what windows begin with
   Taps taps;
@@ -47,7 +23,7 @@ template <class Taps> struct Opened {  // what windows begin with
 // Taps are taken a row at a time: taps.row(i, a) gives the K of row i. Those that are Taps::weighed are within kNear and
 // come with e^a, which regions share: t = a - m then. Taps::partial are those of a region that the padding cuts off: taps
 // of the kernel that are not there read 0 and have no weight.
-template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps> {
+template <bool dice, bool soft, int K, class Taps> struct BlendWindows : Opened<Taps> {
   static constexpr int N = K * K;
   using Opened<Taps>::taps, Opened<Taps>::top, Opened<Taps>::mean, Opened<Taps>::inverse, Opened<Taps>::bad;
   V p1, p2, ratio, inverse1, inverse2;  // ratio: k
@@ -190,6 +166,12 @@ template <bool dice, bool soft, int K, class Taps> struct Windows : Opened<Taps>
       to[k] = sum;
     }
   }
+};
+
+// A kernel's policy, see by_struct.h.
+template <bool dice, bool soft> struct Blend {
+  static constexpr bool operand = dice && soft, weighed = soft, detaches = true;
+  template <int K, class Taps> using Windows = BlendWindows<dice, soft, K, Taps>;
 };
 
 }  // namespace ADAPOOL_ISA

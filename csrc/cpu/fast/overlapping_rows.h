@@ -1,6 +1,6 @@
 // Gradients of a row of cells whose regions overlap; lanes are neighbouring cells of one plane.
 #pragma once
-#include "fast_rows.h"
+#include "cpu/fast/rows.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -11,7 +11,7 @@ template <int by> ADAPOOL_INLINE V turned(V v) {
 }
 
 // What vectors cannot do of the shares of cells j and on, and their g dy / dbeta.
-template <class Order, int K> __attribute__((noinline, cold)) void redo_shares(const Row& r, int bad, int64_t j, V* share) {
+template <class Order, int K> __attribute__((noinline, cold)) void fallback_shares(const RowArguments& r, int bad, int64_t j, V* share) {
   float lanes[K * K][kLanes];
   for (int t = 0; t < K * K; ++t) store(lanes[t], share[t]);
   for (int lane = 0; lane < kLanes; ++lane) {
@@ -19,8 +19,8 @@ template <class Order, int K> __attribute__((noinline, cold)) void redo_shares(c
     if ((bad >> lane & 1) == 0 || cell >= r.cells) continue;
     Point p = r.first;
     p.at[2] += cell;
-    r.redo.cell(*r.redo.job, r.redo.direction, p, lanes[0] + at, kLanes);
-    if (r.by_beta) r.redo.cell(*r.redo.job, Direction::operand, p, r.by_beta + cell, 0);
+    r.fallback.cell(*r.fallback.job, r.fallback.direction, p, lanes[0] + at, kLanes);
+    if (r.by_beta) r.fallback.cell(*r.fallback.job, Direction::operand, p, r.by_beta + cell, 0);
   }
   for (int t = 0; t < K * K; ++t) share[t] = load(lanes[t]);
 }
@@ -29,7 +29,7 @@ template <class Order, int K> __attribute__((noinline, cold)) void redo_shares(c
 // last cells are carried to the next one. Rows that no later cells reach go to the target, the others to r.after.
 template <int K, int S> class Places {
  public:
-  explicit Places(const Row& r) : r_(r) {}
+  explicit Places(const RowArguments& r) : r_(r) {}
 
   // Of the K taps of row i, of cells j and on. The next vector begins `step` cells further.
   ADAPOOL_INLINE void add(int i, const V* share, int64_t j, int64_t step) {
@@ -59,27 +59,27 @@ template <int K, int S> class Places {
     }
   }
 
-  const Row& r_;
+  const RowArguments& r_;
   V carried_[K][K - S] = {};
 };
 
-template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_places(const Row& r) {
+template <class M, int K, int S, Computes computes, bool weighed> void run_places(const RowArguments& r) {
   using Order = Columns<S>;
-  constexpr bool exact = want == Want::exact;
+  constexpr bool exact = computes == Computes::exact;
   Places<K, S> places(r);
   for (int64_t j = 0;;) {
     for (int i = 0; i < K; ++i) {
       if (i >= K - S) r.reads[i].ask<S>(j * S);
       if (i < S) r.writes[i].ask<S>(j * S);
     }
-    Windows<dice, soft, K, InRegisters<K, Order, weighed>> w;
+    WindowsOf<M, K, InRegisters<K, Order, weighed>> w;
     w.taps.soft = r.soft;
     w.taps.at = j * S;
     for (int i = 0; i < K; ++i) Order::template take<K>(r.rows[i] + j * S, w.taps.a + i * K);
     w.open();
     const V grad = Order::lanes(r.grad.at(0, j)) * same(r.gain);
     w.template differentiate<exact>(Order::lanes(r.beta.at(0, j)), grad);
-    if constexpr (dice && soft)
+    if constexpr (M::operand)
       if (r.by_beta) store(r.by_beta + j, Order::natural(grad * w.apart()));
     const bool done = j + kLanes >= r.cells;
     const int64_t step = done || j + 2 * kLanes <= r.cells ? kLanes : r.cells - kLanes - j;
@@ -91,7 +91,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
     if (__builtin_expect(w.bad, 0)) {
       V share[K * K];
       for (int i = 0; i < K; ++i) share_of(i, share + i * K);
-      redo_shares<Order, K>(r, w.bad, j, share);
+      fallback_shares<Order, K>(r, w.bad, j, share);
       for (int i = 0; i < K; ++i) places.add(i, share + i * K, j, step);
     } else {
       each_of<K>([&](int i) __attribute__((always_inline)) {
@@ -110,10 +110,10 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
   }
 }
 
-template <bool dice, bool soft, int K, int S, Want want> void run_overlapping(const Row& r) {
-  if constexpr (soft)
-    if (r.soft[0]) return run_places<dice, soft, K, S, want, true>(r);
-  run_places<dice, soft, K, S, want, false>(r);
+template <class M, int K, int S, Computes computes> void run_overlapping(const RowArguments& r) {
+  if constexpr (M::weighed)
+    if (r.soft[0]) return run_places<M, K, S, computes, true>(r);
+  run_places<M, K, S, computes, false>(r);
 }
 
 }  // namespace ADAPOOL_ISA

@@ -1,6 +1,6 @@
 // A row of cells with too few channels left for a vector, innermost: two neighbouring cells by half as many channels.
 #pragma once
-#include "fast_rows.h"
+#include "cpu/fast/rows.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -42,8 +42,8 @@ template <int K, int S> struct Pairs {
 };
 
 // Of the eight channels from c on.
-template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_eight(const Channels& r, int64_t c) {
-  constexpr bool exact = want == Want::exact, target = exact || want == Want::detached;
+template <class M, int K, int S, Computes computes, bool weighed> void run_eight(const ChannelArguments& r, int64_t c) {
+  constexpr bool exact = computes == Computes::exact, target = exact || computes == Computes::detached;
   static_assert(K <= 3 * S);
   const int64_t channels = r.channels, columns = r.cells * S + K - S;
   // Lanes that the eight channels before have done are 0.
@@ -52,7 +52,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
   };
   Pairs<K, S> pairs;
   V terms{};
-  Windows<dice, soft, K, InPairs<K, weighed>> w, next;
+  WindowsOf<M, K, InPairs<K, weighed>> w, next;
   next.taps = {r.rows, r.soft, c, channels, r.cells > 1 ? r.step : 0};
   next.open();
   const auto put = [&](int i, int64_t column, V v) __attribute__((always_inline)) {
@@ -82,20 +82,22 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
     const V beta = r.beta.lane ? load_pair(beta_at, beta_then) : joined(same(*beta_at), same(*beta_then), kHalf);
     const float* grad_at = r.grad + j * channels + c;
     if constexpr (!target) {
-      V y = want == Want::value ? w.pooled(beta) : w.difference(Nothing{}) * load_pair(grad_at, grad_at + (both ? channels : 0));
-      if (__builtin_expect(w.bad, 0)) redo_channels<1, kHalf>(r, w.bad, j, c, &y, nullptr);
+      V y;
+      if constexpr (computes == Computes::value) y = w.pooled(beta);
+      else y = w.difference(Nothing{}) * load_pair(grad_at, grad_at + (both ? channels : 0));
+      if (__builtin_expect(w.bad, 0)) fallback_channels<1, kHalf>(r, w.bad, j, c, &y, nullptr);
       store_low(r.out + j * channels + c, y);
       if (both) store_low(r.out + (j + 1) * channels + c, swapped(y));
     } else {
       const V grad = load_pair(grad_at, grad_at + (both ? channels : 0)) * same(r.gain);
       w.template differentiate<exact>(beta, grad);
       V by{};
-      if constexpr (dice && soft) by = grad * w.apart();
+      if constexpr (M::operand) by = grad * w.apart();
       const auto single = [&](V v) __attribute__((always_inline)) { return both ? v : joined(v, V{}, kHalf); };
       if (__builtin_expect(w.bad, 0)) {
         V share[K * K];
         for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
-        redo_channels<K * K, kHalf>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
+        fallback_channels<K * K, kHalf>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
         for (V& v : share) v = single(v);
         for (int i = 0; i < K; ++i) add(i, share + i * K, j, both);
       } else {
@@ -123,10 +125,10 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
 #endif
 
 // The channels that whole vectors do not do.
-template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_pairs(const Channels& r) {
+template <class M, int K, int S, Computes computes, bool weighed> void run_pairs(const ChannelArguments& r) {
   if constexpr (kPairs) {
-    if (r.channels < kLanes) run_eight<dice, soft, K, S, want, weighed>(r, 0);
-    if (r.channels % kLanes != 0 && r.channels != kHalf) run_eight<dice, soft, K, S, want, weighed>(r, r.channels - kHalf);
+    if (r.channels < kLanes) run_eight<M, K, S, computes, weighed>(r, 0);
+    if (r.channels % kLanes != 0 && r.channels != kHalf) run_eight<M, K, S, computes, weighed>(r, r.channels - kHalf);
   }
 }
 

@@ -3,7 +3,7 @@
 #pragma once
 #include <immintrin.h>
 
-#include "shuffle.h"
+#include "cpu/shuffle.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -165,7 +165,7 @@ template <class T> inline void scatter_lanes(T* to, const float* from, int64_t p
 }
 
 // Memory that is used soon: `lines` of `line` bytes, one of each plane in turn, which are `pitch` bytes apart.
-struct Ahead {
+struct PrefetchStream {
   const char* first;
   int64_t pitch, line, lines;
 

@@ -1,7 +1,7 @@
 // Planes of floats in NCHW whose regions do not overlap: all cells of some rows are one line of lanes, which begins
 // anew only with the next part of the plane. Everything is read and written where it lies.
 #pragma once
-#include "fast_lines.h"
+#include "cpu/fast/lines.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -15,11 +15,11 @@ class FlatWalk {
     return !job.channels_last && job.x.type == Type::float32 && kernel.k == kernel.s && job.window.out[2] >= kLanes;
   }
 
-  FlatWalk(const Job& job, const Kernel& kernel, const Redo& redo)
+  FlatWalk(const Job& job, const Kernel& kernel, const Fallback& fallback)
       : job_(job), w_(job.window), kernel_(kernel), rows_(std::max<int64_t>(1, kFlat / w_.out[2])),
         beta_(lines_beta() ? 1 : rows_ * w_.out[2]), grad_(dense_grad() ? 1 : rows_ * w_.out[2]),
-        by_beta_(redo.direction == Direction::gather ? rows_ * w_.out[2] : 0) {
-    row_.redo = redo;
+        by_beta_(fallback.direction == Direction::gather ? rows_ * w_.out[2] : 0) {
+    row_.fallback = fallback;
     row_.gain = job.unpool && job.normalize ? float(kernel.k * kernel.k) : 1;
     row_.width = w_.out[2];
     row_.jump = kernel.s * (w_.in[2] - w_.out[2]);
@@ -60,7 +60,7 @@ class FlatWalk {
     return !beta.tensor.given() || dense(beta.tensor, beta.strides) || (beta.strides.d[1] == 0 && beta.strides.d[2] == 0);
   }
 
-  void run(void (*kernel)(const Row&), int64_t plane, int64_t i, int64_t next, float* out) {
+  void run(void (*kernel)(const RowArguments&), int64_t plane, int64_t i, int64_t next, float* out) {
     for (int64_t r = 0; r < kernel_.k; ++r) {
       row_.rows[r] = static_cast<const float*>(job_.x.data) + (plane * w_.in[1] + i * kernel_.s + r) * w_.in[2];
       row_.reads[r] = {row_.rows[r] + kAhead, false};
@@ -77,12 +77,12 @@ class FlatWalk {
     kernel(row_);
   }
 
-  template <class F> Line by_rows(const Buffer& buffer, int64_t i, int64_t next, const F& line_at) const {
+  template <class F> StridedFloats by_rows(const Buffer& buffer, int64_t i, int64_t next, const F& line_at) const {
     for (int64_t r = i; r < next; ++r) {
       float* to = buffer.at((r - i) * w_.out[2]);
       Point p = row_.first;
       p.at[1] = r;
-      const Line line = line_at(p, to);
+      const StridedFloats line = line_at(p, to);
       if (line.p == to && line.lane == 1) continue;
       for (int64_t j = w_.out[2] - 1; j >= 0; --j) to[j] = line.p[j * line.lane];
     }
@@ -94,7 +94,7 @@ class FlatWalk {
   const Kernel& kernel_;
   const int64_t rows_;
   Buffer beta_, grad_, by_beta_;
-  Row row_{};
+  RowArguments row_{};
 };
 
 }  // namespace ADAPOOL_ISA

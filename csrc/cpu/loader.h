@@ -2,8 +2,8 @@
 #pragma once
 #include <utility>
 
-#include "pack.h"
-#include "region.h"
+#include "cpu/pack.h"
+#include "cpu/region.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

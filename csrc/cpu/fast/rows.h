@@ -1,12 +1,17 @@
 // Rows of cells: a vector of neighbours at a time, or a vector of channels of one cell. Knows where taps lie and no tensor.
 #pragma once
-#include "fast_windows.h"
+#include <algorithm>
+
+#include "cpu/fast/unroll.h"
 #include "job.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
-struct Line {  // numbers in float: cell j, lane c at p[j * cell + c * lane]; a lane step is 0 or 1
+// The arithmetic of a policy, see by_struct.h.
+template <class M, int K, class Taps> using WindowsOf = typename M::template Windows<K, Taps>;
+
+struct StridedFloats {  // numbers in float: cell j, lane c at p[j * cell + c * lane]; a lane step is 0 or 1
   const float* p;
   int64_t cell, lane;
   ADAPOOL_INLINE V at(int64_t j, int64_t c) const {
@@ -16,19 +21,19 @@ struct Line {  // numbers in float: cell j, lane c at p[j * cell + c * lane]; a 
 };
 
 // The windows that vectors cannot do, one at a time: a value to out[0], or the shares of all taps, pitch apart.
-struct Redo {
+struct Fallback {
   const Job* job;
   Direction direction;
   void (*cell)(const Job&, Direction, const Point&, float* out, int64_t pitch);
 };
 
-enum class Want { value, difference, exact, detached };  // difference: g dy / dbeta
+enum class Computes { value, difference, exact, detached };  // difference: g dy / dbeta
 
 // Memory that is used soon, or null: as many numbers from p on as a row of taps takes, of half the size if `half`.
-struct Soon {
+struct Prefetch {
   const void* p;
   bool half;
-  Soon from(int64_t i) const { return {p ? static_cast<const float*>(p) + (i >> half) : nullptr, half}; }
+  Prefetch from(int64_t i) const { return {p ? static_cast<const float*>(p) + (i >> half) : nullptr, half}; }
   template <int vectors> ADAPOOL_INLINE void ask(int64_t i, int64_t step = kLanes) const {
     const float* at = static_cast<const float*>(p) + (i >> half);
 #pragma GCC unroll 8
@@ -36,13 +41,13 @@ struct Soon {
   }
 };
 
-struct Row {
+struct RowArguments {
   const float* rows[7];  // of the taps, from the first cell's first
-  Soon reads[7], writes[7];  // beside each row of taps; writes: of those that have a row in `to`
+  Prefetch reads[7], writes[7];  // beside each row of taps; writes: of those that have a row in `to`
   const float* soft[7];  // e^a of the taps, if all are within kNear, where regions overlap; or null
   int64_t cells;
   int64_t width, jump;   // cells of a row; taps go on `jump` elements further after so many. One row: width == cells
-  Line beta, grad;
+  StridedFloats beta, grad;
   float gain;            // times grad
   float* out;     // one number per cell
   float* to[7];   // or the rows that shares go to: those of the regions, or the S that no later rows of cells reach
@@ -50,12 +55,12 @@ struct Row {
   float* after;         // and the sums for the cells below
   int64_t pitch, columns;  // columns: places of a row
   float* by_beta; // beside gradients, g dy / dbeta of each cell; or null
-  Redo redo;
+  Fallback fallback;
   Point first;
 };
 
 // Out of line, so that the hot loop keeps its registers. Gradients are those of regions that abut.
-template <class Order, int K, int S> __attribute__((noinline, cold)) void redo_lanes(const Row& r, int bad, int64_t j) {
+template <class Order, int K, int S> __attribute__((noinline, cold)) void fallback_lanes(const RowArguments& r, int bad, int64_t j) {
   for (int lane = 0; lane < kLanes; ++lane) {
     const int64_t cell = j + Order::order(lane);
     if ((bad >> lane & 1) == 0 || cell >= r.cells) continue;
@@ -65,13 +70,13 @@ template <class Order, int K, int S> __attribute__((noinline, cold)) void redo_l
     p.at[2] += column;
     if (r.to[0]) {
       float share[K * K];
-      r.redo.cell(*r.redo.job, r.redo.direction, p, share, 1);
+      r.fallback.cell(*r.fallback.job, r.fallback.direction, p, share, 1);
       for (int i = 0; i < K; ++i)
         std::copy_n(share + i * K, K, r.to[i] + row * (r.width * S + r.jump) + column * S);
     } else {
-      r.redo.cell(*r.redo.job, r.redo.direction, p, r.out + cell, 0);
+      r.fallback.cell(*r.fallback.job, r.fallback.direction, p, r.out + cell, 0);
     }
-    if (r.by_beta) r.redo.cell(*r.redo.job, Direction::operand, p, r.by_beta + cell, 0);
+    if (r.by_beta) r.fallback.cell(*r.fallback.job, Direction::operand, p, r.by_beta + cell, 0);
   }
 }
 
@@ -103,7 +108,7 @@ template <int K, bool with_weights = false> struct InMemory {
 constexpr int64_t kAhead = 1024;
 
 // Lanes are neighbouring cells of one plane. The last vector overlaps the one before it. Gradients: where regions abut.
-template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_line(const Row& r) {
+template <class M, int K, int S, Computes computes, bool weighed> void run_line(const RowArguments& r) {
   using Order = Columns<S>;
   int64_t from = 0, left = r.width;  // the first cell's first tap; cells to the end of its row
   for (int64_t j = 0;;) {
@@ -113,28 +118,28 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
     };
     const auto fetch = [&](int i) __attribute__((always_inline)) {
       if (i >= K - S) r.reads[i].ask<S>(from);
-      if (want == Want::exact || want == Want::detached) r.writes[i].ask<S>(from);
+      if (computes == Computes::exact || computes == Computes::detached) r.writes[i].ask<S>(from);
     };
     const auto beside = [&](int i) __attribute__((always_inline)) {
       if constexpr (!written_out<K>) fetch(i);
     };
     for (int i = 0; written_out<K> && i < K; ++i) fetch(i);
-    Windows<dice, soft, K, InRegisters<K, Order, weighed>> w;
+    WindowsOf<M, K, InRegisters<K, Order, weighed>> w;
     w.taps.soft = r.soft;
     w.taps.at = from;
     for (int i = 0; i < K; ++i)
       at(r.rows[i], [&](const auto& p) __attribute__((always_inline)) { Order::template take<K>(p, w.taps.a + i * K); });
     w.open();
     const V beta = Order::lanes(r.beta.at(0, j));
-    if constexpr (want == Want::value) {
+    if constexpr (computes == Computes::value) {
       store(r.out + j, Order::natural(w.pooled(beta, beside)));
-    } else if constexpr (want == Want::difference) {
+    } else if constexpr (computes == Computes::difference) {
       store(r.out + j, Order::natural(w.difference(beside)) * r.grad.at(0, j));
     } else {
-      constexpr bool exact = want == Want::exact;
+      constexpr bool exact = computes == Computes::exact;
       const V grad = Order::lanes(r.grad.at(0, j)) * same(r.gain);
       w.template differentiate<exact>(beta, grad, beside);
-      if constexpr (dice && soft)
+      if constexpr (M::operand)
         if (r.by_beta) store(r.by_beta + j, Order::natural(grad * w.apart()));
       each_of<K>([&](int i) __attribute__((always_inline)) {
         V share[K];
@@ -142,7 +147,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
         at(r.to[i], [&](const auto& p) __attribute__((always_inline)) { Order::put_lanes(p, share); });
       });
     }
-    if (__builtin_expect(w.bad, 0)) redo_lanes<Order, K, S>(r, w.bad, j);
+    if (__builtin_expect(w.bad, 0)) fallback_lanes<Order, K, S>(r, w.bad, j);
     if (j + kLanes >= r.cells) return;
     const int64_t step = j + 2 * kLanes <= r.cells ? kLanes : r.cells - kLanes - j;
     j += step;
@@ -155,21 +160,21 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
   }
 }
 
-template <bool dice, bool soft, int K, int S, Want want> void run_row(const Row& r) {
-  if constexpr (soft && K > S)
-    if (r.soft[0]) return run_line<dice, soft, K, S, want, true>(r);
-  run_line<dice, soft, K, S, want, false>(r);
+template <class M, int K, int S, Computes computes> void run_row(const RowArguments& r) {
+  if constexpr (M::weighed && K > S)
+    if (r.soft[0]) return run_line<M, K, S, computes, true>(r);
+  run_line<M, K, S, computes, false>(r);
 }
 
 constexpr int kHalf = 8;  // channels of a cell that share a vector with those of its neighbour
 constexpr bool kPairs = kLanes == 2 * kHalf;
 
-struct Channels {  // a row of cells, or rows of regions that abut; lanes are channels, of which there are as many at least
+struct ChannelArguments {  // a row of cells, or rows of regions that abut; lanes are channels, of which there are as many at least
   const float* rows[7];
   const float* soft[7];  // e^a of the taps, if all are within kNear, where regions overlap; or null
   int64_t cells, channels, live, step;  // live: those that exist; step: elements between the first taps of neighbours
   int64_t across, jump;  // cells of a row; from its end to the next one's first tap
-  Line beta;
+  StridedFloats beta;
   const float* grad;  // laid out as `out`
   float gain;         // times grad
   float* out;     // one number per cell and channel
@@ -178,14 +183,14 @@ struct Channels {  // a row of cells, or rows of regions that abut; lanes are ch
   float* kept;    // there: room for every vector's K rows of the K - S places that neighbours share
   float* by_beta; // beside gradients, g dy / dbeta of each channel, summed over the cells; or null
   int64_t by_cell;  // or, where not 0, of each cell, and its pitch
-  Ahead ahead[3];  // of x, of the cells and of the target, for the next rows, where planes are laid side by side
+  PrefetchStream ahead[3];  // of x, of the cells and of the target, for the next rows, where planes are laid side by side
   int64_t before;  // cells that have asked for their part of it
-  Soon reads[7], writes[7];  // or of x and of the target, beside each row of taps
+  Prefetch reads[7], writes[7];  // or of x and of the target, beside each row of taps
   int64_t column, width;  // where regions are cut off: of the first cell's first tap; of the rows, which are given whole
-  Redo redo;
+  Fallback fallback;
   Point first;
 
-  // Channels that whole vectors do: the few that may be left are done eight at a time, see fast_pairs.h.
+  // ChannelArguments that whole vectors do: the few that may be left are done eight at a time, see fast_pairs.h.
   int64_t whole() const {
     const int64_t rest = channels % kLanes;
     return kPairs && channels > kLanes && rest <= kHalf ? channels - rest : channels;
@@ -209,7 +214,7 @@ struct Channels {  // a row of cells, or rows of regions that abut; lanes are ch
 
 // v: values or shares; `by`: g dy / dbeta, or null. Lanes: `each` channels of a cell, then of its neighbour.
 template <int N, int each = kLanes>
-__attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, int64_t j, int64_t c, V* v, V* by) {
+__attribute__((noinline, cold)) void fallback_channels(const ChannelArguments& r, int bad, int64_t j, int64_t c, V* v, V* by) {
   float lanes[N][kLanes], terms[kLanes];
   for (int k = 0; k < N; ++k) store(lanes[k], v[k]);
   if (by) store(terms, *by);
@@ -222,8 +227,8 @@ __attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, i
     p.at[1] += cell / r.across;
     p.at[2] += cell % r.across;
     p.c += channel;
-    r.redo.cell(*r.redo.job, r.redo.direction, p, lanes[0] + lane, kLanes);
-    if (by) r.redo.cell(*r.redo.job, Direction::operand, p, terms + lane, 0);
+    r.fallback.cell(*r.fallback.job, r.fallback.direction, p, lanes[0] + lane, kLanes);
+    if (by) r.fallback.cell(*r.fallback.job, Direction::operand, p, terms + lane, 0);
   }
   for (int k = 0; k < N; ++k) v[k] = load(lanes[k]);
   if (by) *by = load(terms);
@@ -231,9 +236,9 @@ __attribute__((noinline, cold)) void redo_channels(const Channels& r, int bad, i
 
 // Values, or shares of regions that abut. The last channels' vector overlaps the one before it.
 // The next windows are opened early: their division is done when they are weighed.
-template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_cells(const Channels& r) {
+template <class M, int K, int S, Computes computes, bool weighed> void run_cells(const ChannelArguments& r) {
   const int64_t channels = r.whole();
-  Windows<dice, soft, K, InMemory<K, weighed>> w, next;
+  WindowsOf<M, K, InMemory<K, weighed>> w, next;
   next.taps = {r.rows, r.soft, 0, r.channels};
   next.open();
   for (int64_t j = 0, place = 0, following = 0, left = r.across; j < r.cells; ++j, place = following) {
@@ -248,7 +253,7 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
       w.begin(next);
       next.taps.at = then > c ? place + then : j + 1 < r.cells ? following : at;
       next.open();
-      constexpr bool target = want == Want::exact || want == Want::detached;
+      constexpr bool target = computes == Computes::exact || computes == Computes::detached;
       const bool far = r.channels > kLanes;
       const auto beside = [&](int i) __attribute__((always_inline)) {
         if (r.ahead[0].lines > 0) r.ask<K, S, target>(j, i);
@@ -256,20 +261,22 @@ template <bool dice, bool soft, int K, int S, Want want, bool weighed> void run_
       };
       for (int i = 0; written_out<K> && far && i < K; ++i) r.ask_rows<K, S, target>(at, i, r.channels);
       const V beta = r.beta.at(j, c);
-      if constexpr (want == Want::value || want == Want::difference) {
-        V y = want == Want::value ? w.pooled(beta, beside) : w.difference(beside) * load(r.grad + j * r.channels + c);
-        if (__builtin_expect(w.bad, 0)) redo_channels<1>(r, w.bad, j, c, &y, nullptr);
+      if constexpr (computes == Computes::value || computes == Computes::difference) {
+        V y;
+        if constexpr (computes == Computes::value) y = w.pooled(beta, beside);
+        else y = w.difference(beside) * load(r.grad + j * r.channels + c);
+        if (__builtin_expect(w.bad, 0)) fallback_channels<1>(r, w.bad, j, c, &y, nullptr);
         store(r.out + j * r.channels + c, y);
       } else {
-        constexpr bool exact = want == Want::exact;
+        constexpr bool exact = computes == Computes::exact;
         const V grad = load(r.grad + j * r.channels + c) * same(r.gain);
         w.template differentiate<exact>(beta, grad, beside);
         V by{};
-        if constexpr (dice && soft) by = grad * w.apart();
+        if constexpr (M::operand) by = grad * w.apart();
         if (__builtin_expect(w.bad, 0)) {
           V share[K * K];
           for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
-          redo_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
+          fallback_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
           for (int k = 0; k < K * K; ++k) store(r.to[k / K] + at + k % K * r.channels, share[k]);
         } else {
           each_of<K>([&](int i) __attribute__((always_inline)) {

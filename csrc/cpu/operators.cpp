@@ -1,15 +1,15 @@
 // The operators on the CPU: torch's thread pool around the loops of loops.h, for the best instruction set there is.
-#include "bind.h"
-#include "fast.h"
-#include "instances.h"
-#include "mask_loops.h"
+#include "torch/bind.h"
+#include "cpu/fast/fast.h"
+#include "cpu/instances.h"
+#include "cpu/mask_loops.h"
 
 #define ADAPOOL_DECLARE(isa)                                             \
   extern "C" {                                                           \
-  bool ADAPOOL_LAUNCH(double, isa) ADAPOOL_PARAMETERS;                   \
-  bool ADAPOOL_LAUNCH(float, isa) ADAPOOL_PARAMETERS;                    \
+  bool ADAPOOL_LOOPS(double, isa) ADAPOOL_PARAMETERS;                   \
+  bool ADAPOOL_LOOPS(float, isa) ADAPOOL_PARAMETERS;                    \
   }
-#define ADAPOOL_TABLE(isa) {ADAPOOL_LAUNCH(double, isa), ADAPOOL_LAUNCH(float, isa)}
+#define ADAPOOL_TABLE(isa) {ADAPOOL_LOOPS(double, isa), ADAPOOL_LOOPS(float, isa)}
 
 ADAPOOL_DECLARE(portable)
 #ifdef ADAPOOL_X86
@@ -21,7 +21,7 @@ namespace adapool {
 namespace {
 
 struct Table {
-  Launch launch[2];  // in double, in float
+  Loops loops[2];   // in double, in float
   Fast fast;
   Fast narrow;       // for what lanes of AVX-512 are too many for; or null
 };
@@ -59,8 +59,8 @@ struct Cpu {
     const Job& job = call.job;
     for (const Fast fast : {best().fast, best().narrow})
       if (fast && fast(method, type, way, &job, reduction, result, in_threads)) return true;
-    const Launch launch = best().launch[call.type() == Type::float64 ? 0 : 1];
-    return launch(method, way, &job, reduction, partial, result, in_threads);
+    const Loops loops = best().loops[call.type() == Type::float64 ? 0 : 1];
+    return loops(method, way, &job, reduction, partial, result, in_threads);
   }
   static void run(const Call& call, Direction direction, const Reduction* reduction, double* partial,
                   const Any* result = nullptr) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "job.h"
+#include "math/methods.h"
 #include "math/masks.h"
 
 namespace adapool {

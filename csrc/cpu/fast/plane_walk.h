@@ -1,7 +1,7 @@
 // Jobs whose lanes are neighbouring cells: NCHW, and channels_last with few channels, whose rows are taken apart into
 // one row per channel. Each row of cells is computed alike wherever threads begin and end.
 #pragma once
-#include "fast_bands.h"
+#include "cpu/fast/bands.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -9,7 +9,7 @@ inline namespace ADAPOOL_ISA {
 // What every row of cells of a job needs, with the buffers of one thread.
 template <class T> class PlaneWalk {
  public:
-  PlaneWalk(const Job& job, const Kernel& kernel, const Redo& redo)
+  PlaneWalk(const Job& job, const Kernel& kernel, const Fallback& fallback)
       : job_(job), w_(job.window), kernel_(kernel), planes_(job.channels_last ? job.channels : 1),
         in_(job.x.data, job.batch * job.channels / planes_ * w_.in[1], w_.in[2], planes_, kernel.k, kLanes * kernel.s + kernel.k),
         grads_(job.coefficient.data, lines(), w_.out[2], planes_, 1, kLanes),
@@ -18,7 +18,7 @@ template <class T> class PlaneWalk {
                job.cs.d[2] == planes_ && job.cs.d[1] == w_.out[2] * planes_ && job.cs.n == w_.cells() * planes_),
         beta_(padded(w_.out[2])), grad_(padded(w_.out[2])), by_beta_(padded(w_.out[2])) {
     row_.cells = row_.width = w_.out[2];
-    row_.redo = redo;
+    row_.fallback = fallback;
     row_.gain = job.unpool && job.normalize ? float(kernel.k * kernel.k) : 1;
   }
   int64_t lines() const { return job_.batch * job_.channels / planes_ * w_.out[1]; }
@@ -28,7 +28,7 @@ template <class T> class PlaneWalk {
       const int64_t line = group * w_.in[1] + i * kernel_.s + r;
       in_.read(line);
       row_.rows[r] = in_.at(line, plane);
-      row_.reads[r] = in_.soon(line, plane, kernel_.s);
+      row_.reads[r] = in_.prefetch_of(line, plane, kernel_.s);
     }
     bool near = weighed_;
     for (int64_t r = 0; near && r < kernel_.k; ++r) {
@@ -88,7 +88,7 @@ template <class T> class PlaneWalk {
       for (int64_t c = 0; c < planes_; ++c) {
         for (int64_t r = 0; r < k; ++r) {
           row_.to[r] = target.at(row + r, c);
-          row_.writes[r] = target.soon(row + r, c, 0);
+          row_.writes[r] = target.prefetch_of(row + r, c, 0);
         }
         gradients(group, c, i, sums);
         for (int64_t r = 0; r < k; ++r) std::fill(row_.to[r] + k * w_.out[2], row_.to[r] + w_.in[2], 0.f);
@@ -116,7 +116,7 @@ template <class T> class PlaneWalk {
       for (int64_t c = 0; c < planes_; ++c) {
         for (int64_t r = 0; r < s; ++r) {
           row_.to[r] = i < first ? nowhere.at(r * row_.columns) : target.at(row + r, c);
-          row_.writes[r] = target.soon(row + r, c, 0);
+          row_.writes[r] = target.prefetch_of(row + r, c, 0);
         }
         row_.before = waits.at((2 * c + i % 2) * waiting);
         row_.after = waits.at((2 * c + 1 - i % 2) * waiting);
@@ -145,7 +145,7 @@ template <class T> class PlaneWalk {
   SoftRows soft_;
   const bool apart_;  // whether rows of the incoming gradient are taken apart like those of x
   Buffer beta_, grad_, by_beta_;
-  Row row_{};
+  RowArguments row_{};
 };
 
 }  // namespace ADAPOOL_ISA

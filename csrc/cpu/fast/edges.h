@@ -1,6 +1,6 @@
 // Cells whose regions the padding cuts off, or the end of the plane where the last region begins before it. Lanes are channels.
 #pragma once
-#include "fast_rows.h"
+#include "cpu/fast/rows.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -23,25 +23,25 @@ template <int K> struct AtEdge {
   }
 };
 
-template <bool dice, bool soft, int K, int S, Want want> void run_edges(const Channels& r) {
+template <class M, int K, int S, Computes computes> void run_edges(const ChannelArguments& r) {
   for (int64_t j = 0; j < r.cells; ++j) {
     for (int64_t c = 0;; c = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes) {
-      Windows<dice, soft, K, AtEdge<K>> w;
+      WindowsOf<M, K, AtEdge<K>> w;
       w.taps = {r.rows, c, r.channels, r.column + j * S, r.width};
       w.open();
       const V beta = r.beta.at(j, c);
-      if constexpr (want == Want::value) {
+      if constexpr (computes == Computes::value) {
         V y = w.pooled(beta);
-        if (w.bad) redo_channels<1>(r, w.bad, j, c, &y, nullptr);
+        if (w.bad) fallback_channels<1>(r, w.bad, j, c, &y, nullptr);
         store(r.out + j * r.channels + c, y);
       } else {
-        constexpr bool exact = want == Want::exact;
+        constexpr bool exact = computes == Computes::exact;
         const V grad = load(r.grad + j * r.channels + c) * same(r.gain == 1 ? 1 : w.taps.count());
         w.template differentiate<exact>(beta, grad);
         V by{}, share[K * K];
-        if constexpr (dice && soft) by = grad * w.apart();
+        if constexpr (M::operand) by = grad * w.apart();
         for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
-        if (w.bad) redo_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
+        if (w.bad) fallback_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
         const int64_t done = c % kLanes ? kLanes - r.channels % kLanes : 0;  // lanes of the vector before this one
         for (int n = 0; n < K * K; ++n)
           if (w.taps.holds(n / K, n % K)) {

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "job.h"
-#include "stage.h"
+#include "cpu/buffers.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

@@ -1,7 +1,7 @@
 // The gradient of beta, of any shape that broadcasts: g dy / dbeta of every cell, summed over the axes that beta lacks.
 #pragma once
-#include "fast_channels.h"
-#include "fast_planes.h"
+#include "cpu/fast/channel_walk.h"
+#include "cpu/fast/plane_walk.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -22,7 +22,7 @@ inline void add_row(double* sums, const float* row, int64_t cells, int64_t chann
 }
 
 template <class Walk>
-void sum_operand(const Job& job, const Kernel& kernel, const Redo& redo, const Reduction& reduction, const Any& result,
+void sum_operand(const Job& job, const Kernel& kernel, const Fallback& fallback, const Reduction& reduction, const Any& result,
                  Threads threads) {
   const Window& w = job.window;
   const int64_t channels = Walk::together(job);
@@ -46,7 +46,7 @@ void sum_operand(const Job& job, const Kernel& kernel, const Redo& redo, const R
   std::vector<double> partial(chunks > 1 ? chunks * entries : 0);
 
   in_parallel(threads, parts * chunks, 1, [&](int64_t begin, int64_t end) {
-    Walk walk(job, kernel, redo);
+    Walk walk(job, kernel, fallback);
     Buffer row(padded(w.out[2] * channels));
     std::vector<double> sums;
     for (int64_t unit = begin; unit < end; ++unit) {

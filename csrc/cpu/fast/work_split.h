@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "terms.h"
+#include "cpu/terms.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -21,13 +21,13 @@ inline double sum_in_order(const float* v, int64_t n) {
 
 // Groups of channels of all images, `together` channels each, in `chunks` of some that follow each other, none of two
 // blocks (images whose sums are kept apart, or all); rows of cells in `parts` of `rows`.
-struct Cut {
+struct WorkSplit {
   int64_t together, block, span, chunks, rows, parts;
 
   static constexpr int64_t kUnits = 64;  // of work, or so: a constant
   static constexpr int64_t kHalo = 8;    // rows of cells are not cut into fewer, where sums want few chunks
 
-  Cut(const Job& job, int64_t channels, bool by_cell, bool by_image) : together(channels) {
+  WorkSplit(const Job& job, int64_t channels, bool by_cell, bool by_image) : together(channels) {
     const int64_t all = job.window.out[1], each_image = (job.channels + channels - 1) / channels, groups = job.batch * each_image;
     const int64_t wanted = by_cell ? std::min(kUnits, all / kHalo) : kUnits / groups;
     rows = std::max<int64_t>(1, all / std::max<int64_t>(1, wanted));
@@ -51,13 +51,13 @@ class BetaSums {
     return r.kept[1] == 1 && r.summed[1] == job.channels && r.summed[3] * r.summed[4] == 1 && r.summed[2] == w.out[0];
   }
 
-  BetaSums(const Job& job, const Cut& cut, const Reduction* r, bool by_cell)
-      : job_(job), cut_(cut), by_cell_(by_cell),
-        planes_(job, cut.together, r && !by_cell ? cut.parts : 0, cut.rows, cut.together),
-        cells_(by_cell ? cut.chunks * job.window.cells() : 0) {}
+  BetaSums(const Job& job, const WorkSplit& work, const Reduction* r, bool by_cell)
+      : job_(job), work_(work), by_cell_(by_cell),
+        planes_(job, work.together, r && !by_cell ? work.parts : 0, work.rows, work.together),
+        cells_(by_cell ? work.chunks * job.window.cells() : 0) {}
 
   bool by_cell() const { return by_cell_; }
-  int64_t rows() const { return cut_.rows; }
+  int64_t rows() const { return work_.rows; }
   // g dy / dbeta of `cells` cells of one channel, from the first of a row on.
   void add_cells(int64_t group, int64_t row, int64_t channel, const float* v, int64_t cells) {
     if (!by_cell_) {
@@ -79,7 +79,7 @@ class BetaSums {
   }
   void write(const Reduction& r, const Any& result) const {
     if (!by_cell_) return planes_.write(job_, r, result);
-    const int64_t cells = job_.window.cells(), images = r.kept[0], chunks = cut_.chunks / images;
+    const int64_t cells = job_.window.cells(), images = r.kept[0], chunks = work_.chunks / images;
     for (int64_t n = 0; n < images; ++n)
       for (int64_t i = 0; i < cells; ++i) {
         double sum = 0;
@@ -90,11 +90,11 @@ class BetaSums {
 
  private:
   double* at(int64_t group, int64_t row) {
-    return cells_.data() + cut_.chunk(group) * job_.window.cells() + row * job_.window.out[2];
+    return cells_.data() + work_.chunk(group) * job_.window.cells() + row * job_.window.out[2];
   }
 
   const Job& job_;
-  const Cut& cut_;
+  const WorkSplit& work_;
   const bool by_cell_;
   Terms planes_;
   std::vector<double> cells_;

@@ -5,8 +5,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "lanes.h"
-#include "shuffle.h"
+#include "cpu/loader.h"
+#include "cpu/shuffle.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

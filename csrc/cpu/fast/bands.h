@@ -1,7 +1,8 @@
 // Rows of places or cells with the channels of a group innermost, as floats: where they lie (channels_last), or in a
 // buffer of some rows of the group that slides down its planes. Knows no method.
 #pragma once
-#include "fast_lines.h"
+#include "cpu/fast/exponential.h"
+#include "cpu/fast/lines.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -59,7 +60,7 @@ template <class T> class Band {
   }
   // Where rows lo .. hi - 1 lie, where planes are laid side by side: these are more streams of memory than the processor
   // foresees. Behind the last row of the group come those of the next one.
-  Ahead ahead(int64_t lo, int64_t hi) const {
+  PrefetchStream ahead(int64_t lo, int64_t hi) const {
     if (!dense_ || job_.channels_last || tensor_.type != Number<T>::type)
       return {reinterpret_cast<const char*>(buffer_.at(0)), 0, 0, 0};
     const T* at = lo < height_ ? data(lo) : next_ + (lo - height_) * width_;
@@ -68,7 +69,7 @@ template <class T> class Band {
   }
   // Where channels lie innermost: of a row that lies in place what follows, or the row `step` further if rows are read
   // before they are computed; of others the memory of that row.
-  Soon soon(int64_t row, int64_t step, bool before) const {
+  Prefetch prefetch_of(int64_t row, int64_t step, bool before) const {
     if (!dense_ || !job_.channels_last || tensor_.type != Number<T>::type) return {nullptr, false};
     if (in_place_) return {at(row) + (before ? step * pitch_ : kAhead), false};
     return {data(row + step), sizeof(T) < sizeof(float)};

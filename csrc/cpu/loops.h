@@ -3,8 +3,9 @@
 #pragma once
 #include <memory>
 
-#include "terms.h"
-#include "walk.h"
+#include "cpu/cell.h"
+#include "cpu/terms.h"
+#include "cpu/walk.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

@@ -1,7 +1,7 @@
 // Jobs whose lanes are channels: channels_last, and NCHW, whose planes are laid side by side as many at a time as a
 // vector has lanes. Each row of cells is computed alike wherever threads begin and end.
 #pragma once
-#include "fast_bands.h"
+#include "cpu/fast/bands.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -25,24 +25,24 @@ constexpr int64_t kBand = 16384;  // numbers of x that are laid side by side at 
 
 template <class T> class ChannelWalk {
  public:
-  ChannelWalk(const Job& job, const Kernel& kernel, const Redo& redo)
+  ChannelWalk(const Job& job, const Kernel& kernel, const Fallback& fallback)
       : job_(job), w_(job.window), kernel_(kernel), groups_(job), rim_(job.window), rim_there_(rim_.there()),
         lines_(makes_lines()), rows_(job.channels_last ? 1 : std::clamp<int64_t>(kBand / (kernel.s * w_.in[2] * groups_.size), 1, w_.out[1])),
         in_(job, groups_, job.x, job.xs, w_.in, (rows_ - 1) * kernel.s + kernel.k),
-        y_(job, groups_, job.y, job.ys, w_.out, redo.direction == Direction::forward ? rows_ : 0),
-        grad_(job, groups_, job.coefficient, job.cs, w_.out, redo.direction == Direction::forward ? 0 : rows_),
-        target_(job, groups_, job.target, job.xs, w_.in, redo.direction == Direction::gather ? rows_ * kernel.s + kernel.k : 0),
+        y_(job, groups_, job.y, job.ys, w_.out, fallback.direction == Direction::forward ? rows_ : 0),
+        grad_(job, groups_, job.coefficient, job.cs, w_.out, fallback.direction == Direction::forward ? 0 : rows_),
+        target_(job, groups_, job.target, job.xs, w_.in, fallback.direction == Direction::gather ? rows_ * kernel.s + kernel.k : 0),
         soft_(kernel.weighed ? kernel.k : 0, w_.in[2] * groups_.size), beta_(padded(w_.out[2] * groups_.size)),
-        by_beta_(redo.direction == Direction::gather ? padded(rows_ * w_.out[2] * groups_.size) : 0),
+        by_beta_(fallback.direction == Direction::gather ? padded(rows_ * w_.out[2] * groups_.size) : 0),
         kept_(kernel.k * (kernel.k - kernel.s) * (groups_.size + kLanes)),
-        nowhere_(redo.direction == Direction::gather ? w_.in[2] * groups_.size : 0) {
+        nowhere_(fallback.direction == Direction::gather ? w_.in[2] * groups_.size : 0) {
     row_.channels = groups_.size;
     row_.kept = kept_.at(0);
     row_.width = w_.in[2];
     row_.step = kernel.s * groups_.size;
     row_.jump = kernel.k * (w_.in[2] - w_.out[2]) * groups_.size;
     row_.gain = job.unpool && job.normalize ? float(kernel.k * kernel.k) : 1;
-    row_.redo = redo;
+    row_.fallback = fallback;
   }
 
   static int64_t together(const Job& job) { return Groups(job).size; }
@@ -101,7 +101,7 @@ template <class T> class ChannelWalk {
           const int64_t row = r * s - w_.padding[1] + t;
           const bool here = row >= own && row < own_end;
           row_.to[t] = here ? target_.at(row) : nowhere_.at(0);
-          row_.writes[t] = here ? target_.soon(row, 0, false) : Soon{};
+          row_.writes[t] = here ? target_.prefetch_of(row, 0, false) : Prefetch{};
         }
         row_.grad = grad_.at(r);
         row_.begun = adds ? k : r == start ? 0 : k - s;
@@ -136,7 +136,7 @@ template <class T> class ChannelWalk {
     const int64_t lo = here ? place(next) : w_.in[1], hi = here ? place(then) : w_.in[1] + place(rows_);
     row_.ahead[0] = in_.ahead(lo, hi);
     row_.ahead[1] = here ? cells.ahead(next, then) : cells.ahead(w_.out[1], w_.out[1] + rows_);
-    if (row_.redo.direction == Direction::gather) row_.ahead[2] = target_.ahead(lo, hi);
+    if (row_.fallback.direction == Direction::gather) row_.ahead[2] = target_.ahead(lo, hi);
     row_.before = 0;
   }
   void ask_rest() const {
@@ -148,14 +148,14 @@ template <class T> class ChannelWalk {
   int64_t top(int64_t i) const { return std::max<int64_t>(0, i * kernel_.s - w_.padding[1]); }
   int64_t bottom(int64_t i) const { return std::min(i * kernel_.s - w_.padding[1] + kernel_.k, w_.in[1]); }
 
-  using Run = void (*)(const Channels&);
+  using Run = void (*)(const ChannelArguments&);
   // Of row i of the cells, or of so many rows from it on.
   void run(Run kernel, Run edges, int64_t i, float* out, int64_t rows = 1) {
     const int64_t first = i * kernel_.s - w_.padding[1], k = kernel_.k;
     for (int64_t r = 0; r < k; ++r) {
       const bool there = first + r >= 0 && first + r < w_.in[1];
       row_.rows[r] = there ? in_.at(first + r) : nullptr;
-      row_.reads[r] = there ? in_.soon(first + r, kernel_.s, kernel_.weighed) : Soon{};
+      row_.reads[r] = there ? in_.prefetch_of(first + r, kernel_.s, kernel_.weighed) : Prefetch{};
     }
     row_.first.at[1] = i;
     row_.beta = operand_line(job_, row_.first, w_.out[2], row_.live, groups_.size, beta_.at(0));
@@ -172,7 +172,7 @@ template <class T> class ChannelWalk {
   }
   // Cells j to end of the rows; rows of taps are handed on from element `skip` on.
   void run_from(Run kernel, int64_t j, int64_t end, int64_t skip, int64_t rows = 1) const {
-    Channels part = row_;
+    ChannelArguments part = row_;
     for (int64_t r = 0; r < kernel_.k; ++r) {
       part.rows[r] += skip;
       part.to[r] += skip;
@@ -202,7 +202,7 @@ template <class T> class ChannelWalk {
   Band<T> in_, y_, grad_, target_;
   SoftRows soft_;
   Buffer beta_, by_beta_, kept_, nowhere_;
-  Channels row_{};
+  ChannelArguments row_{};
 };
 
 }  // namespace ADAPOOL_ISA

@@ -1,0 +1,79 @@
+// The arithmetic of any method as its struct of math/ has it, for as many windows side by side as a vector has lanes.
+//
+// A policy of the fast kernels has
+//   operand     whether the method has one, with a gradient: apart() is dy / dbeta then
+//   weighed     whether overlapping regions share a weight of each tap, taps.weights()
+//   detaches    whether the gradient with the weights held fixed is another one
+//   Windows<K, Taps>   with begin(opened), open(), bad (bits of the windows that are left to the fallback),
+//                      pooled(beta, beside), or differentiate<exact>(beta, gradient, beside) and then share<exact>(row, to)
+#pragma once
+#include "cpu/fast/unroll.h"
+#include "cpu/pack.h"
+#include "math/cell.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+// The taps of K by K windows as methods see a region. An unpooled gradient is another matter: nothing spreads here.
+template <int K, class Taps> struct WindowRegion {
+  using V = Pack<float>;
+  const Taps& taps;
+  bool slopes;
+  V count{taps.count()};
+
+  template <class F, class... Gathered> ADAPOOL_INLINE void each(const F& f, Gathered&... gathered) const {
+    each_of<K>([&](int i) __attribute__((always_inline)) {
+      adapool::V a[K];
+      taps.row(i, a);
+      for (int k = 0; k < K; ++k) {
+        if constexpr (Taps::partial)
+          if (!taps.holds(i, k)) continue;
+        f(tap(i, k, a[k]), gathered...);
+      }
+    });
+  }
+  static ADAPOOL_INLINE Tap<V> tap(int i, int k, adapool::V a) { return {i * K + k, 0, {}, V(a), false, {}}; }
+  void keep(const Tap<V>&, int, V) const {}
+  V spread(const Tap<V>&) const { return V(0); }
+  static constexpr bool spreads() { return false; }
+  static constexpr bool weighs() { return true; }
+  bool through() const { return slopes; }
+};
+
+template <template <class> class Method> struct ByStruct {
+  static constexpr bool operand = false, weighed = false, detaches = Method<float>::weighted;
+
+  template <int K, class Taps> struct Windows {
+    using P = Pack<float>;
+    Taps taps;
+    static constexpr int bad = 0;  // the structs hold for every number
+    Sharing<Method, P> sharing;
+
+    ADAPOOL_INLINE void begin(const Windows& opened) { taps = opened.taps; }
+    ADAPOOL_INLINE void open() {}
+    template <class F = Nothing> ADAPOOL_INLINE V pooled(V, const F& beside = {}) {
+      for (int i = 0; i < K; ++i) beside(i);
+      return prepared(false).m.pooled().raw;
+    }
+    template <bool exact, class F = Nothing> ADAPOOL_INLINE void differentiate(V, V g, const F& beside = {}) {
+      for (int i = 0; i < K; ++i) beside(i);
+      sharing = prepared(exact).times(P(g));
+    }
+    template <bool exact> ADAPOOL_INLINE void share(int i, V* to) const {
+      const WindowRegion<K, Taps> r{taps, exact};
+      V a[K];
+      taps.row(i, a);
+      for (int k = 0; k < K; ++k) to[k] = sharing.share(r, r.tap(i, k, a[k])).raw;
+    }
+
+   private:
+    ADAPOOL_INLINE Prepared<Method, P> prepared(bool slopes) const {
+      Prepared<Method, P> cell;
+      cell.prepare(WindowRegion<K, Taps>{taps, slopes}, CellOperands<P>{}, slopes);
+      return cell;
+    }
+  };
+};
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool

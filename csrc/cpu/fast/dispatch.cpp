@@ -1,0 +1,110 @@
+// Chooses the fast kernel of a job, or none. Compiled once for each instruction set, ADAPOOL_ISA.
+#include "cpu/fast/fast.h"
+
+#include "cpu/fast/flat_walk.h"
+#include "cpu/fast/methods.h"
+#include "cpu/fast/operand_sums.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+namespace {
+
+const Kernel* find_kernel(Method method, const Window& w) {
+  switch (method) {
+#define ADAPOOL_CASE(name) \
+  case Method::name: return find_kernel<Method::name>(w);
+    ADAPOOL_FAST_METHODS(ADAPOOL_CASE)
+#undef ADAPOOL_CASE
+    default: return nullptr;
+  }
+}
+
+bool plain(const Job& job) {
+  const Window& w = job.window;
+  return job.batch * job.channels > 0 && w.in[0] == 1 && w.kernel[0] == 1 && w.padding[0] == 0 && job.extra == nullptr &&
+         !job.spread.given() && !job.to_logits;
+}
+
+// More columns than that are taken apart by shuffles more slowly than planes are laid side by side.
+constexpr int kFewColumns = 3;
+
+// Whether that leaves fewer lanes idle than rows of cells would; laying planes side by side costs a tenth.
+bool lanes_are_channels(const Job& job) {
+  if (job.channels_last) return job.channels >= (kPairs ? kHalf : kLanes);
+  const int64_t cells = job.window.out[2], vectors = (cells + kLanes - 1) / kLanes;
+  return Groups(job).each_image * cells * 10 <= vectors * job.channels * 11;
+}
+
+template <class Walk>
+void run_walk(const Job& job, const Kernel& kernel, const Fallback& fallback, const Reduction* reduction, const Any* result,
+              Threads threads) {
+  const bool by_cell = reduction && BetaSums::for_cells(job, *reduction);
+  const bool by_image = by_cell && reduction->kept[0] > 1;
+  const WorkSplit work(job, job.channels_last ? job.channels : Walk::together(job), by_cell, by_image);
+  BetaSums sums(job, work, reduction, by_cell);
+  const int64_t taps = job.window.taps() * job.window.out[2] * work.together * work.rows * work.span;
+  in_parallel(threads, work.chunks * work.parts, kWorthAThread / taps, [&](int64_t begin, int64_t end) {
+    Walk walk(job, kernel, fallback);
+    for (int64_t unit = begin; unit < end;) {
+      const int64_t chunk = unit / work.parts, part = unit % work.parts, count = std::min(work.parts - part, end - unit);
+      const int64_t first = part * work.rows, last = std::min(job.window.out[1], (part + count) * work.rows);
+      for (int64_t group = work.begin(chunk); group < work.end(chunk); ++group) {
+        if (fallback.direction == Direction::forward) walk.forward(group, first, last);
+        else walk.backward(group, first, last, reduction ? &sums : nullptr);
+      }
+      unit += count;
+    }
+  });
+  if (reduction) sums.write(*reduction, *result);
+}
+
+template <class T>
+bool run_typed(Method method, Direction direction, const Job& job, const Reduction* reduction, const Any* result,
+               Threads threads) {
+  const Kernel* kernel = find_kernel(method, job.window);
+  if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
+  if (direction == Direction::gather && !job.use_through && kernel->detached == nullptr) return false;
+  if (reduction && kernel->difference == nullptr) return false;
+  if (reduction && direction == Direction::gather && !Terms::serve(job, *reduction) && !BetaSums::for_cells(job, *reduction))
+    return false;
+  const Fallback fallback{&job, direction, kernel->fallback};
+  const bool by_channel = lanes_are_channels(job);
+  if (Rim(job.window).there()) {
+    if (direction == Direction::operand || (job.channels_last && job.channels < kLanes)) return false;
+    run_walk<ChannelWalk<T>>(job, *kernel, fallback, reduction, result, threads);
+  } else if (direction == Direction::operand) {
+    if (job.channels_last && by_channel) sum_operand<ChannelWalk<T>>(job, *kernel, fallback, *reduction, *result, threads);
+    else sum_operand<PlaneWalk<T>>(job, *kernel, fallback, *reduction, *result, threads);
+  } else if (std::is_same_v<T, float> && FlatWalk::serves(job, *kernel) && (kernel->k <= kFewColumns || !by_channel)) {
+    run_walk<FlatWalk>(job, *kernel, fallback, reduction, result, threads);
+  } else if (by_channel) {
+    run_walk<ChannelWalk<T>>(job, *kernel, fallback, reduction, result, threads);
+  } else {
+    run_walk<PlaneWalk<T>>(job, *kernel, fallback, reduction, result, threads);
+  }
+  return true;
+}
+
+}  // namespace
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool
+
+#define ADAPOOL_FAST_(isa) adapool_fast_##isa
+#define ADAPOOL_FAST_LOOPS(isa) ADAPOOL_FAST_(isa)
+
+extern "C" bool ADAPOOL_FAST_LOOPS(ADAPOOL_ISA)(int32_t method, int32_t type, int32_t way, const void* job_of,
+                                                const void* reduction_of, const void* result_of,
+                                                adapool::Threads threads) {
+  using namespace adapool;
+  const Job& job = *static_cast<const Job*>(job_of);
+  const auto* reduction = static_cast<const Reduction*>(reduction_of);
+  const auto* result = static_cast<const Any*>(result_of);
+  const Direction direction{way};
+  if (!plain(job) || (direction == Direction::gather && job.target.type != Type(type))) return false;
+  switch (Type(type)) {
+    case Type::float32: return run_typed<float>(Method(method), direction, job, reduction, result, threads);
+    case Type::float16: return run_typed<Half>(Method(method), direction, job, reduction, result, threads);
+    case Type::bfloat16: return run_typed<BFloat16>(Method(method), direction, job, reduction, result, threads);
+    default: return false;
+  }
+}

@@ -1,0 +1,24 @@
+// The kernels of one method and window, which kernels.cpp makes and the walks call.
+#pragma once
+#include "cpu/fast/rows.h"
+#include "math/methods.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+
+struct Kernel {  // a null pointer: the general loops do that
+  int64_t k, s;
+  bool weighed;  // whether its regions share e^a of a tap
+  void (*value)(const RowArguments&), (*difference)(const RowArguments&), (*exact)(const RowArguments&), (*detached)(const RowArguments&);
+  void (*channels_value)(const ChannelArguments&), (*channels_difference)(const ChannelArguments&);
+  void (*channels_exact)(const ChannelArguments&), (*channels_detached)(const ChannelArguments&);
+  void (*edges_value)(const ChannelArguments&), (*edges_exact)(const ChannelArguments&), (*edges_detached)(const ChannelArguments&);
+  void (*interleave)(float* to, const float* from, int64_t pitch, int64_t n);
+  void (*fallback)(const Job&, Direction, const Point&, float* out, int64_t pitch);
+};
+
+// Of the method's kernels those for the window; null where there are none. methods.h lists the methods.
+template <Method method> const Kernel* find_kernel(const Window& w);
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool

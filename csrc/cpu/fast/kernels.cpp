@@ -1,0 +1,91 @@
+// The fast kernels of one method, ADAPOOL_METHOD. Compiled for each method and instruction set, ADAPOOL_ISA.
+#include "cpu/cell.h"
+#include "cpu/fast/blend.h"
+#include "cpu/fast/by_struct.h"
+#include "cpu/fast/edges.h"
+#include "cpu/fast/kernel.h"
+#include "cpu/fast/overlapping_channels.h"
+#include "cpu/fast/overlapping_rows.h"
+
+namespace adapool {
+inline namespace ADAPOOL_ISA {
+namespace {
+
+template <template <class> class S> struct PolicyOf { using Type = ByStruct<S>; };
+template <> struct PolicyOf<SoftPool> { using Type = Blend<false, true>; };
+template <> struct PolicyOf<Edscw> { using Type = Blend<true, false>; };
+template <> struct PolicyOf<Ada> { using Type = Blend<true, true>; };
+
+template <template <class> class M>
+void fallback_cell(const Job& job, Direction direction, const Point& p, float* out, int64_t pitch) {
+  const View<Any, float> r(job, p, Lanes{false, 1});
+  Prepared<M, float> cell;
+  cell.prepare(r, operands_at<float>(job, p, r.lanes, M<float>::operands), direction != Direction::forward);
+  if (direction == Direction::forward) {
+    *out = cell.m.pooled();
+    return;
+  }
+  const float c = coefficient_at<float>(job, p, Lanes{false, 1}, r.count);
+  if (direction == Direction::operand) *out = c * cell.operand(0, r);
+  else r.each([&](const Tap<float>& t) { out[t.index * pitch] = cell.times(c).share(r, t); });
+}
+
+template <template <class> class S> struct MethodOf {
+  using Policy = PolicyOf<S>::Type;
+  static constexpr auto fallback = fallback_cell<S>;
+};
+namespace named {
+#define ADAPOOL_NAMED(name, S) using name = MethodOf<S>;
+ADAPOOL_METHODS(ADAPOOL_NAMED)
+#undef ADAPOOL_NAMED
+}  // namespace named
+using Own = named::ADAPOOL_METHOD;
+using Policy = Own::Policy;
+
+template <int K, int S, Computes computes> constexpr auto gradients_of() {
+  if constexpr (K > S) return run_overlapping<Policy, K, S, computes>;
+  else return run_row<Policy, K, S, computes>;
+}
+
+template <int K, int S> constexpr Kernel kernel_for() {
+  Kernel kernel{};
+  kernel.k = K;
+  kernel.s = S;
+  kernel.weighed = Policy::weighed && K > S;
+  kernel.value = run_row<Policy, K, S, Computes::value>;
+  kernel.exact = gradients_of<K, S, Computes::exact>();
+  kernel.channels_value = run_channels<Policy, K, S, Computes::value>;
+  kernel.channels_exact = run_channels<Policy, K, S, Computes::exact>;
+  kernel.edges_value = run_edges<Policy, K, S, Computes::value>;
+  kernel.edges_exact = run_edges<Policy, K, S, Computes::exact>;
+  if constexpr (!Policy::detaches) {
+    kernel.detached = kernel.exact;
+    kernel.channels_detached = kernel.channels_exact;
+    kernel.edges_detached = kernel.edges_exact;
+  } else if constexpr (K == S) {  // restoring from a guide; overlapping windows are averaged then, in the general loops
+    kernel.detached = gradients_of<K, S, Computes::detached>();
+    kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;
+    kernel.edges_detached = run_edges<Policy, K, S, Computes::detached>;
+  }
+  if constexpr (Policy::operand) {
+    kernel.difference = run_row<Policy, K, S, Computes::difference>;
+    kernel.channels_difference = run_channels<Policy, K, S, Computes::difference>;
+  }
+  kernel.interleave = interleave<S>;
+  kernel.fallback = Own::fallback;
+  return kernel;
+}
+
+}  // namespace
+
+template <> const Kernel* find_kernel<Method::ADAPOOL_METHOD>(const Window& w) {
+  static constexpr Kernel kernels[] = {kernel_for<2, 2>(), kernel_for<3, 3>(), kernel_for<3, 2>(),
+                                       kernel_for<5, 5>(), kernel_for<7, 7>(), kernel_for<3, 1>()};
+  for (const Kernel& kernel : kernels)
+    if (w.kernel[1] == kernel.k && w.kernel[2] == kernel.k && w.stride[1] == kernel.s && w.stride[2] == kernel.s)
+      return &kernel;
+  return nullptr;
+}
+
+}  // namespace ADAPOOL_ISA
+}  // namespace adapool
