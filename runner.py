@@ -111,7 +111,17 @@ def _axes(given: dict[str, Any]) -> Axes:
     return Axes(**axes)
 
 
+def _version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from suites import provenance
+
+        click.echo(provenance.words())
+        context.exit()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
+              help="Say which adapool would be measured.")  # fmt: skip
 def cli() -> None:
     """Measure pooling methods: time, memory, energy, retained information; and compare."""
 
@@ -128,9 +138,10 @@ def cli() -> None:
               help="Then run chosen cases again under this profiler; ncu and nsys need a GPU.")  # fmt: skip
 @click.option("--profile-case", "globs", multiple=True, metavar="GLOB",
               help="Cases to profile, as 'ada/native/*'; default: three far from a copy.")  # fmt: skip
+@click.option("--list", "listing", is_flag=True, help="Print the keys of the cases, as --case takes them; no more.")
 def bench(
     out: str | None, resume: str | None, parallel: bool, timeout: float, ray: str | None, profiler: str,
-    globs: tuple[str, ...], **given: Any,
+    globs: tuple[str, ...], listing: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Measure, and write the report."""
     from suites import doctor, profiles, provenance, session
@@ -144,6 +155,8 @@ def bench(
             raise UsageError("profile-case: expected --profile-with ncu, nsys or torch beside it")
         if ray and profiler != "none":
             raise UsageError("profile-with: expected none beside --ray, a profiler needs the device at hand")
+        if listing and resume:
+            raise UsageError("list: expected no --resume beside it")
         if resume is not None:
             _only_resume(out, given)
             run = session.Session.resumed(Path(resume), timeout, ray)
@@ -153,8 +166,10 @@ def bench(
             where = session.Where(given["cpu"], given["gpu"])
             devices = fleet.targets(where.cpu, where.gpu) if fleet else session.targets(where)
             provenance.check()  # complain before a folder is made
-            session.cases(axes, devices)
+            planned, _, _ = session.fitted(axes, devices)
             profiles.check(session.whole(axes, devices), globs)
+            if listing:
+                return click.echo("\n".join(dict.fromkeys(case.key for part in planned.values() for case in part)))
             folder = session.fresh_folder(out)
             run = session.Session(folder, axes, devices, parallel=parallel, timeout=timeout, fleet=fleet)
         for kind in {kind for _, kind in run.devices} if profiler != "none" else ():
@@ -261,7 +276,8 @@ def _report(folder: Path) -> int:
 
 @cli.command()
 @axes_options
-def plan(**given: Any) -> None:
+@click.option("--summary", is_flag=True, help="Their number and time alone.")
+def plan(summary: bool, **given: Any) -> None:
     """Show the cases and the estimated time; needs no device."""
     from collections import Counter
 
@@ -277,7 +293,7 @@ def plan(**given: Any) -> None:
     except UsageError as error:
         fail(error)
     for (device, kind), cases in zip(devices, found.values(), strict=True):
-        for case in cases:
+        for case in () if summary else cases:
             click.echo(f"{case.probe:9} {case.key.partition(':')[2]} {' '.join(case.clocks)}".rstrip())
         probes = ", ".join(f"{n} {probe}" for probe, n in Counter(case.probe for case in cases).items())
         click.echo(f"{device}: {len(cases)} cases ({probes}), about {_time(estimate(cases, axes, kind))}")
@@ -286,13 +302,8 @@ def plan(**given: Any) -> None:
 
 
 def _time(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 100
-        else f"{seconds / 60:.1f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
+    digits, size, unit = (0, 1, "s") if seconds < 100 else (1, 60, "min") if seconds < 5400 else (1, 3600, "h")
+    return f"{seconds / size:.{digits}f} {unit}"
 
 
 @cli.command()

@@ -38,6 +38,13 @@ def source() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def words() -> str:
+    """`source` for a person, on a line."""
+    said = source()
+    commit = f", commit {said['commit'][:12]}" if said["commit"] else ""
+    return f"adapool {said['version']}{commit}{' with changes' if said['dirty'] else ''}; package: {said['package']}"
+
+
 def check() -> None:
     """UsageError when what would be measured was made of other sources than those of this folder."""
     if os.environ.get(OTHER) != "1" and (words := fault()) is not None:

@@ -184,6 +184,8 @@ def test_help_is_quick_and_plan_needs_no_run() -> None:
     done = runner("plan", "--profile", "smoke")
     assert done.returncode == 0
     assert re.search(r"cpu: \d+ cases \(.*latency.*\), about \d+ s$", done.stdout, re.MULTILINE)
+    brief = runner("plan", "--profile", "smoke", "--summary")
+    assert brief.stdout.splitlines() == [line for line in done.stdout.splitlines() if "/" not in line]
     assert runner("doctor").stdout.count("\n") > 8
 
 
@@ -191,7 +193,7 @@ def test_the_oldest_click_that_is_promised_has_all_that_is_used() -> None:
     """None of click 8.1's classes is generic: a subscript in a class statement ends every command there."""
     promised = {
         "Choice", "FloatRange", "IntRange", "BadParameter", "argument", "command", "core", "echo",
-        "get_current_context", "group", "option",
+        "get_current_context", "group", "option", "Context", "Parameter",
     }  # fmt: skip
     for path in (ROOT / "runner.py", *(ROOT / "gate").rglob("*.py"), *(ROOT / "suites").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -199,6 +201,19 @@ def test_the_oldest_click_that_is_promised_has_all_that_is_used() -> None:
                 assert not ast.unparse(node.value).startswith("click."), f"{path.name}: {ast.unparse(node)}"
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "click":
                 assert node.attr in promised, f"{path.name}: click.{node.attr} (look whether 8.1 has it)"
+
+
+def test_the_keys_that_are_listed_are_those_that_a_case_is_chosen_by(tmp_path: Path) -> None:
+    words = (*BASE, "--method", "avg", "--probe", "memory,latency", "--out", str(tmp_path / "run"), "--list")
+    keys = runner(*words).stdout.splitlines()
+    assert len(keys) == len(set(keys)) > 6 and not (tmp_path / "run").exists()
+    assert runner(*words, "--case", keys[-1]).stdout.splitlines() == [keys[-1]]
+
+
+def test_the_version_is_that_of_the_package_that_is_imported() -> None:
+    import adapool
+
+    assert runner("--version").stdout.startswith(f"adapool {adapool.__version__}")
 
 
 @pytest.mark.parametrize(
