@@ -142,6 +142,8 @@ def test_report_and_compare_of_a_run(bench: Bench) -> None:
     (folder / "report.html").unlink()
     assert runner("report", str(folder)).stdout.strip() == str(folder / "report.html")
     assert (folder / "report.html").is_file()
+    onto = runner("report", str(folder), "--out", str(folder))
+    assert onto.returncode == 2 and "out: expected a folder that is no run" in onto.stderr
     done = runner("compare", str(folder), str(folder))
     assert done.returncode == 0 and "ada" in done.stdout + "ada", done.stderr
     with (folder / "records.csv").open() as file:
@@ -237,6 +239,9 @@ def test_the_version_is_that_of_the_package_that_is_imported() -> None:
         (("--shard", "5/4"), "shard: expected i/n"),
         (("--budget", "soon"), "expected a duration"),
         (("--crop", "-1"), "crop: expected 0"),
+        (("--seed", "-1"), "'--seed'"),
+        (("--layout", "nhwc"), "did you mean 'channels_last'?"),
+        (("--resume", "nowhere", "--list"), "list: expected no --resume beside it"),
         (("--case", "latency:avg/torch/forward/float32/nchw/k2s2p0/1x2x8x9"), "mean 'latency:avg/torch/forward"),
         (("--resume", "nowhere"), "resume: expected no other axes"),
         (("--profile", "huge"), "huge"),
