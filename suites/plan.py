@@ -259,7 +259,8 @@ def _speed(
                 asked = "energy" in (axes.probes or ()) or preset.energy == ("*",)
                 usual = "torch" if method in TORCH else "native"  # whom people would run; 17 s a case
                 measured = asked or (method in preset.energy and implementation == usual)
-                energetic = wide and implementation in ("native", "torch", "own") and direction == "forward"
+                place = wide or at.shape[1:] == layers.LAYERS[preset.sweep].shape
+                energetic = place and implementation in ("native", "torch", "own") and direction == "forward"
                 if "energy" in probes and measured and energetic and plainest and (first or axes.kernels):
                     found.append(replace(case, probe="energy"))
     if [case.method for case in found] == ["copy"] and set(axes.methods) != {"copy"}:

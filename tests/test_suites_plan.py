@@ -136,6 +136,13 @@ def test_a_window_may_say_twice_what_agrees() -> None:
     assert {case.window for case in said} == {"k3s2p1"}
 
 
+def test_energy_that_is_asked_for_is_planned_in_every_profile() -> None:
+    for profile in layers.PROFILES:
+        found = {(c.method, c.shape[1:], c.window) for c in plan(profile=profile, methods=("ada",), probes=("energy",))}
+        assert ("ada", layers.LAYERS[layers.PROFILES[profile].sweep].shape, "k2s2p0") in found
+    assert not [case for case in plan(profile="smoke") if case.probe == "energy"]
+
+
 def test_cases_are_chosen_by_key_or_glob() -> None:
     whole = {"cpu": plan(), "GPU-1": plan(methods=("ada",))}
     assert only(whole, ()) == whole
