@@ -59,6 +59,20 @@ def _natural(path: Path) -> tuple[str, str]:
     return _COUNT.sub(lambda number: number[0].zfill(6), path.name), path.name
 
 
+def spent(machine: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str]], str]]:
+    """Where a run's time went: of each device its name, (part, seconds, share) from the longest on, and all seconds."""
+    made = []
+    for key, parts in machine["run"].get("spent", {}).items():
+        facts = machine["devices"].get(key)
+        total = sum(parts.values())
+        if total <= 0:
+            continue
+        ranked = sorted(parts.items(), key=lambda part: -part[1])
+        rows = [(part, f"{seconds:.1f}", f"{seconds / total:.0%}") for part, seconds in ranked]
+        made.append((str(facts.get("name", key)) if isinstance(facts, dict) else key, rows, f"{total:.1f}"))
+    return made
+
+
 def flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested facts as name and text, one line each."""
     for name, value in content.items():

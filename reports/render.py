@@ -243,5 +243,7 @@ def _environments(paths: list[Path]) -> list[dict[str, Any]]:
             for key, facts in machine["devices"].items()
             if isinstance(facts, dict)
         ]
-        made.append({"name": name, "facts": list(extras.flat(machine["run"])), "devices": devices})
+        run = {key: value for key, value in machine["run"].items() if key != "spent"}
+        spent = extras.spent(machine)
+        made.append({"name": name, "facts": list(extras.flat(run)), "spent": spent, "devices": devices})
     return made

@@ -311,3 +311,14 @@ def test_a_method_far_below_the_others_is_told_and_does_not_squeeze_them(tmp_pat
     assert ">sum<" not in plot
     assert re.search(r'--t:1\.00" data-sort="31\.0', text)
     assert re.search(r'--t:0\.50" data-sort="30\.0', text)
+
+
+def test_where_the_time_went_is_told(tmp_path: Path) -> None:
+    store.append(tmp_path, [make(samples=[1.0] * 9)])
+    spent = {"cpu-1": {"verifying": 1.0, "sampling": 3.0}, "gone": {"start": 2.0}, "idle": {}}
+    store.write_machine(tmp_path, {"run": {"spent": spent}, "devices": {"cpu-1": {"name": "Example <CPU>"}}})
+    text = reports.write(tmp_path).read_text(encoding="utf-8")
+    assert "Where the time went, Example &lt;CPU&gt;: 4.0 s" in text and "Where the time went, gone: 2.0 s" in text
+    rows = re.findall(r"<tr><td>(\w+)</td><td>([\d.]+)</td><td>(\d+%)</td></tr>", text)
+    assert rows == [("sampling", "3.0", "75%"), ("verifying", "1.0", "25%"), ("start", "2.0", "100%")]
+    assert "idle" not in text.partition('id="method"')[2].partition("How it was measured")[0]
