@@ -64,6 +64,39 @@ def test_kernel_headers_know_no_torch() -> None:
             assert not re.search(r"#include <(torch|ATen|c10)|torch::", path.read_text()), path.name
 
 
+ROOMS = {  # of csrc: what the files of each may include
+    "math": {"math"},
+    "cpu": {"cpu", "math", "job.h"},
+    "cpu/fast": {"cpu", "cpu/fast", "math", "job.h"},
+    "torch": {"torch", "math", "job.h"},
+    "cuda": {"cuda", "math"},
+    "cuda/host": {"cuda/host", "cuda", "math", "job.h"},
+}
+DOORS = {"cpu/operators.cpp": {"cpu/fast", "torch"}, "cuda/host/operators.h": {"torch"}}  # and these two besides
+
+
+def test_the_rooms_of_csrc_include_what_lies_below() -> None:
+    csrc = ROOT / "csrc"
+    for path in sorted(p for p in csrc.rglob("*") if p.suffix in (".h", ".cuh", ".cpp")):
+        name, room = path.relative_to(csrc).as_posix(), path.parent.relative_to(csrc).as_posix()
+        for included in re.findall('#include "(.+)"', path.read_text()):
+            there = csrc / included
+            if not there.is_file():  # beside it
+                assert (path.parent / included).is_file(), (name, included)
+                continue
+            other = "job.h" if included == "job.h" else there.parent.relative_to(csrc).as_posix()
+            allowed = {"math"} if room == "." else ROOMS[room] | DOORS.get(name, set())
+            assert other in allowed, f"{name} includes {included}"
+
+
+def test_only_the_command_line_and_the_gate_know_the_gate() -> None:
+    for path in SOURCES:
+        if path.suffix == ".py" and path.parent.name not in ("gate", "tests") and path.name != "runner.py":
+            assert "gate" not in {name.split(".")[0] for name in imports(path)}, path.name
+    for path in (ROOT / "gate").glob("*.py"):
+        assert not {name.split(".")[0] for name in imports(path)} & {"runner", "tests"}, path.name
+
+
 def test_device_sources_include_only_each_other() -> None:
     """NVRTC is given csrc/math and csrc/cuda, and has no folders."""
     csrc = ROOT / "csrc"
