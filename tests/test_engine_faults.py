@@ -209,7 +209,7 @@ def test_what_the_engine_itself_costs(tmp_path: Path) -> None:
     from dataclasses import replace
 
     (tmp_path / "run").mkdir()
-    wanted = Axes(profile="smoke", methods=("avg",), implementations=("torch",))
+    wanted = Axes(profile="smoke", methods=("avg",), implementations=("torch",), probes=("energy",))
     session_ = Session(tmp_path / "run", wanted, [("cpu", "cpu")], parallel=False, timeout=60.0)
     case = next(c for c in session_.plan["cpu"] if c.probe == "energy")
     session_.plan = {"cpu": [replace(case, shape=(1, 1, 4, n)) for n in range(4, 2004)]}
