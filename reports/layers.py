@@ -14,6 +14,7 @@ _NAMES = """
 3x2160x3840   | a 4K frame
 64x4096       | 1-D audio
 32x8x28x28    | a 3-D video clip
+16x112x112    | a quarter of a ResNet stem
 16x28x28      | a small input
 """
 NAMES = {line.partition("|")[0].strip(): line.partition("|")[2].strip() for line in _NAMES.strip().splitlines()}
