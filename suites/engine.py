@@ -57,7 +57,6 @@ class Tally:
 
     statuses: Counter[str] = field(default_factory=Counter)
     cases: int = 0
-    sampling: float = 0.0
     faults: list[str] = field(default_factory=list)
     disk: str | None = None
     late: int = 0  # cases that the time did not reach
@@ -230,7 +229,6 @@ class Loop:
         self.pace.spent(case, reply["seconds"], request["seconds"])
         if "findings" in reply:
             findings: list[dict[str, Any]] = reply["findings"]
-            self.run_.tally.sampling += request["seconds"] * len(case.clocks)
             return findings
         if reply.get("lost"):
             self._lose(reply["reason"])

@@ -28,7 +28,6 @@ template <class T> class Band {
         rows_(rows), buffer_(in_place_ ? 0 : rows * pitch_) {}
 
   void open(int64_t group) {
-    group_ = group;
     point_ = groups_.first(group);
     live_ = std::min(groups_.size, job_.channels - point_.c);
     base_ = end_ = first_ = 0;
@@ -122,7 +121,7 @@ template <class T> class Band {
   int64_t rows_;
   Buffer buffer_;
   const T* next_ = nullptr;  // the first plane of the next group
-  int64_t group_ = 0, live_ = 0, base_ = 0, end_ = 0, first_ = 0;  // rows base .. end - 1 are at hand, from slot `first` on
+  int64_t live_ = 0, base_ = 0, end_ = 0, first_ = 0;  // rows base .. end - 1 are at hand, from slot `first` on
   Point point_{};
 };
 
