@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,3 +15,14 @@ def nothing_that_counts(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests measure nothing that counts, so that they need not wait for a run that does, nor it for them."""
     os.environ[provenance.OTHER] = "1"  # whose csrc a library was built from is told where that is tested
     os.environ[device_lock.FOLDER] = str(tmp_path_factory.mktemp("locks"))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For small networks: on cores that others use, waiting for a second thread takes ten times what it saves."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
