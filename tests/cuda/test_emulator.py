@@ -1,0 +1,145 @@
+"""CUDA's kernels on an emulated device and the CPU's loops, under the sanitizers, against the plain rows in float64.
+
+ADAPOOL_EMULATOR_CASES=500 walks that many random problems, each in all directions, instead of CI's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.emulator.build import CSRC, compiler, cpu_library, emulated_library, environment, sanitizers
+from tests.support.emulator.cases import DIRECTIONS, spread_walk
+from tests.support.emulator.frames import FRAMES
+from tests.support.problems import DTYPES, METHODS
+
+ROOT = Path(__file__).parents[2]
+CASES = int(os.environ.get("ADAPOOL_EMULATOR_CASES", "0"))
+
+pytestmark = pytest.mark.skipif(
+    compiler() is None or sanitizers() is None or not sys.platform.startswith("linux"),
+    reason="no C++ compiler with sanitizers for the emulator",
+)
+
+
+def child(kind: str, library: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    # Programs that are compiled in a third of a second; of one multiprocessor, so that threads walk images.
+    own = environment(sanitize=True, flags="-O0", library=library) | {"ADAPOOL_EMULATOR_MULTIPROCESSORS": "1"}
+    module = [] if kind == "pytest" else ["-m", "tests.support.emulator.walk", kind]
+    command = [sys.executable, *module, *words]
+    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=False)
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """Faults, and what a sanitizer said of which problem."""
+    problem = [line for line in done.stderr.splitlines() if line.startswith("at ")][-1:]
+    report = done.stderr[done.stderr.rfind("\nat ") :] if done.returncode else ""
+    return "\n".join([*done.stdout.splitlines()[:20], *problem, report[:5000]])
+
+
+@pytest.mark.parametrize("kind", ["device", "cpu"])
+def test_walk(kind: str) -> None:
+    library = emulated_library() if kind == "device" else cpu_library()
+    name = f"random:{CASES}" if CASES else "spread"
+    with ThreadPoolExecutor(2) as two:
+        children = list(two.map(lambda part: child(kind, library, name, str(part), "2"), range(2)))
+    for done in children:
+        lines = done.stdout.splitlines()
+        assert done.returncode == 0 and len(lines) == 1, said(done)
+        results, repeated = map(int, lines[0].split())
+        assert results >= (4 * CASES if CASES else 120) and repeated >= CASES // 16
+
+
+def test_the_walk_meets_every_pair() -> None:
+    """Of methods, frames, directions, dtypes and layouts."""
+    met = set()
+    for frame, problem, directions in spread_walk(frames=[f for f in FRAMES if f != "many"]):
+        for direction in directions:
+            facts = [problem.method, frame, direction.__name__, problem.dtype, problem.channels_last]
+            met |= {(i, j, facts[i], facts[j]) for i in range(5) for j in range(i)}
+    names = [d.__name__ for d in DIRECTIONS]
+    facets = [METHODS, [f for f in FRAMES if f != "many"], ["forward", *names, "stored_weights"], DTYPES, [False, True]]
+    for i in range(5):
+        for j in range(i):
+            missing = {(a, b) for a in facets[i] for b in facets[j] if (i, j, a, b) not in met}
+            missing -= {("stored_weights", m) for m in METHODS if m != "softpool"}
+            assert not missing or {i, j} & {3, 4}, missing
+
+
+EDGES = {
+    "hard windows": "tests/native/test_native_errors.py -k test_hard_windows",
+    "half and scales": "tests/native/test_native_errors.py -k half_near_its_limits or scale_equivariance",
+    "no numbers and constants": "tests/native/test_native.py -k nothing_is_laundered or constant_region",
+    "constants exactly": "tests/native/test_fast.py -k constant_regions_come_back_exactly",
+}
+
+
+@pytest.fixture(scope="module")
+def edges() -> dict[str, subprocess.CompletedProcess[str]]:
+    library = emulated_library()
+
+    def run(words: str) -> subprocess.CompletedProcess[str]:
+        file, names = words.split(" -k ")
+        plugins = ["-p", "tests.support.emulator.device", "-p", "no:cacheprovider"]
+        return child("pytest", library, "-m", "pytest", *plugins, "-q", file, "-k", f"({names}) and not cuda")
+
+    with ThreadPoolExecutor(2) as two:
+        return dict(zip(EDGES, two.map(run, EDGES.values()), strict=True))
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_edges_of_values(edges: dict[str, subprocess.CompletedProcess[str]], name: str) -> None:
+    """What the CPU's operators are held to holds on the emulated device as well."""
+    done = edges[name]
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+# Teeth: a fault planted in the device's sources must be found, by a few problems of a frame and a method.
+
+PLANTED = {  # name: file, what is there, the fault, frame, method
+    "load beyond the end": ("tile.cuh", "first[d] + i < extent[d]", "first[d] + i <= extent[d]", "line", "softpool"),
+    "missing barrier": ("backward_overlap.cuh", "__syncthreads();", "", "overlap", "avg"),
+    "off-by-one tail": ("totals.cuh", "term < end", "term < end - 1", "apart", "ada"),
+    "window shifted where padded": (
+        "tile.cuh",
+        "S::stride(d) - S::padding(d)",
+        "S::stride(d) - S::padding(d) / 2",
+        "overlap",
+        "avg",
+    ),
+    "operand of the first channel": ("specification.cuh", "c * o.channel + ", "", "overlap", "ada"),
+    "terms of the last image": ("backward_overlap.cuh", "+= c * prepared.oper", "= c * prepared.oper", "many", "ada"),
+    "wrong lane": ("large_window.cuh", "(mine, mask * apart)", "(mine, mask * apart ^ 1)", "large", "avg"),
+}
+
+
+@pytest.fixture(scope="module")
+def bitten(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("planted")
+
+    def run(name: str) -> subprocess.CompletedProcess[str]:
+        file, good, bad, frame, method = PLANTED[name]
+        copy = folder / name.replace(" ", "-")
+        shutil.copytree(CSRC, copy)
+        source = (copy / "cuda" / file).read_text()
+        assert good in source, f"{file} no longer has the line to spoil for {name!r}"
+        (copy / "cuda" / file).write_text(source.replace(good, bad, 1))
+        return child("device", emulated_library(copy), f"few:{frame}:{method}", "0", "1")
+
+    with ThreadPoolExecutor(2) as two:
+        return dict(zip(PLANTED, two.map(run, PLANTED), strict=True))
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_faults_are_found(bitten: dict[str, subprocess.CompletedProcess[str]], name: str) -> None:
+    done = bitten[name]
+    assert done.returncode or len(done.stdout.splitlines()) > 1, f"planted fault was not found: {name}"
+    assert "Traceback" not in done.stderr, done.stderr[-3000:]
+    if name == "load beyond the end":
+        assert "AddressSanitizer" in done.stderr, said(done)

@@ -1,0 +1,97 @@
+"""Every exit code of `gate ab`, provoked through the command line by small runs of copies of the library.
+
+Those of `gate static` are in test_gate_faults.py.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.support.gate_commands import build, run
+
+QUICK = ("--cpu", "--method", "avg", "--implementation", "plain", "--kernel", "2", "--shape", "1x2x8x8",
+         "--direction", "forward", "--seconds", "0.002", "--pairs", "2")  # fmt: skip
+CALM = '[tool.adapool.gate.margins.time]\n"*" = 5\n'  # no suspects, whatever the machine does meanwhile
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("good"))
+
+
+def memory(base: Path, head: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """A comparison of memory alone, which repeats exactly."""
+    return run("gate", "ab", str(base), str(head), *QUICK, "--probe", "memory", "--out", str(out), *more)
+
+
+def test_the_same_code_is_no_regression(good: Path, tmp_path: Path) -> None:
+    done = memory(good, good, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "exit code 0: no regression" in done.stdout
+    data = json.loads((tmp_path / "out" / "verdicts.json").read_text())
+    assert {r["verdict"] for r in data["comparisons"]["cpu"]["results"]} <= {"EQUIVALENT", "INCONCLUSIVE"}
+    assert (tmp_path / "out" / "cpu" / "base" / "records.jsonl").stat().st_size > 0
+
+
+def test_more_memory_is_a_regression(good: Path, tmp_path: Path) -> None:
+    worse = build(tmp_path / "head", "plain.py", "def run_row(", "def run_row(*args: Any) -> Any:\n"
+                  "    args[1].repeat(9, 1, 1, 1)\n    return _run_row(*args)\n\n\ndef _run_row(")  # fmt: skip
+    done = memory(good, worse, tmp_path / "out")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "REGRESSED avg/plain/forward" in done.stdout
+    suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()[0]
+    assert int(suite.get("failures") or 0) >= 1
+    (tmp_path / "rules.toml").write_text('[tool.adapool.gate.margins.peak_bytes]\n"*" = 0\n"avg/plain/*" = 9.0\n')
+    allowed = memory(good, worse, tmp_path / "allowed", "--rules", str(tmp_path / "rules.toml"))
+    assert allowed.returncode == 0, allowed.stdout + allowed.stderr
+
+
+def test_an_unknown_revision_is_a_usage_error(tmp_path: Path) -> None:
+    done = run("gate", "ab", "no-such-revision", "HEAD", "--cpu", "--out", str(tmp_path / "out"))
+    assert done.returncode == 2 and "no-such-revision" in done.stderr
+
+
+def test_a_machine_that_cannot_show_what_is_asked_is_unstable(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text("[tool.adapool.gate]\ndetect = 0.00001\n" + CALM)
+    done = run("gate", "ab", str(good), str(good), *QUICK, "--probe", "latency", "--out", str(tmp_path / "out"),
+               "--rules", str(tmp_path / "rules.toml"))  # fmt: skip
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "could not have shown" in done.stdout
+
+
+def test_a_wrong_result_is_no_speed(good: Path, tmp_path: Path) -> None:
+    mean = "region.mean(region.values / scale) * scale"
+    wrong = build(tmp_path / "head", "methods.py", mean, mean + " * 1.01")
+    (tmp_path / "rules.toml").write_text(CALM)
+    done = run("gate", "ab", str(good), str(wrong), *QUICK, "--probe", "latency", "--out", str(tmp_path / "out"),
+               "--rules", str(tmp_path / "rules.toml"))  # fmt: skip
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "FAILED avg/plain/forward" in done.stdout and "incorrect" in done.stdout
+
+
+def test_a_case_that_fails_is_unmeasured(good: Path, tmp_path: Path) -> None:
+    fails = build(tmp_path / "head", "plain.py", "def run_row(", "def run_row(*args: Any) -> Any:\n"
+                  "    raise RuntimeError('made so')\n\n\ndef _run_row(")  # fmt: skip
+    done = memory(good, fails, tmp_path / "out")
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert "made so" in done.stdout
+
+
+def test_a_build_that_does_not_import_is_infrastructure(good: Path, tmp_path: Path) -> None:
+    broken = build(tmp_path / "head")
+    (broken / "adapool" / "__init__.py").write_text("raise ImportError('made so')\n")
+    done = memory(good, broken, tmp_path / "out")
+    assert done.returncode == 6 and "made so" in done.stderr, done.stdout + done.stderr
+
+
+def test_a_source_that_does_not_build_is_infrastructure(good: Path, tmp_path: Path) -> None:
+    source = build(tmp_path / "source")
+    (source / "pyproject.toml").write_text("[build-system]\nrequires = []\nbuild-backend = 'nowhere'\n")
+    done = run("gate", "ab", str(good), str(source), *QUICK, "--out", str(tmp_path / "out"), "--builds",
+               str(tmp_path / "builds"))  # fmt: skip
+    assert done.returncode == 6 and "does not build" in done.stderr, done.stdout + done.stderr

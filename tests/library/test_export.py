@@ -1,0 +1,83 @@
+"""Leaving eager PyTorch: ONNX, Inductor, AOTInductor packages, and replicas that train together."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+import adapool
+from adapool import AdaPool2d, names, pool
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # torch's exporter and its friends, not ours
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+
+class Row(nn.Module):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pool(x, self.name, 3, 2, 1)
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name != "stochastic"])
+def test_onnx(name: str) -> None:
+    x = torch.randn(2, 3, 8, 8)
+    program = torch.onnx.export(Row(name).eval(), (x,), dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+    (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(y), Row(name)(x))
+
+
+def test_inductor_forward_and_backward() -> None:
+    layer, x = AdaPool2d(2, beta=(3, 1, 1)), torch.randn(2, 3, 8, 8)
+    compiled = torch.compile(lambda x: layer(x.relu()).square().sum(), fullgraph=True)
+    compiled(x).backward()
+    found = layer.beta.grad
+    layer.beta.grad = None
+    layer(x.relu()).square().sum().backward()
+    torch.testing.assert_close(found, layer.beta.grad)
+
+
+def test_aotinductor_package(tmp_path: Path) -> None:
+    layer, x = AdaPool2d(2, beta=(3, 1, 1)).requires_grad_(False), torch.randn(2, 3, 8, 8)
+    program = torch.export.export(layer, (x,))
+    package = torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "layer.pt2"))
+    torch.testing.assert_close(torch._inductor.aoti_load_package(package)(x), layer(x))
+
+
+def train_replicas(store: Path) -> None:
+    """In a process of its own: beside what other tests leave running, a process group once stood still for ever."""
+    faulthandler.dump_traceback_later(120, exit=True)
+    layer, x = AdaPool2d(2, beta=(3, 1, 1)), torch.randn(4, 3, 8, 8)
+    torch.testing.assert_close(nn.DataParallel(layer)(x), layer(x))
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
+    nn.parallel.DistributedDataParallel(layer)(x).sum().backward()
+    expected = torch.autograd.grad(adapool.adapool2d(x, layer.beta).sum(), layer.beta)[0]
+    torch.testing.assert_close(layer.beta.grad, expected)
+    print("the gradients agree", flush=True)
+    os._exit(0)
+
+
+def test_replicas(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.library.test_export", str(tmp_path / "store")]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo")}
+    root = Path(__file__).parents[2]
+    child = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert child.stdout.endswith("the gradients agree\n"), child.stdout + child.stderr
+
+
+if __name__ == "__main__":
+    train_replicas(Path(sys.argv[1]))

@@ -1,0 +1,68 @@
+"""The fast CPU kernels under the sanitizers: no byte beyond a tensor is touched, no place is left unwritten.
+
+ADAPOOL_FAST_ROUNDS=150 runs that many rounds of 252 random problems instead of CI's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from suites.machine import cores
+from tests.native.test_fast import fast_here
+from tests.support.emulator.build import CSRC, compiler
+
+ROUNDS = int(os.environ.get("ADAPOOL_FAST_ROUNDS", "5"))
+ISA = {
+    "avx2": ["-DADAPOOL_VECTOR=32", "-mavx2", "-mfma", "-mf16c"],
+    "avx512": ["-DADAPOOL_VECTOR=64", "-march=x86-64-v4", "-mprefer-vector-width=512"],
+}
+FLAGS = ["-std=c++20", "-O0", "-g0", "-w", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+pytestmark = pytest.mark.skipif(
+    compiler() is None or not fast_here(), reason="no C++ compiler, no compiled library, or a processor without AVX2"
+)
+
+
+def run(isa: str, folder: Path, source: Path = CSRC, rounds: int = ROUNDS) -> subprocess.CompletedProcess[str]:
+    program = folder / isa
+    fast = source / "cpu" / "fast"
+    methods = re.findall(r"^ +X\((\w+)\)", (fast / "methods.h").read_text(), re.MULTILINE)
+    units = [(CSRC.parent / "tests" / "support" / "fast_memory.cpp", ""), (fast / "dispatch.cpp", "")]
+    units += [(fast / "kernels.cpp", f"-DADAPOOL_METHOD={method}") for method in methods]
+    words = [*(compiler() or []), *FLAGS, f"-DADAPOOL_ISA={isa}", *ISA[isa], f"-I{source}"]
+    objects = [str(folder / f"{number}.o") for number in range(len(units))]
+    made = [
+        [*words, *filter(None, [own]), "-c", str(unit), "-o", out]
+        for (unit, own), out in zip(units, objects, strict=True)
+    ]
+    with ThreadPoolExecutor(cores()) as pool:
+        list(pool.map(lambda line: subprocess.run(line, check=True, capture_output=True), made))
+    subprocess.run([*words, *objects, "-o", str(program)], check=True, capture_output=True, text=True)
+    return subprocess.run([str(program), str(rounds)], check=False, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("isa", ["avx2", pytest.param("avx512", marks=pytest.mark.soak)])
+def test_memory(isa: str, tmp_path: Path) -> None:
+    done = run(isa, tmp_path)
+    assert done.returncode == 0, done.stderr[:3000]
+    ran, holes = map(int, done.stdout.split())
+    assert (ran, holes) == (252 * ROUNDS, 0)
+
+
+@pytest.mark.soak
+def test_a_row_too_far_is_found(tmp_path: Path) -> None:
+    """The check itself: a last vector that does not overlap the one before it writes beyond the tensor."""
+    source = tmp_path / "csrc"
+    shutil.copytree(CSRC, source)
+    vector = source / "cpu" / "fast" / "vector.h"
+    right = "i = i + 2 * kLanes <= n ? i + kLanes : n - kLanes"
+    assert right in vector.read_text()
+    vector.write_text(vector.read_text().replace(right, "i = i + kLanes"))
+    assert "AddressSanitizer" in run("avx2", tmp_path, source, 2).stderr

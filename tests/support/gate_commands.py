@@ -1,0 +1,55 @@
+"""The gate's command line, and copies of the library and of its kernels with a fault planted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words: str, library: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line; `library`: the folder that adapool is imported from."""
+    enter = f"from suites.ab_worker import enter; enter({str(library)!r}); " if library else ""
+    script = f"{enter}import click; from gate.cli import baseline, gate; group = click.Group(); "
+    script += "group.add_command(gate); group.add_command(baseline); group()"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
+    known = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.run(
+        [sys.executable, "-c", script, *words], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**clean, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(known), **environment},
+    )  # fmt: skip
+
+
+def sources(folder: Path, file: str = "", old: str = "", new: str = "") -> str:
+    """The true csrc with one method, which compiles in a second, and one change."""
+    shutil.copytree(ROOT / "csrc", folder)
+    methods = folder / "math" / "methods.h"
+    listed = methods.read_text()
+    (line,) = re.findall(r"^ +X\(softpool,.*?\)", listed, re.MULTILINE)
+    start = listed.index("#define ADAPOOL_METHODS(X)")
+    end = listed.index("\n\n", start)
+    methods.write_text(f"{listed[:start]}#define ADAPOOL_METHODS(X) \\\n{line}{listed[end:]}")
+    fast = folder / "cpu" / "fast" / "methods.h"
+    start = fast.read_text().index("#define")
+    fast.write_text(fast.read_text()[:start] + "#define ADAPOOL_FAST_METHODS(X) \\\n  X(softpool)\n")
+    if file:
+        text = (folder / file).read_text()
+        assert old in text, f"{file} has no {old!r} any more"
+        (folder / file).write_text(text.replace(old, new))
+    return str(folder)
+
+
+def build(folder: Path, file: str = "", old: str = "", new: str = "") -> Path:
+    """An installed adapool without compiled operators, with one change."""
+    shutil.copytree(ROOT / "adapool", folder / "adapool", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    if file:
+        path = folder / "adapool" / file
+        text = path.read_text()
+        assert text.count(old) >= 1, f"{file} has no {old!r} any more"
+        path.write_text(text.replace(old, new, 1))
+    return folder
