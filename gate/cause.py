@@ -14,13 +14,14 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from counts import callgrind, cuda
 from gate.outcome import ROOT, say
-from suites import builds, callgrind, static
+from suites import builds
 from suites.ab import REPEATED
 from suites.builds import Build
 from suites.case import Case
+from suites.inspector import Missing
 from suites.machine import private
-from suites.static import Missing
 
 UNITS = {"stack": " B stack", "shared": " B shared", "spill_stores": " B spill"}  # as a change; others: old -> new
 SILENT = ("allowed", "spill_loads")  # go with others
@@ -84,18 +85,18 @@ def tell(calls: Iterable[str]) -> None:
     import torch
 
     major, minor = torch.cuda.get_device_capability() if torch.cuda.is_available() else (9, 0)
-    architecture = 10 * major + minor if 10 * major + minor in static.SM else 90
+    architecture = 10 * major + minor if 10 * major + minor in cuda.SM else 90
     found = {}
     for call in calls:
         try:
-            found[call], _ = static.counts(static.kernels([call]), architecture)
+            found[call], _ = cuda.counts(cuda.kernels([call]), architecture)
         except ValueError:  # a call that this library does not know
             continue
     print(json.dumps([architecture, found]))
 
 
 def calls_of(case: Case) -> Iterable[str]:
-    """The calls of a case in the words of suites/specifications.txt; its kernels in a build are theirs."""
+    """The calls of a case in the words of counts/specifications.txt; its kernels in a build are theirs."""
     numbers = (case.kernel, case.stride, case.padding, case.shape)
     kernel, stride, padding, shape = ("x".join(map(str, each)) for each in numbers)
     tail = f"{case.dtype} {case.layout} {kernel}/{stride}+{padding} {shape} {OPERANDS.get(case.method, '')}".strip()

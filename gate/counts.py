@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 
+from gate import committed
+from gate.committed import Counts
+from gate.judge import Judgement
 from gate.outcome import ROOT, Infrastructure, conclude, own_code, say
 from gate.outcome import rules as the_rules
-from reports import gate_static
-from reports.gate import Judgement
-from reports.gate_static import Counts
 from suites.plan import UsageError
 
 BASELINE = ROOT / "reports" / "baseline"
@@ -55,7 +55,7 @@ def static(folder: str | None, out: str | None, rules: str | None, optional: boo
             judgements[name] = found
             continue
         try:
-            judgements[name] = gate_static.judge(found, place, known.margins, what["methods"], optional)
+            judgements[name] = committed.judge(found, place, known, what["methods"], optional)
         except ValueError as error:
             raise UsageError(f"baseline: {error}") from None
     return conclude(Path(out) if out else None, "gate static", judgements)
@@ -79,21 +79,22 @@ def accept(reason: str, folder: str | None, **what: Any) -> int:
             code = 5
         else:
             try:
-                told = gate_static.accept(found, place, reason, what["methods"])
+                told = committed.accept(found, place, reason, what["methods"])
             except ValueError as error:
                 raise UsageError(str(error)) from None
             for line in told:
                 click.echo(f"{name}: {line}")
             click.echo(f"{name}: {len(told)} of {len(found.rows)} rows changed" if told else f"{name}: unchanged")
             for key, row in sorted(found.rows.items()):
-                for fault in gate_static.faults(key, row):
+                for fault in committed.faults(key, row):
                     click.echo(f"{name}: `gate static` refuses {key}: {fault}")
     return code
 
 
 def _count(scope: Scope, optional: bool) -> list[tuple[str, Counts | Judgement]]:
     """The counts of every part, or a judgement that says why there are none; says how long each took."""
-    from suites.static import ARCHITECTURES, Missing
+    from counts.cuda import ARCHITECTURES
+    from suites.inspector import Missing
 
     makers: list[tuple[str, str, Callable[[], Counts]]] = [
         (f"kernels sm_{arch}", "kernels", partial(_kernels, arch, scope.source, scope.methods))
@@ -110,22 +111,23 @@ def _count(scope: Scope, optional: bool) -> list[tuple[str, Counts | Judgement]]
             found.append((name, make()))
             say(f"counted {name} in {time.monotonic() - begin:.0f} s")
         except Missing as error:
-            found.append((name, gate_static.uncounted(name, str(error), optional)))
+            found.append((name, committed.uncounted(name, str(error), optional)))
         except ValueError as error:
             raise UsageError(str(error)) from None
     return found
 
 
 def _kernels(arch: int, source: Path, methods: Sequence[str]) -> Counts:
-    from suites import static
+    from counts import cuda
+    from suites import inspector
 
-    _, version = static.nvrtc()
-    every = static.kernels(static.lines())
+    _, version = inspector.nvrtc()
+    every = cuda.kernels(cuda.lines())
     of = {kernel: {line.split()[0] for line in kernel.lines} for kernel in every}
     if unknown := set(methods) - set().union(*of.values()):
-        say(f"kernels: no line of {static.LINES.name} has {', '.join(sorted(unknown))}")
+        say(f"kernels: no line of {cuda.LINES.name} has {', '.join(sorted(unknown))}")
     some = [kernel for kernel in every if not methods or of[kernel] & set(methods)]
-    rows, failed = static.counts(some, arch, source)
+    rows, failed = cuda.counts(some, arch, source)
     return Counts(f"kernels-nvrtc{version}-sm_{arch}", f"NVRTC {version}, sm_{arch}", rows, failed)
 
 
@@ -133,8 +135,8 @@ def _python(methods: Sequence[str]) -> Counts:
     import torch
 
     from adapool import native
-    from suites import dispatch
-    from suites.static import Missing
+    from counts import dispatch
+    from suites.inspector import Missing
 
     state = native.status()["cpu"]
     if state != "ok":
@@ -145,7 +147,7 @@ def _python(methods: Sequence[str]) -> Counts:
 
 
 def _instructions(source: Path, methods: Sequence[str]) -> Counts:
-    from suites import callgrind
+    from counts import callgrind
 
     _, version = callgrind.compiler()
     name = f"instructions-gcc{version}-{platform.machine()}"

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from gate import cause
+from gate.judge import Judgement, Pass, judge, suspects
 from gate.outcome import Infrastructure, conclude, own_code, rules, say
-from reports.gate import Judgement, Pass, Rules, judge, suspects
-from reports.gate_statistics import SCREEN_PAIRS
+from gate.statistics import SCREEN_PAIRS
+from reports.rules import Rules
 from suites import ab as passes
 from suites import builds, device_lock, session
 from suites.builds import Build

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from reports import gate_output
-from reports.gate import Judgement, Rules
+from gate import output
+from gate.judge import Judgement
+from reports.rules import Rules, read
 from suites import provenance
 from suites.plan import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib as toml
-else:
-    import tomli as toml  # type: ignore[import-not-found, unused-ignore] # comes with pytest where Python has no reader of its own
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,25 +33,21 @@ def own_code() -> None:
 
 
 def rules(file: str | None) -> Rules:
-    """[tool.adapool.gate] of a TOML file, pyproject.toml if none is given; UsageError names a wrong entry."""
-    project = Path(file) if file else ROOT / "pyproject.toml"
-    if not project.is_file():
-        raise UsageError(f"rules: expected a TOML file, got {str(project)!r}")
-    table = toml.loads(project.read_text()).get("tool", {}).get("adapool", {}).get("gate", {})
+    """The project's rules with those of a TOML file over them; UsageError names a wrong entry."""
     try:
-        return Rules.of(table)
+        return read(file)
     except ValueError as error:
-        raise UsageError(f"{project.name}: {error}") from None
+        raise UsageError(str(error)) from None
 
 
 def conclude(
     out: Path | None, title: str, judgements: Mapping[str, Judgement], about: Mapping[str, object] | None = None
 ) -> int:
     """Write the files, tell the result, and hand out the exit code."""
-    gate_output.publish(out, title, judgements, about or {})
-    click.echo(gate_output.text(judgements), nl=False)
-    for annotation in gate_output.workflow_commands(judgements):
+    output.publish(out, title, judgements, about or {})
+    click.echo(output.text(judgements), nl=False)
+    for annotation in output.workflow_commands(judgements):
         click.echo(annotation)
     if out is not None:
         say(f"{out / 'summary.md'}; junit.xml and verdicts.json beside it")
-    return gate_output.exit_code(judgements)
+    return output.exit_code(judgements)

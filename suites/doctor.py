@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from suites import machine, nvml, profiles, provenance, static
+from suites import inspector, machine, nvml, profiles, provenance
 
 Finding = tuple[str, str, str, str | None]  # mark (ok, missing, note), what, how it stands, advice
 EXTRA = 'the extra `bench` brings it: python -m pip install --no-build-isolation -e ".[bench]"'
@@ -109,9 +109,9 @@ def _nvrtc() -> Iterator[Finding]:
     import torch
 
     try:
-        path, release = static.nvrtc()
+        path, release = inspector.nvrtc()
         yield "ok", "nvrtc", f"{release}, {path}", None
-    except static.Missing as error:
+    except inspector.Missing as error:
         why, _, remedy = str(error).partition("; install it with ")
         if torch.version.cuda is not None:
             yield "note", "nvrtc", f"{machine.private(why)}; CUDA kernels cannot be compiled", remedy.strip("`") or None

@@ -116,11 +116,11 @@ def _nvrtc() -> str | None:
     """The version of the compiler that makes the CUDA kernels; None without CUDA, or without it."""
     import torch
 
-    from suites import static
+    from suites import inspector
 
     try:
-        return None if torch.version.cuda is None else static.nvrtc()[1]
-    except static.Missing:
+        return None if torch.version.cuda is None else inspector.nvrtc()[1]
+    except inspector.Missing:
         return None
 
 

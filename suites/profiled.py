@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from suites import first_call, static
+from suites import first_call, inspector
 from suites.case import Case
 from suites.nvtx import named
 from suites.subject import Unavailable, build
@@ -90,7 +90,7 @@ def told(case: Case, multiprocessors: int) -> list[tuple[str, int]]:
         return []
     words = {"backward": ("backward",), "forward": ("forward",)}.get(case.direction, ("forward", "backward", "unpool"))
     calls = [call for call in first_call.words(case) if call.split()[1] in words]
-    return [(name, threads) for call in calls for name, threads, _, _ in static.launches(call, multiprocessors)]
+    return [(name, threads) for call in calls for name, threads, _, _ in inspector.launches(call, multiprocessors)]
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from suites import machine, static
+from suites import inspector, machine
 from suites.case import Case
 from suites.worker import Workbench
 from tests.support.engine_runs import ROOT
@@ -27,14 +27,14 @@ def test_the_share_of_others() -> None:
 
 def test_the_compiler_of_the_kernels_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> tuple[str, str]:
-        raise static.Missing("no NVRTC")
+        raise inspector.Missing("no NVRTC")
 
-    monkeypatch.setattr(static, "nvrtc", lambda: ("/somewhere/libnvrtc.so", "13.0"))
+    monkeypatch.setattr(inspector, "nvrtc", lambda: ("/somewhere/libnvrtc.so", "13.0"))
     monkeypatch.setattr(torch.version, "cuda", None)
     assert machine.software()["nvrtc"] is None
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     assert machine.software()["nvrtc"] == "13.0"
-    monkeypatch.setattr(static, "nvrtc", missing)
+    monkeypatch.setattr(inspector, "nvrtc", missing)
     assert machine.software()["nvrtc"] is None
 
 

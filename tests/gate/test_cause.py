@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from adapool import native_library
+from counts import callgrind
 from gate import cause
-from suites import builds, callgrind, static
+from suites import builds, inspector
 from suites.builds import Build
 from suites.case import Case
 from tests.support.gate_commands import ROOT, sources
@@ -51,8 +52,8 @@ def libraries(tmp_path: Path) -> tuple[Build, Build]:
     """Two builds with the same operators; the kernels of the second are to leave their loops as they are."""
     library = native_library.path()
     try:
-        static.nvrtc()
-    except static.Missing as reason:
+        inspector.nvrtc()
+    except inspector.Missing as reason:
         pytest.skip(str(reason))
     made = []
     for name in ("base", "head"):
@@ -93,7 +94,7 @@ def test_a_build_that_cannot_be_asked_has_no_cause(
 def test_instructions_are_the_cause_on_a_cpu(tmp_path: Path) -> None:
     try:
         callgrind.compiler()
-    except static.Missing as reason:
+    except inspector.Missing as reason:
         pytest.skip(str(reason))
     made = []
     for name, pragma in (("base", ""), ("head", '#pragma GCC optimize("O1")\n')):

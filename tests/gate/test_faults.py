@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from adapool import native, native_library
-from suites import callgrind, static
+from counts import callgrind
+from suites import inspector
 from tests.support.gate_commands import run, sources
 
 ROOT = Path(__file__).parents[2]
@@ -35,8 +36,8 @@ PLANTED = {  # a fault of the device sources -> what is said of it
 @pytest.fixture
 def compiler() -> None:
     try:
-        static.nvrtc()
-    except static.Missing as reason:
+        inspector.nvrtc()
+    except inspector.Missing as reason:
         pytest.skip(str(reason))
 
 
@@ -84,7 +85,7 @@ def test_a_missing_tool_exits_5_unless_it_is_optional(tmp_path: Path) -> None:
 def counter() -> None:
     try:
         callgrind.compiler()
-    except static.Missing as reason:
+    except inspector.Missing as reason:
         pytest.skip(str(reason))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reports.gate_statistics import (
+from gate.statistics import (
     SCREEN_PAIRS,
     Estimate,
     Floats,

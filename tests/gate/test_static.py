@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gate import outcome
-from reports import gate_static
-from reports.gate import MARGINS, Rules
-from reports.gate_static import Counts
-from suites import callgrind, doctor, static
+from counts import callgrind, cuda
+from counts.cuda import Kernel
+from gate import committed, outcome
+from gate.committed import Counts
+from reports import rules
+from suites import doctor, inspector
 from suites.memory import saved_bytes
-from suites.static import Kernel
 
 ROOT = Path(__file__).parents[2]
 NAME = "ada forward float 1x2x2 stride 1x2x2 padding 0x0x0"
@@ -25,15 +25,15 @@ ROWS = {NAME: {"registers": 40, "allowed": 64, "spill_stores": 0, "occupancy": 7
 
 def built() -> list[Kernel]:
     try:
-        return static.kernels(static.lines())
-    except static.Missing as reason:
+        return cuda.kernels(cuda.lines())
+    except inspector.Missing as reason:
         pytest.skip(str(reason))
 
 
 def needs_nvrtc() -> None:
     try:
-        static.nvrtc()
-    except static.Missing as reason:
+        inspector.nvrtc()
+    except inspector.Missing as reason:
         pytest.skip(str(reason))
 
 
@@ -46,14 +46,14 @@ def needs_nvrtc() -> None:
     ],
 )  # fmt: skip
 def test_occupancy(architecture: int, registers: int, shared: int, threads: int, percent: int) -> None:
-    assert static.SM[architecture].occupancy(registers, shared, threads) == percent
+    assert cuda.SM[architecture].occupancy(registers, shared, threads) == percent
 
 
 @pytest.mark.parametrize(
     ("threads", "blocks", "registers"), [(256, 4, 64), (256, 3, 80), (256, 2, 128), (256, 1, 255), (32, 16, 128)]
 )
 def test_registers_of_a_launch_bound(threads: int, blocks: int, registers: int) -> None:
-    assert static.SM[90].allowed(threads, blocks) == registers
+    assert cuda.SM[90].allowed(threads, blocks) == registers
 
 
 PTX = """
@@ -104,28 +104,28 @@ ptxas info    : Function properties for __internal_accurate_pow
 
 
 def test_instructions_are_classified() -> None:
-    told = {name: count for name, count in static.instructions(PTX).items() if count}
+    told = {name: count for name, count in cuda.instructions(PTX).items() if count}
     once = ("load16", "load8", "load2", "store16", "store2", "fp64", "atomics", "shuffles", "barriers")
     assert told == {"instructions": 19, "mufu": 2, **dict.fromkeys(once, 1)}
 
 
 def test_resources_are_the_assemblers() -> None:
     kernel = Kernel("k", "", 256, 4, ())
-    assert static.resources(LOG, kernel, static.SM[90]) == {
+    assert cuda.resources(LOG, kernel, cuda.SM[90]) == {
         "registers": 64, "allowed": 64, "spill_stores": 48, "spill_loads": 44, "stack": 56, "shared": 8320,
         "occupancy": 50,
     }  # fmt: skip
     bare = "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\nUsed 32 registers, used 0 barriers"
-    assert static.resources(bare, kernel, static.SM[90])["shared"] == 0
+    assert cuda.resources(bare, kernel, cuda.SM[90])["shared"] == 0
 
 
 def test_every_line_of_the_matrix_has_kernels_with_names_of_their_own() -> None:
     found = built()
-    assert {line for kernel in found for line in kernel.lines} == set(static.lines())
-    assert len({kernel.name for kernel in found}) == len(found) >= len(static.lines()) - 10
+    assert {line for kernel in found for line in kernel.lines} == set(cuda.lines())
+    assert len({kernel.name for kernel in found}) == len(found) >= len(cuda.lines()) - 10
     assert not [kernel.name for kernel in found if "  " in kernel.name], "two spaces end a name in a baseline"
     with pytest.raises(ValueError, match="unexpected method 'sotf'"):
-        static.kernels(["sotf forward float32 nchw 2x2/2x2+0x0 1x1x4x4"])
+        cuda.kernels(["sotf forward float32 nchw 2x2/2x2+0x0 1x1x4x4"])
 
 
 def test_a_folders_headers_take_the_place_of_the_librarys(tmp_path: Path) -> None:
@@ -133,22 +133,22 @@ def test_a_folders_headers_take_the_place_of_the_librarys(tmp_path: Path) -> Non
     (tmp_path / "cuda" / "a.cuh").write_text('#pragma once\n#include "cuda/b.cuh"\nint a;\n')
     (tmp_path / "cuda" / "b.cuh").write_text("#pragma once\nint b;\n")
     text = '// name\n#include "cuda/a.cuh"\n#include "cuda/b.cuh"\n#include <cmath>\nint c;\n'
-    made = [line for line in static.inlined(text, tmp_path).splitlines() if line]
+    made = [line for line in cuda.inlined(text, tmp_path).splitlines() if line]
     assert made == ["// name", '#line 1 "cuda/a.cuh"', '#line 1 "cuda/b.cuh"', "int b;", "#line 3", "int a;", "#line 3",
                     "#include <cmath>", "int c;"]  # fmt: skip
     with pytest.raises(ValueError, match=r"without cuda/none\.cuh"):
-        static.inlined('#include "cuda/none.cuh"\n', tmp_path)
+        cuda.inlined('#include "cuda/none.cuh"\n', tmp_path)
 
 
 def test_a_folder_and_the_library_that_was_built_of_it_count_the_same() -> None:
     needs_nvrtc()
     some = [kernel for kernel in built() if kernel.name.startswith("max forward float")]
-    assert len(some) > 1 and static.counts(some, 90) == static.counts(some, 90, ROOT / "csrc")
+    assert len(some) > 1 and cuda.counts(some, 90) == cuda.counts(some, 90, ROOT / "csrc")
 
 
 def test_nvrtc_is_found_or_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     needs_nvrtc()
-    path, version = static.nvrtc()
+    path, version = inspector.nvrtc()
     assert ("ok", "nvrtc", f"{version}, {path}", None) in list(doctor.findings())
 
     class Without:
@@ -157,9 +157,9 @@ def test_nvrtc_is_found_or_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch
             out.value = b"adapool: NVRTC was not found (no libnvrtc.so.13); install it with `pip install a-package`"
             return 1
 
-    monkeypatch.setattr(static, "library", Without)
-    with pytest.raises(static.Missing, match="NVRTC was not found"):
-        static.nvrtc()
+    monkeypatch.setattr(inspector, "library", Without)
+    with pytest.raises(inspector.Missing, match="NVRTC was not found"):
+        inspector.nvrtc()
     assert not [what for _, what, *_ in doctor.findings() if what == "nvrtc" and torch.version.cuda is None]
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     (told,) = [finding for finding in doctor.findings() if finding[1] == "nvrtc"]
@@ -168,15 +168,15 @@ def test_nvrtc_is_found_or_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch
 
 def test_a_baseline_reads_back_and_diffs_by_line(tmp_path: Path) -> None:
     counts = Counts("kernels-x", "NVRTC 13", ROWS | {"other": {"registers": 1}})
-    assert gate_static.accept(counts, tmp_path, "first") == [f"{NAME}: new", "other: new"]
+    assert committed.accept(counts, tmp_path, "first") == [f"{NAME}: new", "other: new"]
     again = Counts.read(tmp_path / "kernels-x.txt")
     assert (again.rows, again.toolchain) == (counts.rows, "NVRTC 13")
     before = (tmp_path / "kernels-x.txt").read_text().splitlines()
     changed = Counts("kernels-x", "NVRTC 13", {**counts.rows, "other": {"registers": 2}})
-    assert gate_static.accept(changed, tmp_path, "second") == ["other: registers 1 -> 2"]
+    assert committed.accept(changed, tmp_path, "second") == ["other: registers 1 -> 2"]
     fewer = Counts(counts.name, counts.toolchain, {"other": {}})
     with pytest.raises(ValueError, match="expected counts of registers as in the baseline"):
-        gate_static.accept(fewer, tmp_path, "third")
+        committed.accept(fewer, tmp_path, "third")
     after = (tmp_path / "kernels-x.txt").read_text().splitlines()
     assert [a for a, b in zip(before, after, strict=True) if a != b] == ["# reason: first", before[-1]]
 
@@ -196,8 +196,10 @@ def test_a_baseline_reads_back_and_diffs_by_line(tmp_path: Path) -> None:
     ],
 )
 def test_verdicts_of_counts(tmp_path: Path, change: dict[str, int], verdict: str) -> None:
-    gate_static.accept(Counts("k", "t", ROWS), tmp_path, "r")
-    judgement = gate_static.judge(Counts("k", "t", {key: row | change for key, row in ROWS.items()}), tmp_path)
+    committed.accept(Counts("k", "t", ROWS), tmp_path, "r")
+    judgement = committed.judge(
+        Counts("k", "t", {key: row | change for key, row in ROWS.items()}), tmp_path, rules.read()
+    )
     assert [r.verdict for r in judgement.results] == [verdict]
     if change:
         assert f"{next(iter(change))} {ROWS[NAME][next(iter(change))]} -> " in judgement.results[0].note
@@ -215,30 +217,30 @@ def test_verdicts_of_counts(tmp_path: Path, change: dict[str, int], verdict: str
     ],
 )
 def test_rules_that_no_baseline_bends(tmp_path: Path, name: str, row: dict[str, int], told: str) -> None:
-    assert "; ".join(gate_static.faults(name, row)) == told
+    assert "; ".join(committed.faults(name, row)) == told
     counts = Counts("k", "t", {name: row})
-    gate_static.accept(counts, tmp_path, "r")
-    (result,) = gate_static.judge(counts, tmp_path).results
+    committed.accept(counts, tmp_path, "r")
+    (result,) = committed.judge(counts, tmp_path, rules.read()).results
     assert (result.verdict, result.note) == (("REGRESSED", told) if told else ("EQUIVALENT", ""))
 
 
 def test_other_methods_are_neither_missed_nor_lost(tmp_path: Path) -> None:
     every = {name: {"registers": 1} for name in ("ada forward", "max forward", "totals float", "ada/auto", "max/auto")}
-    gate_static.accept(Counts("k", "t", every), tmp_path, "r")
+    committed.accept(Counts("k", "t", every), tmp_path, "r")
     some = Counts(
         "k", "t", {"max forward": {"registers": 2}, "totals float": {"registers": 1}, "max/auto": {"registers": 1}}
     )
-    found = {r.case: r.verdict for r in gate_static.judge(some, tmp_path, methods=["max"]).results}
+    found = {r.case: r.verdict for r in committed.judge(some, tmp_path, rules.read(), methods=["max"]).results}
     assert found == {"max forward": "REGRESSED", "totals float": "EQUIVALENT", "max/auto": "EQUIVALENT"}
-    assert gate_static.accept(some, tmp_path, "r", ["max"]) == ["max forward: registers 1 -> 2"]
+    assert committed.accept(some, tmp_path, "r", ["max"]) == ["max forward: registers 1 -> 2"]
     assert Counts.read(tmp_path / "k.txt").rows == every | some.rows
 
 
 def test_another_toolchain_is_unmeasured_and_no_regression(tmp_path: Path) -> None:
-    gate_static.accept(Counts("kernels-nvrtc13", "NVRTC 13", ROWS), tmp_path, "r")
-    judgement = gate_static.judge(Counts("kernels-nvrtc14", "NVRTC 14", ROWS), tmp_path)
+    committed.accept(Counts("kernels-nvrtc13", "NVRTC 13", ROWS), tmp_path, "r")
+    judgement = committed.judge(Counts("kernels-nvrtc14", "NVRTC 14", ROWS), tmp_path, rules.read())
     assert judgement.exit_code == 5 and "there are: kernels-nvrtc13" in judgement.results[0].note
-    gone = gate_static.judge(Counts("kernels-nvrtc13", "NVRTC 13", {}), tmp_path)
+    gone = committed.judge(Counts("kernels-nvrtc13", "NVRTC 13", {}), tmp_path, rules.read())
     assert gone.exit_code == 5
 
 
@@ -270,8 +272,11 @@ def test_the_counter_compiles_as_the_build_does(tmp_path: Path) -> None:
     ]
 
 
-def test_the_projects_margins_are_the_gates_own() -> None:
-    known = outcome.rules(None)
-    ours = {**MARGINS, **gate_static.MARGINS}
-    assert {metric: known.margin(metric, "any/case") for metric in ours} == ours
-    assert known.controls == Rules.controls and known.detect == Rules.detect
+def test_a_file_of_rules_lies_over_the_projects(tmp_path: Path) -> None:
+    own = rules.read()
+    file = tmp_path / "rules.toml"
+    file.write_text('[tool.adapool.gate]\ndetect = 0.5\n[tool.adapool.gate.margins.time]\n"ada/*" = 0.2\n')
+    known = outcome.rules(str(file))
+    assert [known.margin("time", case) for case in ("ada/x", "max/x")] == [0.2, own.margin("time", "max/x")] != [0.2, 0]
+    assert known.margins["energy"] == own.margins["energy"] and known.controls == own.controls
+    assert (known.detect, own.detect) == (0.5, 0.25)

@@ -10,42 +10,25 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from reports import gate_math, gate_statistics
-
-DF = [0.7, 1.0, 3.0, 4.6, 12.0, 250.0]
+from gate import statistics
 
 
-@pytest.mark.parametrize("df", DF)
-@pytest.mark.parametrize("t", [-30.0, -2.5, -0.1, 0.0, 0.3, 1.0, 2.2, 8.0, 400.0])
-def test_student_tail(df: float, t: float) -> None:
-    assert gate_math.student_sf(t, df) == pytest.approx(stats.t.sf(t, df), rel=1e-10)
-
-
-@pytest.mark.parametrize("df", [*DF, math.inf])
-@pytest.mark.parametrize("p", [0.01, 0.3, 0.5, 0.9, 0.95, 0.999])
-def test_student_quantile(df: float, p: float) -> None:
-    expected = stats.norm.ppf(p) if math.isinf(df) else stats.t.ppf(p, df)
-    assert gate_math.student_quantile(p, df) == pytest.approx(expected, rel=1e-9, abs=1e-12)
-
-
-@pytest.mark.parametrize("x", [0.05, 0.5, 1.0, 1.5, 3.7, 40.0])
-def test_gamma_derivatives(x: float) -> None:
-    assert gate_math.digamma(x) == pytest.approx(special.digamma(x), rel=1e-11)
-    assert gate_math.trigamma(x) == pytest.approx(special.polygamma(1, x), rel=1e-11)
-    assert gate_math.trigamma_inverse(gate_math.trigamma(x)) == pytest.approx(x, rel=1e-9)
+@pytest.mark.parametrize("x", [1e-3, 0.05, 0.5, 1.0, 1.5, 3.7, 40.0, 1e4])
+def test_the_inverse_of_trigamma(x: float) -> None:
+    assert statistics._trigamma_inverse(float(special.polygamma(1, x))) == pytest.approx(x, rel=1e-9)
 
 
 @pytest.mark.parametrize("n", [1, 4, 7, 10])
 def test_sign_flip_is_the_exact_enumeration(n: int) -> None:
     rows = np.random.default_rng(n).integers(-9, 12, (20, n))  # whole numbers: ties, and sums without rounding
-    for row, p in zip(rows, gate_statistics.sign_flip(rows.astype(float)), strict=True):
+    for row, p in zip(rows, statistics.sign_flip(rows.astype(float)), strict=True):
         sums = [sum(s * v for s, v in zip(signs, row, strict=True)) for signs in itertools.product((1, -1), repeat=n)]
         assert p == Fraction(sum(total >= row.sum() for total in sums), 2**n)
 
 
 def test_sign_flip_agrees_with_scipy() -> None:
     x = np.random.default_rng(5).normal(0.3, 1.0, (4, 10))
-    for row, p in zip(x, gate_statistics.sign_flip(x), strict=True):
+    for row, p in zip(x, statistics.sign_flip(x), strict=True):
         expected = stats.permutation_test(
             (row,), np.sum, permutation_type="samples", alternative="greater", n_resamples=np.inf
         )
@@ -60,20 +43,20 @@ def test_holm_is_closed_testing_with_bonferroni() -> None:
         adjusted = [
             max(min(1.0, len(subset) * min(p[list(subset)])) for subset in every if i in subset) for i in range(6)
         ]
-        assert gate_statistics.holm(p) == pytest.approx(adjusted)
+        assert statistics.holm(p) == pytest.approx(adjusted)
 
 
 @pytest.mark.parametrize("suspects", [1, 5, 51, 52, 60, 300, 5000])
 def test_pairs_needed_lets_every_suspect_be_confirmed(suspects: int) -> None:
-    n = gate_statistics.pairs_needed(suspects)
+    n = statistics.pairs_needed(suspects)
     assert n >= 10
     assert suspects * 0.5**n <= 0.05
     shifted = np.full((suspects, n), 0.02)
-    assert gate_statistics.confirmed(shifted, np.full(suspects, 0.01))[0].all()
+    assert statistics.confirmed(shifted, np.full(suspects, 0.01))[0].all()
 
 
 def test_ten_pairs_are_too_few_for_many_suspects() -> None:
-    assert not gate_statistics.confirmed(np.full((52, 10), 0.02), np.full(52, 0.01))[0].any()
+    assert not statistics.confirmed(np.full((52, 10), 0.02), np.full(52, 0.01))[0].any()
 
 
 @pytest.mark.parametrize(("df", "variance"), [(4.0, 2e-4), (20.0, 9e-6)])
@@ -81,22 +64,22 @@ def test_prior_finds_the_distribution_that_variances_were_drawn_from(df: float, 
     rng = np.random.default_rng(8)
     true = variance * df / rng.chisquare(df, 40_000)
     seen = true * rng.chisquare(3, 40_000) / 3
-    prior = gate_statistics.Prior.of(seen, 3)
+    prior = statistics.Prior.of(seen, 3)
     assert prior.df == pytest.approx(df, rel=0.15)
     assert prior.variance == pytest.approx(variance, rel=0.05)
 
 
 def test_equal_variances_are_pooled() -> None:
     values = np.random.default_rng(1).normal(0, 0.01, (400, 4))
-    variance, df = gate_statistics.moderated(values)
+    variance, df = statistics.moderated(values)
     assert df > 25  # 3 of its own
     assert np.sqrt(variance) == pytest.approx(np.full(400, 0.01), rel=0.25)
 
 
 def test_without_a_prior_the_screen_is_the_students_test() -> None:
     d = np.array([[0.021, 0.031, 0.012, 0.024], [0.008, 0.013, 0.004, 0.011]])  # two cases say nothing of a prior
-    assert (gate_statistics.pulled_in(d) == d).all()
-    estimate = gate_statistics.Estimate.of(d)
+    assert (statistics.pulled_in(d) == d).all()
+    estimate = statistics.Estimate.of(d)
     margin = np.full(2, 0.01)
     p = stats.ttest_1samp(d, 0.01, axis=1, alternative="greater").pvalue
     assert list(estimate.beyond(margin)) == list(p < 0.10)
@@ -107,15 +90,15 @@ def test_without_a_prior_the_screen_is_the_students_test() -> None:
 
 def test_screen_keeps_its_level_where_nothing_moved() -> None:
     d = np.random.default_rng(4).normal(0, 0.01, (20_000, 4))
-    assert gate_statistics.Estimate.of(d).beyond(np.zeros(20_000)).mean() == pytest.approx(0.10, abs=0.01)
+    assert statistics.Estimate.of(d).beyond(np.zeros(20_000)).mean() == pytest.approx(0.10, abs=0.01)
 
 
 def test_detectable_effect_is_let_through_nine_times_in_ten() -> None:
     rng = np.random.default_rng(6)
     margin = np.full(20_000, 0.01)
     quiet = rng.normal(0, 0.02, (20_000, 4))
-    smallest = float(np.median(gate_statistics.Estimate.of(quiet).detectable(margin)))
-    assert gate_statistics.Estimate.of(quiet + smallest).beyond(margin).mean() == pytest.approx(0.90, abs=0.01)
+    smallest = float(np.median(statistics.Estimate.of(quiet).detectable(margin)))
+    assert statistics.Estimate.of(quiet + smallest).beyond(margin).mean() == pytest.approx(0.90, abs=0.01)
 
 
 def test_controls_take_off_what_moves_everything() -> None:
@@ -124,7 +107,7 @@ def test_controls_take_off_what_moves_everything() -> None:
     head = base + np.array([0.1, -0.2, 0.05, 0.3])
     head[0] += 0.04
     controls = np.arange(20) >= 10
-    d = gate_statistics.centred(base, head, controls)
+    d = statistics.centred(base, head, controls)
     assert d[0] == pytest.approx(np.full(4, 0.04))
     assert np.abs(d[1:]).max() < 1e-12
 
@@ -132,7 +115,7 @@ def test_controls_take_off_what_moves_everything() -> None:
 def test_a_disturbed_pass_is_pulled_in_and_the_others_are_left() -> None:
     d = np.random.default_rng(9).normal(0.02, 0.01, (50, 4))
     d[3, 2] = 0.9
-    pulled = gate_statistics.pulled_in(d)
+    pulled = statistics.pulled_in(d)
     assert pulled[3, 2] < 0.15
     assert (np.delete(pulled[3], 2) == np.delete(d[3], 2)).all()
     assert (pulled != d).mean() < 0.05
@@ -141,13 +124,12 @@ def test_a_disturbed_pass_is_pulled_in_and_the_others_are_left() -> None:
 def test_one_disturbed_pair_does_not_hide_a_change() -> None:
     d = np.random.default_rng(10).normal(0.05, 0.005, (1, 10))
     d[0, 4] = 0.8
-    assert gate_statistics.confirmed(d, np.array([0.01]))[0].all()
+    assert statistics.confirmed(d, np.array([0.01]))[0].all()
 
 
 def test_confirmation_keeps_its_level_under_heavy_tails() -> None:
     rng = np.random.default_rng(12)
     alarms = sum(
-        gate_statistics.confirmed(0.01 + 0.02 * rng.standard_t(2, (5, 10)), np.full(5, 0.01))[0].any()
-        for _ in range(400)
+        statistics.confirmed(0.01 + 0.02 * rng.standard_t(2, (5, 10)), np.full(5, 0.01))[0].any() for _ in range(400)
     )
     assert alarms <= 0.05 * 400 + 2 * math.sqrt(0.05 * 0.95 * 400)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from reports import gate_output
-from reports.gate import Judgement, Pass, Result, Rules, judge, suspects
+from gate import output
+from gate.judge import Judgement, Pass, Result, judge, suspects
+from reports import rules
 from reports.record import Record
+from reports.rules import Rules
 from tests.support.gate_machine import DEDICATED, Machine
 from tests.support.reports_made import GPU, make
 
@@ -57,31 +60,31 @@ def by_case(judgement: Judgement) -> dict[str, Result]:
 
 
 def test_slower_faster_and_the_same() -> None:
-    names, pairs = suspects(passes(), Rules())
+    names, pairs = suspects(passes(), rules.read())
     assert {SLOW, FAST} <= names and pairs == 10
-    judgement = judge(passes(), Rules()).because({SLOW: "registers 40 -> 64", SAME: "none"}, "changed: a.h")
+    judgement = judge(passes(), rules.read()).because({SLOW: "registers 40 -> 64", SAME: "none"}, "changed: a.h")
     found = by_case(judgement)
     assert found[SLOW].verdict == "REGRESSED" and found[SLOW].cause == "registers 40 -> 64; changed: a.h"
     assert found[SLOW].change == pytest.approx(0.08, abs=0.01)
     assert found[FAST].verdict == "IMPROVED"
     assert found[SAME].verdict in ("EQUIVALENT", "INCONCLUSIVE") and found[SAME].cause is None
     assert judgement.exit_code == 1
-    assert judge(passes({}), Rules()).exit_code == 0
+    assert judge(passes({}), rules.read()).exit_code == 0
 
 
 def test_a_change_of_unchanged_code_is_the_environment() -> None:
-    judgement = judge(passes({SLOW: 0.08}), Rules(), unchanged={SLOW: True})
+    judgement = judge(passes({SLOW: 0.08}), rules.read(), unchanged={SLOW: True})
     assert by_case(judgement)[SLOW].verdict == "ENVIRONMENT"
     assert judgement.exit_code == 3 and judgement.unstable
 
 
 def test_a_suspect_without_fresh_pairs_is_not_a_regression() -> None:
-    judgement = judge(passes({SLOW: 0.08}, confirm=0), Rules())
+    judgement = judge(passes({SLOW: 0.08}, confirm=0), rules.read())
     assert by_case(judgement)[SLOW].verdict == "INCONCLUSIVE" and judgement.exit_code == 0
 
 
 def test_noise_that_hides_everything_is_told() -> None:
-    judgement = judge(passes({}), Rules(detect=0.001))
+    judgement = judge(passes({}), replace(rules.read(), detect=0.001))
     assert judgement.exit_code == 3 and "could not have shown" in (judgement.unstable or "")
 
 
@@ -100,14 +103,14 @@ def test_what_one_side_lacks(side: str, status: str, verdict: str, code: int) ->
     def change(where: str, case: str, stage: str, pair: int) -> Record | None:
         return fault(case, status) if (where, case) == (side, SAME) and pair == 1 else None
 
-    judgement = judge(passes({}, change), Rules())
+    judgement = judge(passes({}, change), rules.read())
     assert by_case(judgement)[SAME].verdict == verdict
     assert judgement.exit_code == code
 
 
 def test_what_both_sides_skip_is_counted_and_not_judged() -> None:
     judgement = judge(
-        passes({}, lambda side, case, stage, pair: fault(case, "skipped") if case == SAME else None), Rules()
+        passes({}, lambda side, case, stage, pair: fault(case, "skipped") if case == SAME else None), rules.read()
     )
     assert SAME not in by_case(judgement) and list(judgement.skipped.values()) == ["made so"]
 
@@ -117,7 +120,7 @@ def memory(base: float, head: float, metric: str = "peak_bytes", probe: str = "m
         Pass(side, 0, "screen", (make(case="m", probe=probe, metric=metric, value=value),))
         for side, value in (("base", base), ("head", head))
     ]
-    return judge(made, Rules({"peak_bytes": {"big/*": 0.5}}))
+    return judge(made, Rules.of({"margins": {"peak_bytes": {"big/*": 0.5}}}, rules.read()))
 
 
 @pytest.mark.parametrize(
@@ -139,13 +142,13 @@ def test_exact_metrics(base: float, head: float, metric: str, verdict: str) -> N
 
 
 def test_margins_by_glob() -> None:
-    rules = Rules.of({"margins": {"time": {"*": 0.02, "ada/*": 0.20}}, "detect": 0.5})
-    assert (rules.margin("time", SAME), rules.margin("time", "max/x"), rules.margin("peak_bytes", SAME)) == (
+    known = Rules.of({"margins": {"time": {"*": 0.02, "ada/*": 0.20}}, "detect": 0.5})
+    assert (known.margin("time", SAME), known.margin("time", "max/x"), known.margin("peak_bytes", SAME)) == (
         0.2,
         0.02,
         0,
     )
-    assert by_case(judge(passes({SLOW: 0.08}), rules))[SLOW].verdict == "EQUIVALENT"
+    assert by_case(judge(passes({SLOW: 0.08}), known))[SLOW].verdict == "EQUIVALENT"
 
 
 @pytest.mark.parametrize(
@@ -164,8 +167,8 @@ def test_wrong_rules_are_named(table: dict[str, object], words: str) -> None:
 def test_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step.md"))
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    found = {"cpu": judge(passes(), Rules())}
-    gate_output.publish(tmp_path / "out", "a | <b>", found, {"seed": 1})
+    found = {"cpu": judge(passes(), rules.read())}
+    output.publish(tmp_path / "out", "a | <b>", found, {"seed": 1})
     data = json.loads((tmp_path / "out" / "verdicts.json").read_text())
     assert data["exit_code"] == 1 and data["comparisons"]["cpu"]["counts"]["REGRESSED"] == 1
     suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()[0]
@@ -174,14 +177,14 @@ def test_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (suite.get("tests"), suite.get("failures")) == (str(len(CASES)), "1")
     summary = (tmp_path / "step.md").read_text()
     assert f"| REGRESSED | `{SLOW}` | time cold |" in summary and "1 REGRESSED" in summary
-    (command,) = gate_output.workflow_commands(found)
+    (command,) = output.workflow_commands(found)
     assert command.startswith("::error title=REGRESSED on cpu::REGRESSED " + SLOW) and "%25" in command
-    assert "exit code 1: regression" in gate_output.text(found)
+    assert "exit code 1: regression" in output.text(found)
 
 
 def test_junit_is_xml_whatever_a_reason_holds(tmp_path: Path) -> None:
     result = Result(case='a<b>&"c\x00\x1b', metric="time", verdict="FAILED", note="\ud800]]>")
-    gate_output.publish(tmp_path, "t", {"x": Judgement((result,), {"s\x01": "r\x02"})}, {})
+    output.publish(tmp_path, "t", {"x": Judgement((result,), {"s\x01": "r\x02"})}, {})
     root = ElementTree.parse(tmp_path / "junit.xml").getroot()
     assert root[0].get("errors") == "1" and root[0].get("skipped") == "1"
 
@@ -190,7 +193,7 @@ def test_several_devices_give_the_gravest_code() -> None:
     good = Judgement((Result(case="a", metric="time", verdict="EQUIVALENT"),))
     bad = Judgement((Result(case="a", metric="time", verdict="REGRESSED"),))
     wrong = Judgement((Result(case="a", metric="time", verdict="FAILED", incorrect=True),))
-    assert gate_output.exit_code({"a": good, "b": bad}) == 1
-    assert gate_output.exit_code({"a": bad, "b": wrong}) == 4
-    assert gate_output.exit_code({"a": good}) == 0
-    assert gate_output.exit_code({"a": Judgement(())}) == 5
+    assert output.exit_code({"a": good, "b": bad}) == 1
+    assert output.exit_code({"a": bad, "b": wrong}) == 4
+    assert output.exit_code({"a": good}) == 0
+    assert output.exit_code({"a": Judgement(())}) == 5

@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 import reports
-from reports import gate, store
+from gate import judge
+from reports import store
 from reports.compared import VERDICTS
 from reports.implementations import side_by_side
 from reports.record import Record
@@ -75,7 +76,7 @@ def test_every_verdict_and_nothing_vanishes(runs: tuple[Path, Path]) -> None:
     table, text, _ = reports.compare(*runs)
     assert dict(zip(table["case"], table["verdict"], strict=True)) == {case: v[2] for case, v in A_AND_B.items()}
     assert set(table["verdict"]) == set(VERDICTS)
-    assert set(VERDICTS) <= {*gate.VERDICTS, "UNMEASURED"}
+    assert set(VERDICTS) <= {*judge.VERDICTS, "UNMEASURED"}
     for case, (_, _, verdict) in A_AND_B.items():
         assert (f"\n  {case} " in text) == (verdict not in ("EQUIVALENT", "UNMEASURED")), case
         assert f"\n{verdict} " in text

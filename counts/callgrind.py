@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from suites.inspector import Missing
 from suites.machine import ROOT, cores, private
-from suites.static import Missing
 
 DRIVER = Path(__file__).with_name("instructions.cpp")
 DIRECTIONS = {"forward": 0, "gather": 1}

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from reports.gate_math import digamma, student_quantile, trigamma, trigamma_inverse
+from scipy import optimize, special, stats
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -39,6 +38,17 @@ def pulled_in(d: Floats, reach: float = 3.0) -> Floats:
     return np.asarray(np.clip(d, middle - limit, middle + limit))
 
 
+def _quantile(p: float, df: float) -> float:
+    """The t with P(T <= t) = p of Student's t; the normal where `df` is inf."""
+    return float(stats.norm.ppf(p) if math.isinf(df) else stats.t.ppf(p, df))
+
+
+def _trigamma_inverse(y: float) -> float:
+    """The x > 0 with trigamma(x) = y. It lies between 1 / sqrt(y) and 1 / sqrt(y) + 1 / y, trigamma's own bounds."""
+    ends = 0.5 / math.sqrt(y), 1 / math.sqrt(y) + 1 / y + 1
+    return float(optimize.brentq(lambda x: special.polygamma(1, x) - y, *ends, xtol=1e-14, rtol=1e-12))
+
+
 @dataclass(frozen=True)
 class Prior:
     """What the variances of all cases say of each: `df` observations' worth of `variance` (empirical Bayes)."""
@@ -53,12 +63,12 @@ class Prior:
         if len(positive) < 3:
             return cls(0.0, 0.0)
         floor = 1e-5 * float(np.median(positive))
-        logs = np.log(np.maximum(variances, floor)) - digamma(df / 2) + math.log(df / 2)
-        middle, spread = float(logs.mean()), float(logs.var(ddof=1)) - trigamma(df / 2)
+        logs = np.log(np.maximum(variances, floor)) - special.digamma(df / 2) + math.log(df / 2)
+        middle, spread = float(logs.mean()), float(logs.var(ddof=1)) - special.polygamma(1, df / 2)
         if spread <= 0:
             return cls(math.inf, math.exp(middle))
-        prior = 2 * trigamma_inverse(spread)
-        return cls(prior, math.exp(middle + digamma(prior / 2) - math.log(prior / 2)))
+        prior = 2 * _trigamma_inverse(spread)
+        return cls(prior, math.exp(middle + special.digamma(prior / 2) - math.log(prior / 2)))
 
     def moderate(self, variances: Floats, df: int) -> tuple[Floats, float]:
         """Each variance drawn towards the prior, and the degrees of freedom that it then has."""
@@ -97,16 +107,16 @@ class Estimate:
         return cls(d.mean(axis=1), np.sqrt(variance / d.shape[1]), df)
 
     def interval(self, confidence: float) -> tuple[Floats, Floats]:
-        half = student_quantile(0.5 + confidence / 2, self.df) * self.error
+        half = _quantile(0.5 + confidence / 2, self.df) * self.error
         return self.mean - half, self.mean + half
 
     def beyond(self, margin: Floats, p: float = SCREEN_P) -> Flags:
         """Where the one-sided moderated t test says, at level `p`, that d is above the margin."""
-        return np.asarray(self.mean - margin > student_quantile(1 - p, self.df) * self.error)
+        return np.asarray(self.mean - margin > _quantile(1 - p, self.df) * self.error)
 
     def detectable(self, margin: Floats, p: float = SCREEN_P) -> Floats:
         """The smallest d that a one-sided t test at level `p` (the screen's) finds with the chance POWER."""
-        both = student_quantile(1 - p, self.df) + student_quantile(POWER, self.df)
+        both = _quantile(1 - p, self.df) + _quantile(POWER, self.df)
         return np.asarray(margin + both * self.error)
 
 

@@ -1,6 +1,6 @@
-"""The kernel resource table: compiles the CUDA kernels of suites/specifications.txt by NVRTC and counts what came out.
+"""The kernel resource table: compiles the CUDA kernels of counts/specifications.txt by NVRTC and counts what came out.
 
-Needs the built library and NVRTC (PyPI: nvidia-cuda-nvrtc), no GPU. `python -m suites.static 90` prints the table.
+Needs the built library and NVRTC (PyPI: nvidia-cuda-nvrtc), no GPU. `python -m counts.kernels 90` prints the table.
 Registers, spills and shared memory are the assembler's words; instructions are those of PTX, before it.
 Knows nothing of baselines or verdicts.
 """
@@ -14,14 +14,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
+from suites.inspector import launches, library, nvrtc, taken
 from suites.machine import cores, private
 
 LINES = Path(__file__).with_name("specifications.txt")
 ARCHITECTURES = (75, 80, 90, 100, 120)
-MULTIPROCESSORS = 132  # of the device that launches are planned for: an H100
 LONGEST_LOG = 300
 
 
@@ -73,10 +72,6 @@ _INCLUDE = re.compile(r'^#include "(.+)"\n|^#pragma once\n', re.MULTILINE)
 Row = dict[str, int]
 
 
-class Missing(RuntimeError):
-    """A tool that this count needs is not here."""
-
-
 @dataclass(frozen=True)
 class Kernel:
     """A kernel of some of the lines: its source with includes, its launch bound."""
@@ -88,58 +83,10 @@ class Kernel:
     lines: tuple[str, ...]
 
 
-@cache
-def library() -> ctypes.CDLL:
-    """The C functions of the library; Missing without one."""
-    from adapool import native_library
-
-    try:
-        found = native_library.inspector()
-        assert found.adapool_sources
-    except (OSError, AttributeError):
-        raise Missing(f"no {native_library.NAME} that tells its kernels: install with a C++ compiler") from None
-    return found
-
-
-def nvrtc() -> tuple[str, str]:
-    """NVRTC's path and version; Missing, with the remedy, where it is not."""
-    room = ctypes.create_string_buffer(4096)
-    status = library().adapool_nvrtc(room, ctypes.c_size_t(len(room)))
-    said = room.value.decode()
-    if status:
-        raise Missing(said)
-    path, version = said.split("\n")
-    return path, version
-
-
-def _taken(made: ctypes.c_void_p) -> str:
-    """A text of the library's, which is freed."""
-    words = ctypes.string_at(made.value).decode() if made.value else ""
-    library().adapool_free(made)
-    return words
-
-
 def lines(file: Path = LINES) -> list[str]:
     """The calls whose kernels are counted."""
     words = (line.strip() for line in file.read_text().splitlines())
     return [line for line in words if line and not line.startswith("#")]
-
-
-def launches(call: str, multiprocessors: int = MULTIPROCESSORS) -> list[tuple[str, int, int, str]]:
-    """What a call launches, in order: the kernel's words, threads of a block, blocks of a multiprocessor, source.
-    ValueError names a word of the call that is none.
-    """
-    made = ctypes.c_void_p()
-    status = library().adapool_sources(call.encode(), multiprocessors, ctypes.byref(made))
-    said = _taken(made)
-    if status:
-        raise ValueError(f"{call}: {said}")
-    found = []
-    for part in said.split("\f"):
-        head, _, text = part.partition("\n")
-        name, threads, blocks = head.split("\t")
-        found.append((name.strip(), int(threads), int(blocks), text))
-    return found
 
 
 def kernels(calls: Iterable[str]) -> list[Kernel]:
@@ -185,7 +132,7 @@ def _compiled(text: str, architecture: int) -> tuple[str, str]:
     results = map(ctypes.byref, (cubin, ctypes.c_size_t(), ptx, log))
     library().adapool_compile(text.encode(), architecture, 1, *results)
     library().adapool_free(cubin)
-    return _taken(ptx), _taken(log)
+    return taken(ptx), taken(log)
 
 
 def inlined(text: str, source: Path) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
-from reports.gate_sampled import Sampled
+from gate.sampled import Sampled
 from reports.record import Record
+from reports.rules import ABSOLUTE, HIGHER_IS_BETTER, SAMPLED, Rules
 
 VERDICTS = {  # in the order in which a reader wants them
     "REGRESSED": "worse, beyond the margin: confirmed by fresh pairs, or a number that repeats exactly",
@@ -25,46 +25,8 @@ VERDICTS = {  # in the order in which a reader wants them
     "EQUIVALENT": "the 90 % interval lies inside the margin, or the number is the same",
 }
 OK, REGRESSION, USAGE, UNSTABLE, INCORRECT, UNMEASURED, INFRASTRUCTURE = range(7)
-SAMPLED = ("time", "energy")  # judged by pairs; every other metric repeats exactly
-MARGINS = {"time": 0.01, "energy": 0.05, "psnr": 0.01, "ssim": 1e-4}  # bytes: none
-ABSOLUTE = ("psnr", "ssim")  # margins of these are in their own unit, others are fractions
-HIGHER_IS_BETTER = ("psnr", "ssim")
 GRAIN = 0.3e-6  # seconds of a call that no clock tells apart
 WORST = ("incorrect", "oom", "timeout", "failed", "skipped")
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What counts as a change. `margins`: metric -> glob over case names -> margin; the last glob that fits counts."""
-
-    margins: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    controls: tuple[str, ...] = ("*/torch/*", "copy/*")
-    detect: float = 0.25  # a time case that could not have shown this much was not really measured
-
-    def margin(self, metric: str, case: str) -> float:
-        found = MARGINS.get(metric, 0.0)
-        for glob, margin in self.margins.get(metric, {}).items():
-            if fnmatchcase(case, glob):
-                found = margin
-        return found
-
-    def is_control(self, case: str) -> bool:
-        return any(fnmatchcase(case, glob) for glob in self.controls)
-
-    @classmethod
-    def of(cls, table: Mapping[str, Any]) -> Rules:
-        """From [tool.adapool.gate]; ValueError names the entry that is wrong."""
-        margins = table.get("margins", {})
-        for metric, globs in margins.items():
-            if not isinstance(globs, dict):
-                raise ValueError(f"margins.{metric}: expected globs with a number each, got {globs!r}")
-            for glob, margin in globs.items():
-                if isinstance(margin, bool) or not isinstance(margin, (int, float)) or not 0 <= margin < 10:
-                    raise ValueError(f"margins.{metric}.{glob!r}: expected a number from 0 on, got {margin!r}")
-        unknown = set(table) - {"margins", "controls", "detect"}
-        if unknown:
-            raise ValueError(f"tool.adapool.gate: expected margins, controls, detect, got {', '.join(sorted(unknown))}")
-        return cls(margins, tuple(table.get("controls", cls.controls)), float(table.get("detect", cls.detect)))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
+from gate.judge import VERDICTS, Judgement, Result
 from reports import digits, store
-from reports.gate import ABSOLUTE, VERDICTS, Judgement, Result
+from reports.rules import ABSOLUTE
 
 BAD = ("REGRESSED", "FAILED", "MISSING")
 TOLD = (*BAD, "ENVIRONMENT", "IMPROVED", "NEW")  # listed one by one; the others are counted

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from reports.gate import Judgement, Result
+from gate.judge import Judgement, Result
+from reports.rules import Rules
 from reports.store import write_file
 
 FEWER_IS_WORSE = ("occupancy", "native_forward", "native_backward")
 TOLD_ONLY = ("allowed", "load16", "store16", "shuffles", "barriers")
-MARGINS = {"instructions": 0.02, "mufu": 0.02}  # fractions; every other count must not grow at all
 EXTENSION = ".txt"
 NONE_OF = ("fp64", "spill_stores", "spill_loads", "stack")  # in any kernel, whatever the baseline says
 EXCEPT = {  # glob over kernels -> which of these they may have, and why
@@ -116,7 +116,7 @@ def difference(old: Mapping[str, int], new: Mapping[str, int]) -> str:
 def judge(
     counts: Counts,
     folder: Path,
-    margins: Mapping[str, Mapping[str, float]] | None = None,
+    rules: Rules,
     methods: Sequence[str] = (),
     optional: bool = False,
 ) -> Judgement:
@@ -137,7 +137,7 @@ def judge(
         before = {key: row for key, row in before.items() if method_of(key) in methods or key in counted}
     results = []
     for key in sorted({*before, *counts.rows, *counts.failed}):
-        verdict, note = _verdict(key, before.get(key), counts.rows.get(key), margins or {})
+        verdict, note = _verdict(key, before.get(key), counts.rows.get(key), rules)
         if key in counts.failed:
             verdict, note = "FAILED", counts.failed[key]
         results.append(Result(case=key, metric=counts.name, verdict=verdict, note=note))
@@ -151,9 +151,7 @@ def uncounted(name: str, reason: str, optional: bool) -> Judgement:
     return Judgement((Result(case=name, metric="counts", verdict="MISSING", note=reason),))
 
 
-def _verdict(
-    key: str, old: Mapping[str, int] | None, new: Mapping[str, int] | None, margins: Mapping[str, Mapping[str, float]]
-) -> tuple[str, str]:
+def _verdict(key: str, old: Mapping[str, int] | None, new: Mapping[str, int] | None, rules: Rules) -> tuple[str, str]:
     if new is None:
         return "MISSING", "in the baseline, and not counted now"
     if broken := faults(key, new):
@@ -167,7 +165,7 @@ def _verdict(
         a, b = old.get(name), new.get(name)
         if a is None or b is None:
             continue  # a tool that was not there then, or is not now
-        grown, margin = (a - b if name in FEWER_IS_WORSE else b - a), _margin(name, key, margins) * a
+        grown, margin = (a - b if name in FEWER_IS_WORSE else b - a), rules.margin(name, key) * a
         worse |= grown > margin
         better |= -grown > margin
     lost = [name for name in old if name not in new]
@@ -177,11 +175,3 @@ def _verdict(
     if worse:
         return "REGRESSED", note
     return ("IMPROVED", note + " (`baseline accept` keeps it)") if better else ("EQUIVALENT", note)
-
-
-def _margin(name: str, key: str, margins: Mapping[str, Mapping[str, float]]) -> float:
-    found = MARGINS.get(name, 0.0)
-    for glob, margin in margins.get(name, {}).items():
-        if fnmatchcase(key, glob):
-            found = margin
-    return found

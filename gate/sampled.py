@@ -1,4 +1,4 @@
-"""One sampled metric of many cases, pair by pair: the statistics of gate_statistics applied to named values.
+"""One sampled metric of many cases, pair by pair: gate.statistics applied to named values.
 
 Knows case names and numbers; nothing of records, fingerprints or exit codes.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.gate_statistics import (
+from gate.statistics import (
     FAMILY,
     LEAST_PAIRS,
     Estimate,
