@@ -18,7 +18,12 @@ FAR = -1e4  # exponents below this weigh nothing in any dtype
 Weighted = tuple[Tensor, Tensor]
 
 
-@method("y = max_i a_i; the gradient goes to the first maximum", "torch.nn.MaxPool2d", extra="indices")
+@method(
+    "y = max_i a_i; the gradient goes to the first maximum",
+    "torch.nn.MaxPool2d",
+    extra="indices",
+    holds="bounded homogeneous",
+)
 def max(region: Region) -> Weighted:
     """Maximum."""
     tap = region.keep(region.values.detach(), -torch.inf).max(-1).indices
@@ -29,7 +34,12 @@ def max(region: Region) -> Weighted:
     return region.pick(tap), tap
 
 
-@method("y = (1/N) sum_i a_i over the N real taps", "torch.nn.AvgPool2d(count_include_pad=False)", extra="weights")
+@method(
+    "y = (1/N) sum_i a_i over the N real taps",
+    "torch.nn.AvgPool2d(count_include_pad=False)",
+    extra="weights",
+    holds="bounded homogeneous odd linear",
+)
 def avg(region: Region) -> Weighted:
     """Average."""
     scale = region.scale(region.values)
@@ -37,7 +47,7 @@ def avg(region: Region) -> Weighted:
     return (region.mean(region.values / scale) * scale).squeeze(-1), weights
 
 
-@method("y = sum_i a_i", "torch.nn.AvgPool2d times N")
+@method("y = sum_i a_i", "torch.nn.AvgPool2d times N", holds="homogeneous odd linear")
 def sum(region: Region) -> Tensor:
     """Sum."""
     return region.sum(region.values).squeeze(-1)
@@ -61,7 +71,7 @@ def lp(region: Region, p: Tensor | float) -> Tensor:
     return _norm(region, region.values, p)
 
 
-@method("y = (sum_i |a_i|^p)^(1/p)", "Sermanet et al. 2012 (arXiv 1204.3968)", operands=(_P,))
+@method("y = (sum_i |a_i|^p)^(1/p)", "Sermanet et al. 2012 (arXiv 1204.3968)", operands=(_P,), holds="homogeneous")
 def lp_abs(region: Region, p: Tensor | float) -> Tensor:
     """Lp norm, the power sum of magnitudes."""
     return _norm(region, region.values.abs(), p)
@@ -80,6 +90,8 @@ def _mass(region: Region) -> Tensor:
     "Zeiler & Fergus 2013 (arXiv 1301.3557), training",
     operands=(Operand("u", kind="random"),),
     extra="indices",
+    expectation="stochastic_eval",
+    holds="bounded",
 )
 def stochastic(region: Region, u: Tensor) -> Weighted:
     """Stochastic pooling, training: one tap drawn in proportion to its activation."""
@@ -94,6 +106,7 @@ def stochastic(region: Region, u: Tensor) -> Weighted:
     "y = sum_i r_i a_i / sum_i r_i, r_i = max(a_i, 0); the mean where no tap is positive",
     "Zeiler & Fergus 2013 (arXiv 1301.3557), inference",
     extra="weights",
+    holds="bounded homogeneous",
 )
 def stochastic_eval(region: Region) -> Weighted:
     """Stochastic pooling, inference: the expectation of training."""
@@ -106,6 +119,7 @@ def stochastic_eval(region: Region) -> Weighted:
     "y = sum_i w_i a_i, w_i = exp(a_i) / sum_j exp(a_j)",
     "Stergiou et al. 2021, SoftPool (arXiv 2101.00440); eM of AdaPool",
     extra="weights",
+    holds="bounded",
 )
 def softpool(region: Region) -> Weighted:
     """Exponential maximum (eM, SoftPool)."""
@@ -134,6 +148,7 @@ def _dice(values: Tensor, mean: Tensor, similarity: str) -> Tensor:
     "Stergiou & Poppe 2021, AdaPool (arXiv 2111.00772)",
     extra="weights",
     vector=True,
+    holds="bounded homogeneous odd",
 )
 def edscw(region: Region, similarity: str = "channel") -> Weighted:
     """Exponential Dice-Sorensen coefficient weighting (eDSCW)."""
@@ -150,6 +165,7 @@ def edscw(region: Region, similarity: str = "channel") -> Weighted:
     "Stergiou & Poppe 2021, AdaPool (arXiv 2111.00772)",
     extra="weights",
     vector=True,
+    holds="bounded homogeneous odd",
 )
 def idw(region: Region, similarity: str = "channel") -> Weighted:
     """Inverse distance weighting (IDW)."""
@@ -170,9 +186,10 @@ def idw(region: Region, similarity: str = "channel") -> Weighted:
 @method(
     "y = beta eDSCW(a) + (1 - beta) eM(a)",
     "Stergiou & Poppe 2021, AdaPool (arXiv 2111.00772)",
-    operands=(Operand("beta", default=0.5),),
+    operands=(Operand("beta", default=0.5, learned=True, mixes=True),),
     extra="weights",
     vector=True,
+    holds="bounded",
 )
 def ada(region: Region, beta: Tensor | float, similarity: str = "channel") -> Weighted:
     """Adaptive exponential pooling (AdaPool)."""
@@ -192,6 +209,7 @@ def ada(region: Region, beta: Tensor | float, similarity: str = "channel") -> We
         Operand("alpha", default=1.0, least=0.0),
     ),
     extra="weights",
+    holds="bounded",
     dpp_asym={"symmetric": False},
 )
 def dpp(
@@ -220,6 +238,7 @@ def dpp(
     "Gao et al. 2019, LIP (arXiv 1908.04156)",
     operands=(Operand("logits", kind="input"),),
     extra="weights",
+    holds="bounded",
 )
 def lip(region: Region, logits: Tensor) -> Weighted:
     """Local importance pooling with given logits."""

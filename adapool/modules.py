@@ -39,10 +39,11 @@ class Pool(Layer):
         check_options(get(method), options)
         self.kernel_size = self.checked_kernel(kernel_size, stride, padding, ceil_mode)
         self.method, self.stride = method, stride
+        self.expectation = get(method).expectation or method
         self.padding, self.ceil_mode, self.options = padding, ceil_mode, options
 
     def forward(self, x: Tensor) -> Tensor:
-        method = "stochastic_eval" if self.method == "stochastic" and not self.training else self.method
+        method = self.method if self.training else self.expectation
         return run(
             x, self.rank, method, False, {},
             self.kernel_size, self.stride, self.padding, self.ceil_mode, **self.options,

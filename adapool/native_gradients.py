@@ -17,11 +17,10 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import Function, forward_ad
 
 from adapool import plain
-from adapool.native_library import LOADED, decode, operator
+from adapool.native_library import LOADED, decode, given_as_tensors, operator
 from adapool.registry import get
 from adapool.window import Window, is_traced
 
-MIXING = ("ada",)  # methods whose operand mixes weights and is not inside them
 POOL, POOL_BACKWARD = operator("pool"), operator("pool_backward")
 UNPOOL, UNPOOL_BACKWARD = operator("unpool"), operator("unpool_backward")
 _SECOND = (
@@ -100,10 +99,10 @@ class _Pool(Function):
         if grad is None:
             return (None,) * len(needs)
         frame, detached = ctx.frame, ctx.detached
-        # Weights that are constants carry no gradient to the operands they are made from.
-        reached = not detached or frame[0] in MIXING
-        wants = [int(needs[1]), *(int(need and reached) for need in needs[2:])]
         x, *tensors = ctx.saved_tensors
+        # Weights that are constants carry no gradient to the operands they are made from.
+        reached = [not detached or spec.mixes for spec in given_as_tensors(frame[0], frame[-1])]
+        wants = [int(needs[1]), *(int(need and there) for need, there in zip(needs[2:], reached, strict=True))]
         grads = _call(POOL_BACKWARD, (grad, x, *tensors), grad, x, tensors, *frame, detached, wants)
         return (None, *_wanted(grads, wants))
 

@@ -13,24 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-METHODS = frozenset(
-    [
-        "max",
-        "avg",
-        "sum",
-        "lp",
-        "lp_abs",
-        "stochastic",
-        "stochastic_eval",
-        "softpool",
-        "edscw",
-        "idw",
-        "ada",
-        "dpp",
-        "dpp_asym",
-        "lip",
-    ]
-)  # the lines of ADAPOOL_METHODS in csrc/math/methods.h
+from adapool.registry import Operand, get
+
 TENSOR = sys.float_info.max  # in place of an operand's number; finite, as a packaged model's JSON must be
 DTYPES = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 
@@ -61,6 +45,8 @@ def _load() -> str:
         torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
     except OSError as error:
         return f"does not load: {str(error).splitlines()[0]}"
+    if not hasattr(inspector(), "adapool_methods"):
+        return "is of other sources, which do not say their methods: install again"
     if torch.version.cuda is not None:  # NVRTC has to be of the same major version; nothing of it is opened yet
         inspector().adapool_set_cuda_major(int(torch.version.cuda.split(".")[0]))
     return "ok"
@@ -69,6 +55,13 @@ def _load() -> str:
 def inspector() -> ctypes.CDLL:
     """The library's C functions: NVRTC's whereabouts, and what it makes of a specification without a GPU."""
     return ctypes.CDLL(str(path()))
+
+
+def _compiled() -> list[str]:
+    """The methods that the library was compiled with, as it says itself."""
+    told = inspector().adapool_methods
+    told.restype = ctypes.c_char_p
+    return bytes(told()).decode().split()
 
 
 def source_digest() -> str | None:
@@ -86,6 +79,7 @@ if _STATUS["cuda"] == "ok" and torch.version.cuda is None:
     _STATUS["cuda"] = "this torch is built without CUDA"
 _LOADED = frozenset(device for device, state in _STATUS.items() if state == "ok")
 LOADED = "cpu" in _LOADED  # the library declares the operators
+METHODS = frozenset(_compiled()) if LOADED else frozenset()
 
 
 def status() -> dict[str, str]:
@@ -117,6 +111,12 @@ def encode(operands: Operands) -> tuple[list[Tensor], list[float]]:
         else:
             constants.append(-TENSOR if o is None else o)
     return tensors, constants
+
+
+def given_as_tensors(method: str, constants: Iterable[float]) -> list[Operand]:
+    """The operands, of a method that the table knows, which `encode` made tensors of."""
+    specs = get(method).operands
+    return [spec for spec, number in zip(specs, constants, strict=True) if number == TENSOR]
 
 
 def decode(names: Iterable[str], tensors: Iterable[Tensor], constants: Iterable[float]) -> dict[str, Any]:

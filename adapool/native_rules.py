@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adapool.native_library import given_as_tensors
+from adapool.registry import get
 from adapool.window import Window
 
 Rule = Callable[..., Any]
@@ -34,7 +36,6 @@ def _vmap_of(operator: str) -> Callable[[Rule], Rule]:
     return register
 
 
-_INDEXED = ("max", "stochastic")  # methods whose extra is an index
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -84,7 +85,7 @@ def _pool(
 ) -> tuple[Tensor, Tensor]:
     window = _window(kernel, stride, padding, ceil_mode).at(x.shape[2:])
     cells = (*x.shape[:2], *window.output(x.shape[2:]))
-    last, indexed = _channels_last(x), method in _INDEXED
+    last, indexed = _channels_last(x), get(method).extra == "indices"
     dtype = torch.int64 if indexed else torch.promote_types(x.dtype, torch.float32)
     y = _empty(cells, x, last)
     if not want_extra:
@@ -92,11 +93,17 @@ def _pool(
     return y, _empty(cells if indexed else (*cells, window.taps), x, indexed and last, dtype)
 
 
-def _operand_grads(x: Tensor, operands: list[Tensor], method: str, wants: Sequence[int]) -> list[Tensor]:
-    inputs = method == "lip"  # its logits lie as x does
+def _like_x(method: str, constants: Sequence[float]) -> list[bool]:
+    """Of each tensor among the operands, whether it is read under the window and so lies as x does."""
+    return [spec.kind == "input" for spec in given_as_tensors(method, constants)] if method != "weights" else []
+
+
+def _operand_grads(
+    x: Tensor, operands: list[Tensor], method: str, constants: Sequence[float], wants: Sequence[int]
+) -> list[Tensor]:
     return [
         _empty(t.shape if wanted else (0,), t, bool(wanted) and inputs and _channels_last(x))
-        for t, wanted in zip(operands, wants, strict=True)
+        for t, wanted, inputs in zip(operands, wants, _like_x(method, constants), strict=True)
     ]
 
 
@@ -115,7 +122,7 @@ def _pool_backward(
     wants: list[int],
 ) -> list[Tensor]:
     dx = _empty(x.shape, x, _channels_last(x)) if wants[0] else _empty((0,), x, False)
-    return [dx, *_operand_grads(x, operands, method, wants[1:])]
+    return [dx, *_operand_grads(x, operands, method, constants, wants[1:])]
 
 
 @_shape_of("unpool")
@@ -156,7 +163,7 @@ def _unpool_backward(
     masks = method == "weights"
     dy = _empty(y.shape, y, _channels_last(y if masks else guide)) if wants[0] else _empty((0,), y, False)
     dguide = _empty(guide.shape, guide, not masks and _channels_last(guide)) if wants[1] else _empty((0,), guide, False)
-    return [dy, dguide, *_operand_grads(guide, operands, method, wants[2:])]
+    return [dy, dguide, *_operand_grads(guide, operands, method, constants, wants[2:])]
 
 
 # vmap: the mapped axis is folded into the batch. Operands then get a batch axis of their own, so that their
@@ -185,12 +192,12 @@ def _operand_shape(t: Tensor, dim: int | None) -> list[int]:
 
 
 def _fold_all(
-    operands: list[Tensor], dims: Sequence[int | None], size: int, batch: int, rank: int, inputs: bool
+    operands: list[Tensor], dims: Sequence[int | None], size: int, batch: int, rank: int, like_x: Sequence[bool]
 ) -> list[Tensor]:
-    pairs = zip(operands, dims, strict=True)
-    if inputs:
-        return [_fold(t, d, size) for t, d in pairs]
-    return [_fold_operand(t, d, size, batch, rank) for t, d in pairs]
+    return [
+        _fold(t, d, size) if inputs else _fold_operand(t, d, size, batch, rank)
+        for t, d, inputs in zip(operands, dims, like_x, strict=True)
+    ]
 
 
 def _unfold_grads(
@@ -214,7 +221,7 @@ def _pool_vmap(info: Any, dims: Any, x: Tensor, operands: list[Tensor], method: 
     size = info.batch_size
     flat = _fold(x, dims[0], size)
     batch = flat.shape[0] // size
-    folded = _fold_all(operands, dims[1], size, batch, flat.dim(), method == "lip")
+    folded = _fold_all(operands, dims[1], size, batch, flat.dim(), _like_x(method, rest[4]))
     y, extra = torch.ops.adapool.pool(flat, folded, method, *rest)
     want_extra = rest[5]  # and not the last: an argument that has its default is left away
     return (_unfold(y, size), _unfold(extra, size) if want_extra else extra), (0, 0 if want_extra else None)
@@ -227,7 +234,7 @@ def _pool_backward_vmap(
     size, wants = info.batch_size, rest[-1]
     flat = _fold(x, dims[1], size)
     batch = flat.shape[0] // size
-    folded = _fold_all(operands, dims[2], size, batch, flat.dim(), method == "lip")
+    folded = _fold_all(operands, dims[2], size, batch, flat.dim(), _like_x(method, rest[4]))
     dx, *others = torch.ops.adapool.pool_backward(_fold(grad, dims[0], size), flat, folded, method, *rest)
     dx = _unfold(dx, size) if wants[0] else dx.new_empty((size, 0))
     grads = [dx, *_unfold_grads(others, operands, dims[2], wants[1:], size)]
@@ -241,7 +248,7 @@ def _unpool_vmap(
     size = info.batch_size
     flat = _fold(y, dims[0], size)
     batch = flat.shape[0] // size
-    folded = _fold_all(operands, dims[2], size, batch, flat.dim(), method == "lip")
+    folded = _fold_all(operands, dims[2], size, batch, flat.dim(), _like_x(method, rest[5]))
     out = torch.ops.adapool.unpool(flat, _fold(guide, dims[1], size), folded, method, *rest)
     return _unfold(out, size), 0
 
@@ -253,7 +260,7 @@ def _unpool_backward_vmap(
     size, wants = info.batch_size, rest[-1]
     flat = _fold(y, dims[1], size)
     batch = flat.shape[0] // size
-    folded = _fold_all(operands, dims[3], size, batch, flat.dim(), method == "lip")
+    folded = _fold_all(operands, dims[3], size, batch, flat.dim(), _like_x(method, rest[4]))
     found = torch.ops.adapool.unpool_backward(
         _fold(grad, dims[0], size), flat, _fold(guide, dims[2], size), folded, method, *rest
     )

@@ -17,18 +17,26 @@ class Operand:
     kind "cell": a number or a tensor that broadcasts to (N, C, *out); "input": a tensor shaped like the
     input, read under the same window; "random": uniform numbers in [0, 1) of shape (N, C, *out).
     `default` None means: the input itself ("input"), a fresh draw ("random"), or left to the row ("cell").
-    `least` is the smallest number allowed.
+    `least` is the smallest number allowed. `learned`: trained with the network, so that the suite measures it as a
+    tensor with its gradient. `mixes`: blends what other methods give and is in no weight, so that it has a gradient
+    where the weights are constants.
     """
 
     name: str
     kind: Literal["cell", "input", "random"] = "cell"
     default: float | None = None
     least: float | None = None
+    learned: bool = False
+    mixes: bool = False
 
 
 @dataclass(frozen=True)
 class Method:
-    """One pooling method: a frozen row of the table."""
+    """One pooling method: a frozen row of the table.
+
+    `expectation` names the method that takes its place in evaluation. `holds`, which the tests hold it to: "bounded" by
+    the region's minimum and maximum; "homogeneous", f(c a) = c f(a) for c > 0; "odd", f(-a) = -f(a); "linear".
+    """
 
     name: str
     row: Callable[..., Any]
@@ -38,7 +46,13 @@ class Method:
     operands: tuple[Operand, ...] = ()
     extra: Literal["weights", "indices"] | None = None
     vector: bool = False  # has a similarity over the channel vector as well
+    expectation: str | None = None
+    holds: frozenset[str] = frozenset()
     constants: Mapping[str, Any] = field(default_factory=dict)  # what sets this variant of the row apart
+
+    def takes(self, kind: str) -> tuple[str, ...]:
+        """The names of its operands of a kind."""
+        return tuple(spec.name for spec in self.operands if spec.kind == kind)
 
     def __call__(self, region: Any, **operands: Any) -> tuple[Tensor, Tensor | None]:
         """Run the row: the pooled cells and, where the method has them, the weights or the chosen taps."""
@@ -46,6 +60,7 @@ class Method:
         return result if isinstance(result, tuple) else (result, None)
 
 
+HOLDS = frozenset(("bounded", "homogeneous", "odd", "linear"))
 _METHODS: dict[str, Method] = {}
 
 
@@ -56,20 +71,27 @@ def method(
     operands: tuple[Operand, ...] = (),
     extra: Literal["weights", "indices"] | None = None,
     vector: bool = False,
+    expectation: str | None = None,
+    holds: str = "",
     **variants: Mapping[str, Any],
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a row: `@method(formula, source)` above a plain-torch function of one region.
 
     The function's name is the method's, its docstring the title. `variants` declares the same row again under
-    another name with other constants: `dpp_asym={"symmetric": False}`.
+    another name with other constants: `dpp_asym={"symmetric": False}`. `holds` are words of `Method.holds`.
     """
+    claims = frozenset(holds.split())
+    if not claims <= HOLDS:
+        raise ValueError(f"holds: expected words of {', '.join(sorted(HOLDS))}, got {holds!r}")
 
     def declare(row: Callable[..., Any]) -> Callable[..., Any]:
         title = (row.__doc__ or "").strip().splitlines()[0].rstrip(".")
         for name, constants in {row.__name__: {}, **variants}.items():
             if name in _METHODS:
                 raise ValueError(f"method {name!r} is declared twice")
-            _METHODS[name] = Method(name, row, title, formula, source, operands, extra, vector, dict(constants))
+            _METHODS[name] = Method(
+                name, row, title, formula, source, operands, extra, vector, expectation, claims, dict(constants)
+            )
         return row
 
     return declare

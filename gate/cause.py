@@ -26,7 +26,6 @@ from suites.machine import private
 UNITS = {"stack": " B stack", "shared": " B shared", "spill_stores": " B spill"}  # as a change; others: old -> new
 SILENT = ("allowed", "spill_loads")  # go with others
 COUNTED = 0.005  # fewer instructions than this fraction explain nothing
-OPERANDS = {"ada": "scalar", "stochastic": "both"}  # what the operands of cases vary with: suites/subject.py
 SECONDS = 600
 # In a process of its own: two libraries that declare the same operators cannot be loaded into one.
 COUNT = """import sys; from suites.ab_worker import enter; enter(sys.argv[1])
@@ -99,10 +98,20 @@ def calls_of(case: Case) -> Iterable[str]:
     """The calls of a case in the words of counts/specifications.txt; its kernels in a build are theirs."""
     numbers = (case.kernel, case.stride, case.padding, case.shape)
     kernel, stride, padding, shape = ("x".join(map(str, each)) for each in numbers)
-    tail = f"{case.dtype} {case.layout} {kernel}/{stride}+{padding} {shape} {OPERANDS.get(case.method, '')}".strip()
+    tail = f"{case.dtype} {case.layout} {kernel}/{stride}+{padding} {shape} {_varies(case)}".strip()
     for direction in ("forward", "backward"):
         if case.direction in (direction, "both"):
             yield f"{case.method} {direction} {tail}"
+
+
+def _varies(case: Case) -> str:
+    """What the operands of a case vary with, as suites/subject.py makes them."""
+    from adapool import registry
+
+    if case.own is not None or case.method not in registry.names():
+        return ""
+    entry = registry.get(case.method)
+    return "both" if entry.takes("random") else "scalar" if any(o.learned for o in entry.operands) else ""
 
 
 def differences(old: Table, new: Table) -> str:

@@ -1,6 +1,7 @@
 """One planned measurement: which subject, which window, which tensor, which probe; its name and its command line.
 
-Stdlib only, so that the CLI and a plan need no device. Knows nothing of how anything is measured.
+Stdlib only, so that the CLI and a plan need no device; `bytes` asks the table of methods. Knows nothing of how anything
+is measured.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ class Case:
 
     @property
     def bytes(self) -> int:
-        """Compulsory traffic of the definition: each tensor once. Averages need no input in the backward pass."""
+        """Compulsory traffic of the definition: each tensor once. The gradient of what is linear needs no input."""
         item = ITEM_BYTES[self.dtype]
         lead = math.prod(self.shape[: -self.rank])
         full, pooled = math.prod(self.shape), lead * math.prod(self.output)
@@ -168,12 +169,20 @@ class Case:
             masks = item * pooled * math.prod(self.kernel)
             return item * (full + pooled) + extra.get(self.method, masks)
         forward = item * (full + pooled)
-        backward = item * (full + pooled) + (0 if self.method in ("avg", "sum") else item * full)
-        if self.method == "lip":  # the logits are read, and their gradient written
-            forward, backward = forward + item * full, backward + 2 * item * full
-        if self.method == "stochastic":  # the uniform numbers are read, the chosen taps kept
-            forward += item * pooled
+        inputs, draws, linear = self._facts()
+        backward = item * (full + pooled) + (0 if linear else item * full)
+        forward, backward = forward + item * full * inputs, backward + 2 * item * full * inputs
+        forward += item * pooled * draws
         return {"forward": forward, "backward": backward, "none": forward}.get(self.direction, forward + backward)
+
+    def _facts(self) -> tuple[int, int, bool]:
+        """Inputs beside x, which are read and whose gradient is written; numbers drawn for each cell; linear or not."""
+        from adapool import registry
+
+        if self.own is not None or self.method not in registry.names():
+            return 0, 0, False
+        entry = registry.get(self.method)
+        return len(entry.takes("input")), len(entry.takes("random")), "linear" in entry.holds
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

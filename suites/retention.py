@@ -22,7 +22,7 @@ from adapool import functional, registry, unpooling
 from suites import images, resample, verify
 from suites.case import Case
 from suites.latency import Finding
-from suites.subject import Subject, build
+from suites.subject import Subject, build, tensor_operands
 from suites.timed import Timed
 
 Array = NDArray[np.float64]
@@ -123,8 +123,10 @@ def _show(subject: Subject, case: Case, x: Tensor) -> None:
     """Put a photograph where the numbers were."""
     with torch.no_grad():
         subject.inputs[0].copy_(x)
-        if case.method == "lip":
-            subject.inputs[1].copy_(x)  # G(x) = x, as the library does when no logits are given
+        if case.own is None and case.method in registry.names():
+            for tensor, spec in zip(subject.inputs[1:], tensor_operands(case.method), strict=False):
+                if spec.kind == "input":  # lip's G(x) = x, as the library does when no logits are given
+                    tensor.copy_(x)
 
 
 def _fault(case: Case, device: torch.device, seed: int, original: Array) -> str | None:
@@ -158,7 +160,7 @@ def _inverse(case: Case, x: Tensor, pooled: Tensor) -> tuple[Tensor, int] | None
             return unpooling.max_unpool(y, indices, k, s, p, output_size=size), indices.numel() * 8
         if extra != "weights":
             return None
-        operands: Any = {"logits": x} if case.method == "lip" else {}
+        operands: Any = dict.fromkeys(registry.get(case.method).takes("input"), x)
         back = unpooling.unpool(pooled, x, case.method, k, s, p, implementation=how, **operands)
     masks = (2 if case.method == "ada" else 1) * pooled.numel() * math.prod(k)
     return back, masks * pooled.element_size()

@@ -92,7 +92,7 @@ def _normal(case: Case, numbers: Numbers) -> list[Tensor]:
 
 def _pool(case: Case, implementation: Any) -> Callable[..., Tensor]:
     """The library's call with the case's window; operands by position, as the row orders them."""
-    names = _tensor_operands(case.method)
+    names = [spec.name for spec in tensor_operands(case.method)]
     kernel, stride, padding, ceil = case.kernel, case.stride, case.padding, case.ceil_mode
     pool, method = functional.pool, case.method
 
@@ -103,14 +103,14 @@ def _pool(case: Case, implementation: Any) -> Callable[..., Tensor]:
     return call
 
 
-def _tensor_operands(method: str) -> tuple[str, ...]:
-    """Operands given as tensors: inputs, random numbers, and beta, which is learned with the network."""
-    return tuple(o.name for o in registry.get(method).operands if o.kind != "cell" or o.name == "beta")
+def tensor_operands(method: str) -> tuple[registry.Operand, ...]:
+    """Operands given as tensors, the inputs behind x: other inputs, random numbers, what the network learns."""
+    return tuple(o for o in registry.get(method).operands if o.kind != "cell" or o.learned)
 
 
 def _region(case: Case, device: torch.device) -> Subject:
     entry = registry.get(case.method)
-    specs = [o for o in entry.operands if o.name in _tensor_operands(case.method)]
+    specs = tensor_operands(case.method)
 
     def operand(spec: Any, numbers: Numbers | None) -> Tensor:
         if spec.kind == "input":
@@ -157,7 +157,8 @@ def _compiled(case: Case) -> Callable[..., Tensor]:
     """torch.compile of the row; of its two forms, the one that runs faster on the first input it sees."""
     from suites.compiled import Best
 
-    entry, window, names = registry.get(case.method), _window(case), _tensor_operands(case.method)
+    entry, window = registry.get(case.method), _window(case)
+    names = [spec.name for spec in tensor_operands(case.method)]
 
     def unfolded(x: Tensor, *operands: Tensor) -> Tensor:
         given: Any = {o.name: o.default for o in entry.operands} | dict(zip(names, operands, strict=True))

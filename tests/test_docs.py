@@ -10,6 +10,7 @@ import torch
 
 import adapool
 from adapool.region import Region
+from suites.golden import Golden
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 NAMES = {**vars(adapool), "torch": torch, "adapool": adapool}
@@ -30,7 +31,8 @@ def test_public_name_has_a_running_example(name: str) -> None:
 
 def test_readme_python_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    names = {"method": lambda *_: lambda row: row}  # the example must not stay in the table
+    names = {"method": lambda *_, **__: lambda row: row}  # the example must not stay in the table
+    names |= {"GOLDEN": {}, "Golden": Golden}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
     assert names["restored"].shape == names["x"].shape

@@ -1,5 +1,7 @@
-// The operators' schemas, for ever the same for every method, rank, dtype and device.
+// The operators' schemas, for ever the same for every method, rank, dtype and device; and which methods they know.
 #include <torch/csrc/stable/library.h>
+
+#include "math/methods.h"
 
 // constants: one number per operand of the method; the largest double: it is the next of
 // `operands`; the lowest: the method's default (finite, because a packaged model keeps its numbers as JSON).
@@ -18,4 +20,11 @@ STABLE_TORCH_LIBRARY(adapool, m) {
         ", float[] constants, bool normalize) -> Tensor");
   m.def("unpool_backward(Tensor grad, Tensor y, Tensor guide, Tensor[] operands, str method, " ADAPOOL_WINDOW
         ", float[] constants, bool normalize, int[] wants) -> Tensor[]");
+}
+
+// The compiled methods by name, each behind a space: the only place that knows is asked.
+extern "C" __attribute__((visibility("default"))) const char* adapool_methods() {
+#define ADAPOOL_NAME(name, Struct) " " #name
+  return ADAPOOL_METHODS(ADAPOOL_NAME);
+#undef ADAPOOL_NAME
 }

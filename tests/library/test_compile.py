@@ -19,7 +19,7 @@ def _fresh_compiler() -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_fullgraph(name: str) -> None:
-    operands = {"u": torch.rand(2, 3, 4, 4)} if name == "stochastic" else {}
+    operands = {u: torch.rand(2, 3, 4, 4) for u in adapool.get(name).takes("random")}
 
     def loss(x: torch.Tensor) -> torch.Tensor:
         return pool(x, name, 3, 2, 1, **operands).square().sum()

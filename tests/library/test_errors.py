@@ -143,10 +143,10 @@ def test_the_longest_stride_gives_one_cell(implementation: str) -> None:
 @pytest.mark.parametrize("implementation", ["auto", "plain"])
 @pytest.mark.parametrize("name", adapool.names())
 def test_none_takes_an_axis_whole(name: str, implementation: str) -> None:
-    x, given = torch.randn(2, 3, 5, 7), {"u": torch.rand(2, 3, 3, 1)} if name == "stochastic" else {}
+    x, given = torch.randn(2, 3, 5, 7), {u: torch.rand(2, 3, 3, 1) for u in adapool.get(name).takes("random")}
     rows = pool(x, name, (3, 7), (1, 7), implementation="plain", **given)
     torch.testing.assert_close(pool(x, name, (3, None), (1, 4), implementation=implementation, **given), rows)
-    given = {"u": torch.rand(2, 3, 1, 1)} if name == "stochastic" else {}
+    given = {u: torch.rand(2, 3, 1, 1) for u in given}
     torch.testing.assert_close(
         pool(x, name, None, implementation=implementation, **given),
         pool(x, name, (5, 7), implementation="plain", **given),

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import adapool
-from adapool import Window, names, pool
+from adapool import Window, get, names, pool
+from suites import golden
 from tests.support import oracle
 
-ROWS = [name for name in names() if name != "stochastic"]  # its draws have tests of their own
-HOMOGENEOUS = ["max", "avg", "sum", "lp_abs", "edscw", "idw", "stochastic_eval"]
-BOUNDED = [name for name in ROWS if name not in ("sum", "lp", "lp_abs")]
+ROWS = [name for name in names() if not get(name).takes("random")]  # draws have tests of their own
+BOUNDED, HOMOGENEOUS, ODD, LINEAR = (
+    [name for name in ROWS if what in get(name).holds] for what in ("bounded", "homogeneous", "odd", "linear")
+)
 WINDOWS = [
     pytest.param((2, 2), None, 0, False, id="k2s2"),
     pytest.param((3, 3), 2, 1, False, id="k3s2p1-overlap"),
@@ -26,40 +28,33 @@ WINDOWS = [
 ]
 
 
-def test_every_row_has_a_golden_value() -> None:
-    assert {name for known in oracle.GOLDEN.values() for name in known} == set(ROWS)
-
-
 def sample(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize(("values", "name"), [(a, name) for a, known in oracle.GOLDEN.items() for name in known])
-def test_golden_values(values: tuple[float, ...], name: str) -> None:
-    for dtype, tolerance in ((torch.float64, 1e-14), (torch.float32, 2e-6)):
-        y = pool(torch.tensor(values, dtype=dtype).reshape(1, 1, 4), name, 4)
-        assert y.item() == pytest.approx(oracle.GOLDEN[values][name], rel=tolerance)
-
-
-@pytest.mark.parametrize(
-    ("values", "name"), [(a, name) for a, known in oracle.GOLDEN_GRADIENT.items() for name in known]
-)
-def test_golden_gradients(values: tuple[float, ...], name: str) -> None:
-    x = torch.tensor(values, dtype=torch.float64).reshape(1, 1, 4).requires_grad_()
-    (grad,) = torch.autograd.grad(pool(x, name, 4), x)
-    assert grad.flatten().tolist() == pytest.approx(oracle.GOLDEN_GRADIENT[values][name], abs=2e-12)
+@pytest.mark.parametrize("name", names())
+def test_golden_values(name: str) -> None:
+    for case in golden.GOLDEN[name]:
+        for dtype, tolerance, steep in ((torch.float64, 1e-14, 2e-12), (torch.float32, 2e-6, 4e-6)):
+            y, grad = golden.answer(name, case, dtype)
+            assert y == pytest.approx(case.y, rel=tolerance), case
+            assert case.grad is None or grad == pytest.approx(case.grad, abs=steep), case
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding", "ceil_mode"), WINDOWS)
 @pytest.mark.parametrize("name", ROWS)
 def test_definition_at_every_cell(name: str, kernel, stride, padding, ceil_mode) -> None:
+    """Against a definition of its own where there is one, else against the row on each region alone."""
     x = sample(2, 3, 7, 6)
     y = pool(x, name, kernel, stride, padding, ceil_mode)
+    define = oracle.DEFINITIONS.get(
+        name, lambda taps: pool(torch.tensor([[taps]], dtype=torch.float64), name, len(taps)).item()
+    )
     window = Window.make(2, kernel, stride, padding, ceil_mode)
     seen = 0
     for cell, taps in oracle.regions((7, 6), window.kernel, window.stride, window.padding, ceil_mode):
         for n, c in ((0, 0), (1, 2)):
-            expected = oracle.DEFINITIONS[name]([x[n, c][tap].item() for tap in taps])
+            expected = define([x[n, c][tap].item() for tap in taps])
             assert y[n, c][cell].item() == pytest.approx(expected, rel=1e-12, abs=1e-13)
         seen += 1
     assert seen == math.prod(y.shape[2:])
@@ -162,10 +157,16 @@ def test_stays_between_minimum_and_maximum(name: str) -> None:
 @pytest.mark.parametrize("factor", [2.0**-40, 2.0**40, -1.0])
 @pytest.mark.parametrize("name", HOMOGENEOUS)
 def test_scales_with_its_input(name: str, factor: float) -> None:
-    if factor < 0 and name not in ("edscw", "idw", "avg", "sum"):
+    if factor < 0 and name not in ODD:
         return
     x = sample(1, 3, 8, 8, dtype=torch.float32)
     torch.testing.assert_close(pool(x * factor, name, 3, 2), pool(x, name, 3, 2) * factor, rtol=3e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_adds(name: str) -> None:
+    x, other = sample(1, 3, 8, 8), sample(1, 3, 8, 8, seed=1)
+    torch.testing.assert_close(pool(x + other, name, 3, 2, 1), pool(x, name, 3, 2, 1) + pool(other, name, 3, 2, 1))
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -261,7 +262,7 @@ HARD = [
 
 
 @pytest.mark.parametrize("values", HARD, ids=str)
-@pytest.mark.parametrize("name", [n for n in ROWS if n not in ("sum", "lp", "lp_abs")])
+@pytest.mark.parametrize("name", BOUNDED)
 def test_finite_in_finite_out(name: str, values: list[float]) -> None:
     x = torch.tensor(values).reshape(1, 1, 4).requires_grad_()
     y = pool(x, name, 4)

@@ -30,7 +30,7 @@ def tensors_of(problem: Problem, device: str) -> tuple[Tensor, dict[str, Any]]:
     operands: dict[str, Any] = {}
     for name, value in problem.operands.items():
         if isinstance(value, Tensor):
-            operands[name] = value.to(device).detach().clone().requires_grad_(name != "u")
+            operands[name] = value.to(device).detach().clone().requires_grad_(name not in problem.entry.takes("random"))
         else:
             operands[name] = value
     return x, operands

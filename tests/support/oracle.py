@@ -1,6 +1,6 @@
-"""Definitions a second time, slowly: loops over cells and taps in plain Python floats, and hand-worked numbers.
+"""Definitions a second time, slowly: loops over cells and taps in plain Python floats.
 
-The tests compare the rows with this file; nothing here may import adapool.
+The tests compare the rows with this file; nothing here may import adapool. Hand-worked numbers are in suites/golden.py.
 """
 
 from __future__ import annotations
@@ -8,38 +8,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-
-# golden values, float64, worked independently of this project
-GOLDEN = {
-    (0.0, 1.0, 2.0, 3.0): {
-        "max": 3.0, "avg": 1.5, "sum": 6.0, "lp": math.sqrt(14), "lp_abs": math.sqrt(14),
-        "softpool": 2.4926527345857696, "edscw": 1.7257109441779277, "idw": 1.5,
-        "stochastic_eval": 7 / 3, "dpp": 1.5, "dpp_asym": 1.9661646078829276,
-        "ada": (2.4926527345857696 + 1.7257109441779277) / 2, "lip": 2.4926527345857696,
-    },
-    (1.0, -2.0, 0.5, 4.0): {
-        "max": 4.0, "avg": 0.875, "sum": 3.5, "lp_abs": math.sqrt(21.25),
-        "softpool": 3.7506385813831584, "edscw": 0.6673815037597175, "idw": 0.875,
-        "stochastic_eval": 3.1363636363636362, "dpp": 0.9664473341199782, "dpp_asym": 1.8860561980320543,
-    },
-    (-1.0, -2.0, -3.0, -0.5): {
-        "max": -0.5, "avg": -1.625, "softpool": -0.9410487306868619, "edscw": -1.6986744675852141, "idw": -1.625,
-        "stochastic_eval": -1.625,
-    },
-}  # fmt: skip
-GOLDEN_GRADIENT = {
-    (0.0, 1.0, 2.0, 3.0): {
-        "softpool": (-0.047852361853, -0.042931886932, 0.120181849982, 0.970602398803),
-        "edscw": (0.16363581084, 0.267596541411, 0.345030406801, 0.256017863055),
-    },
-    (1.0, -2.0, 0.5, 4.0): {
-        "softpool": (-0.080519284553, -0.010878573684, -0.062785872017, 1.154183730254),
-        "edscw": (0.278902015488, 0.06216614761, 0.214704764292, 0.101364850336),
-    },
-    (-1.0, -2.0, -3.0, -0.5): {
-        "edscw": (0.245175779897, 0.335220567527, 0.255722239956, 0.031781665531),
-    },
-}  # fmt: skip
 
 
 def _softmax(logits: Sequence[float]) -> list[float]:

@@ -9,25 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapool.registry import get
+from adapool import native
+from adapool.registry import Operand, get, names
 from adapool.window import Window
 
-METHODS = [
-    "max",
-    "avg",
-    "sum",
-    "lp",
-    "lp_abs",
-    "stochastic",
-    "stochastic_eval",
-    "softpool",
-    "edscw",
-    "idw",
-    "ada",
-    "dpp",
-    "dpp_asym",
-    "lip",
-]
+METHODS = [name for name in names() if name in native.METHODS or not native.LOADED]
 SIGNED = ("max", "avg", "sum", "softpool", "lip")  # well conditioned for numbers of both signs in every precision
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 5e-5, torch.float16: 3e-3, torch.bfloat16: 2.5e-2}
@@ -54,7 +40,7 @@ class Problem:
         draws = [self.values(self.shape) for _ in range(30 if method == "idw" else 1)]
         self.x = min(draws, key=self._condition)
         self.slack = 1 + 0.1 * self._condition(self.x) if method == "idw" else 1.0
-        self.operands = {spec.name: self._operand(spec.name, spec.kind) for spec in self.entry.operands}
+        self.operands = {spec.name: self._operand(spec) for spec in self.entry.operands}
         layout = "last" if channels_last else "nchw"
         w = self.window
         self.names = f"{method} {str(dtype)[6:]} {layout} {self.shape} {w.kernel}/{w.stride}+{w.padding} seed {seed}"
@@ -93,21 +79,21 @@ class Problem:
             raw -= 1.2
         return raw.to(dtype or self.dtype).double()
 
-    def _operand(self, name: str, kind: str) -> Tensor | float | None:
+    def _operand(self, spec: Operand) -> Tensor | float | None:
         pick, n, c, out = self.random, self.cells[0], self.cells[1], self.cells[2:]
-        if kind == "input":
+        if spec.kind == "input":
             return self.values(self.shape, pick.choice(DTYPES))
-        if kind == "random":
+        if spec.kind == "random":
             return torch.rand(self.cells, generator=self.generator, dtype=torch.float64)
         if pick.random() < 0.2:
-            return {"guide": None, "p": 2.5, "beta": 0.25}.get(name, 1.5)
+            return None if spec.default is None else 0.25 if spec.mixes else 1.5 + (spec.least or 0)
         ones = (1,) * len(out)
         shapes: list[tuple[int, ...]] = [
             (), (1,), (c, *ones), out, (c, *out), self.cells, (n, 1, *ones), (n, c, *ones), (n, 1, *out),
             (*out[:-1], 1),
         ]  # fmt: skip
         raw = torch.rand(pick.choice(shapes), generator=self.generator, dtype=torch.float64)
-        scale, least = (0.9 if name == "beta" else 2), (1 if name == "p" else 0.05)
+        scale, least = (0.9 if spec.mixes else 2), max(spec.least or 0, 0.05)
         return raw.to(pick.choice((torch.float64, torch.float32))) * scale + least
 
     def options(self) -> tuple[Any, ...]:
@@ -123,7 +109,7 @@ class Problem:
         """x and operands in float64."""
         x = self.x.clone().requires_grad_()
         operands = {
-            n: v.double().clone().requires_grad_(n != "u") if isinstance(v, Tensor) else v
+            n: v.double().clone().requires_grad_(n not in self.entry.takes("random")) if isinstance(v, Tensor) else v
             for n, v in self.operands.items()
         }
         return x, operands
