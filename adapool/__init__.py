@@ -1,7 +1,9 @@
 """adapool: exact, differentiable pooling methods for PyTorch. `import adapool` needs torch and nothing else."""
 
 from adapool.adaptive import AdaPool1d, AdaPool2d, AdaPool3d, AdaUnpool1d, AdaUnpool2d, AdaUnpool3d
+from adapool.convert import convert, parameter_groups, revert
 from adapool.functional import pool, pool_with_extra
+from adapool.lazy import LazyAdaPool1d, LazyAdaPool2d, LazyAdaPool3d
 from adapool.learned import LEARNED, DPPPool, LIPPool
 from adapool.modules import (
     EDSCWPool1d,
@@ -76,6 +78,9 @@ __all__ = [
     "IDWPool2d",
     "IDWPool3d",
     "LIPPool",
+    "LazyAdaPool1d",
+    "LazyAdaPool2d",
+    "LazyAdaPool3d",
     "MaxUnpool1d",
     "MaxUnpool2d",
     "MaxUnpool3d",
@@ -96,6 +101,7 @@ __all__ = [
     "adaunpool1d",
     "adaunpool2d",
     "adaunpool3d",
+    "convert",
     "edscwpool1d",
     "edscwpool2d",
     "edscwpool3d",
@@ -116,8 +122,10 @@ __all__ = [
     "max_unpool3d",
     "method",
     "names",
+    "parameter_groups",
     "pool",
     "pool_with_extra",
+    "revert",
     "soft_pool1d",
     "soft_pool2d",
     "soft_pool3d",

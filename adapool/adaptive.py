@@ -112,6 +112,8 @@ class AdaPool(Layer):
     torch.Size([1, 3, 4, 4])
     """
 
+    operands = ("beta",)
+
     def __init__(
         self,
         kernel_size: Sizes = 2,
@@ -137,13 +139,16 @@ class AdaPool(Layer):
         self.kernel_size = self.checked_kernel(kernel_size, stride, padding, ceil_mode)
         self.stride, self.padding, self.ceil_mode = stride, padding, ceil_mode
         self.return_mask, self.constraint, self.options = return_mask, constraint, options
-        start = initial_beta(beta, beta_init, device, dtype)
-        if constraint == "sigmoid":
-            start = torch.logit(start, eps=1e-6)
+        start = self.start(beta, beta_init, device, dtype)
         if beta_trainable:
             self.beta = nn.Parameter(start)
         else:
             self.register_buffer("beta", start)
+
+    def start(self, *given: Any) -> Tensor:
+        """`initial_beta(...)` as the parameter that makes it under the constraint."""
+        beta = initial_beta(*given)
+        return torch.logit(beta, eps=1e-6) if self.constraint == "sigmoid" else beta
 
     def share(self) -> Tensor:
         """Beta under its constraint: in [0, 1]."""

@@ -19,6 +19,7 @@ class Layer(nn.Module):
     """A layer of `rank` spatial axes; None: as many as its input has."""
 
     rank: ClassVar[int | None] = None
+    operands: ClassVar[tuple[str, ...]] = ()  # parameters that are no weights, so that nothing decays them
 
     def __prepare_scriptable__(self) -> None:
         """Called by torch.jit.script, whose language lacks keyword operands."""

@@ -1,6 +1,6 @@
 """Pooling that needs more than one region: small networks around a row. A table of layer factories.
 
-Each row of `LEARNED` is `factory(rank, channels, kernel_size, stride, padding) -> nn.Module`.
+Each row of `LEARNED` is `factory(rank, channels, kernel_size, stride, padding, ceil_mode=False) -> nn.Module`.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ class LIPPool(Layer):
         stride: Ints | None = 2,
         padding: Ints = 1,
         bottleneck: int | None = None,
+        ceil_mode: bool = False,
     ) -> None:
         super().__init__()
         _check_channels(rank, channels)
-        self.window = Window.make(rank, kernel_size, stride, padding)
+        self.window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
         conv, norm = _CONV[rank], _NORM[rank]
         if bottleneck is None:
             layers: list[nn.Module] = [conv(channels, channels, 3, padding=1, bias=False)]
@@ -66,7 +67,8 @@ class LIPPool(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         logits = 12 * self.logits(x)
-        return pool(x, "lip", self.window.kernel, self.window.stride, self.window.padding, logits=logits)
+        window = self.window
+        return pool(x, "lip", window.kernel, window.stride, window.padding, window.ceil_mode, logits=logits)
 
 
 def local_mean(x: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> Tensor:
@@ -98,6 +100,8 @@ class DPPPool(Layer):
     torch.Size([1, 3, 4, 4])
     """
 
+    operands = ("log_lam", "log_alpha")
+
     def __init__(
         self,
         rank: int,
@@ -108,10 +112,11 @@ class DPPPool(Layer):
         *,
         full: bool = False,
         symmetric: bool = True,
+        ceil_mode: bool = False,
     ) -> None:
         super().__init__()
         _check_channels(rank, channels)
-        self.window = Window.make(rank, kernel_size, stride, padding)
+        self.window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
         self.method = "dpp" if symmetric else "dpp_asym"
         shape = (channels, *(1,) * rank)
         self.log_lam = nn.Parameter(torch.zeros(shape))
@@ -133,6 +138,7 @@ class DPPPool(Layer):
             window.kernel,
             window.stride,
             window.padding,
+            window.ceil_mode,
             guide=None if self.filter is None else local_mean(x, self.filter, self.bias, window),
             lam=lam,
             alpha=alpha,

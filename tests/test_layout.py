@@ -25,6 +25,7 @@ ORDER = [
     "window", "region", "registry", "methods", "plain",
     "native_library", "native_gradients", "native_rules", "native",
     "arguments", "functional", "unpooling", "layer", "learned", "named", "modules", "adaptive",
+    "lazy", "survey", "exchange", "convert",
 ]  # fmt: skip
 
 

@@ -1,0 +1,340 @@
+"""A model with its pools exchanged: what is replaced and what is not, by what, and that the rest stays as it was."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import adapool
+from adapool import AdaPool2d, Pool, convert, parameter_groups, pool, revert
+from suites.networks import NETWORKS, densenet, resnet18
+
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+
+def transformers_resnet() -> nn.Module:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic", "num_labels": 3}
+    model: nn.Module = transformers.ResNetForImageClassification(transformers.ResNetConfig(**sizes))
+    return model
+
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    **{name: lambda name=name: NETWORKS[name].make(classes=3, width=4) for name in NETWORKS},  # type: ignore[misc]
+    "transformers": transformers_resnet,
+}
+
+
+def image(name: str) -> Tensor:
+    return (
+        torch.randn(4, 3, 16, 32, 32) if name == "c3d" else torch.randn(4, 3, 64, 64)
+    )  # so that each has several taps to pool
+
+
+def logits(model: nn.Module, x: Tensor) -> Tensor:
+    y = model(x)
+    found: Tensor = getattr(y, "logits", y)
+    return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_converted_network_learns_with_every_beta(name: str) -> None:
+    torch.manual_seed(0)
+    model, x = MODELS[name](), image(name)
+    before, keys = logits(model.eval(), x), set(model.state_dict())
+    report = convert(model.train(), "ada", strided=True, global_pools=True)
+    assert report.replaced and not report.left, report
+    after = logits(model, x)
+    assert after.shape == before.shape
+    assert keys <= set(model.state_dict()), "names of what stays"
+    betas = {name: p for name, p in model.named_parameters() if name.endswith("beta")}
+    assert len(betas) == len(report.replaced) and all(p.numel() > 1 for p in betas.values())
+    target = torch.arange(4).remainder(3) if after.dim() == 2 else (x[:, 0] > 0).long()
+    optimizer = torch.optim.Adam(parameter_groups(model), 1e-2, weight_decay=1e-4)
+    losses = []
+    for _ in range(4):
+        loss = F.cross_entropy(logits(model, x), target)
+        optimizer.zero_grad()
+        loss.backward()
+        for beta, value in betas.items():
+            assert value.grad is not None and value.grad.abs().sum() > 0, beta
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0], losses
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_method_computes_the_same(name: str) -> None:
+    """Max pools become our max; then averages without padding become our avg, and no output moves by 1e-6."""
+    torch.manual_seed(1)
+    model, x = MODELS[name]().eval(), image(name)
+    before = logits(model, x)
+    average = tuple(getattr(nn, f"{kind}AvgPool{rank}d") for kind in ("", "Adaptive") for rank in (1, 2, 3))
+    maximum = tuple(getattr(nn, f"MaxPool{rank}d") for rank in (1, 2, 3))
+    convert(model, "max", [kind for kind in maximum if any(isinstance(m, kind) for m in model.modules())])
+    torch.testing.assert_close(logits(model, x), before, rtol=0, atol=0)
+    kinds = [kind for kind in average if any(isinstance(m, kind) for m in model.modules())]
+    if kinds:
+        assert convert(model, "avg", kinds, global_pools=True).replaced
+        assert (logits(model, x) - before).abs().max() <= 1e-6
+
+
+class Twice(nn.Module):
+    """One pool of two calls on other channels, one under two names, and a pooling function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 8, 3, padding=1)
+        self.twice, self.one = nn.MaxPool2d(2), nn.AvgPool2d(2)
+        self.other = self.one
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.twice(self.second(self.twice(self.first(x))))
+        return F.max_pool2d(self.other(self.one(x)), 2)
+
+
+class Asks(Twice):
+    """Two inputs, so that no image can be guessed."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return super().forward(x + y)
+
+
+class Branches(Asks):
+    """No symbol can answer what this asks."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return super().forward(x, y) if y.sum() > 0 else x
+
+
+@pytest.mark.parametrize("kind", [Twice, Asks])
+def test_a_pool_of_two_calls_and_a_function(kind: type[nn.Module]) -> None:
+    model = kind()
+    report = convert(model, "ada")
+    places = {place.name: place for place in report.replaced}
+    assert set(places) == {"twice", "one", "other"}
+    assert "its 2 calls share one beta, a scalar" in places["twice"].note
+    assert model.twice.beta.shape == (1,) and model.one.beta is not model.other.beta  # type: ignore[union-attr]
+    assert "the model calls max_pool2d: no module, so it stays" in str(report)
+    x = torch.randn(2, 3, 32, 32)
+    assert model(*(x,) * (1 if kind is Twice else 2)).shape == (2, 8, 1, 1)
+    assert {tuple(p.shape) for n, p in model.named_parameters() if "beta" in n} == {(1,), (8, 1, 1)}
+
+
+def test_what_no_forward_shows_is_said_and_an_example_shows_it() -> None:
+    report = convert(Branches(), "softpool")
+    assert "functions and repeated calls were not looked for (torch.fx: symbolically traced variables" in str(report)
+    x = torch.ones(1, 3, 32, 32)
+    for example in ((x, x), {"x": x, "y": x}):
+        model = Branches()
+        report = convert(model, "ada", beta="place", example=example)
+        notes = {place.name: place.note for place in report.replaced}
+        assert "calls max_pool2d" in str(report) and "share one beta, a scalar" in notes["twice"]
+        assert notes["one"] == notes["other"] == "beta takes its shape from the first input, one for each place"
+        model(x, x)
+        assert model.one.beta.shape == (4, 4) and model.other.beta.shape == (2, 2)  # type: ignore[union-attr]
+
+
+def test_calls_of_like_shapes_share_a_beta_of_that_shape() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), *[nn.MaxPool2d(3, 1, 1)] * 3)
+    names = [place.name for place in convert(model, "ada").replaced]
+    assert names == ["1", "2", "3"] and len({id(m) for m in model.children()}) == 4
+    again = nn.Module()
+    again.pool, again.conv = nn.MaxPool2d(3, 1, 1), nn.Conv2d(3, 4, 1)
+    again.forward = lambda x: again.pool(again.pool(again.conv(x)))  # type: ignore[method-assign,operator]
+    (place,) = convert(again, "ada").replaced
+    assert place.note == "its 2 calls share one beta" and again.pool.beta.shape == (4, 1, 1)  # type: ignore[union-attr]
+
+
+class OwnPool(nn.MaxPool2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * 2)
+
+
+class HousePool(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., ::2, ::2]
+
+
+class SameForward(nn.MaxPool2d):
+    pass
+
+
+LEFT: list[tuple[nn.Module, str]] = [
+    (nn.MaxPool2d(2, dilation=2), "has dilation=2"),
+    (nn.MaxPool2d(2, return_indices=True), "its indices are used"),
+    (nn.AvgPool2d(2, divisor_override=3), "divisor_override=3 and no mean"),
+    (nn.AdaptiveAvgPool2d(1), "global_pools=True replaces it"),
+    (nn.AdaptiveAvgPool2d((1, None)), "differ in size"),
+    (nn.AdaptiveMaxPool2d(7), "differ in size"),
+    (nn.AvgPool2d(16), "global_pools=True replaces it"),  # as seen of an image of 32
+    (nn.LPPool2d(2, 2), "none of torch.nn's max and average pools"),
+    (nn.FractionalMaxPool2d(2, 4), "none of torch.nn's"),
+    (OwnPool(2), "a forward of its own"),
+    (HousePool(), "none of torch.nn's"),
+    (AdaPool2d(2), "is adapool's already"),
+]
+
+
+@pytest.mark.parametrize(("module", "reason"), LEFT, ids=lambda v: type(v).__name__ if isinstance(v, nn.Module) else "")
+def test_what_is_left_says_why(module: nn.Module, reason: str) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.MaxPool2d(2), module)
+    report = convert(model, "softpool", example=torch.ones(1, 1, 32, 32))
+    (left,) = report.left
+    assert left.name == "2" and reason in left.note and reason in str(report) and model[2] is module
+    with pytest.raises(ValueError, match=r"^model: expected pools to replace, got none\n(.*\n)+.*" + reason):
+        convert(model, "softpool", "2", example=torch.ones(1, 1, 32, 32))
+
+
+def test_padding_that_a_mean_counts() -> None:
+    model = nn.Sequential(nn.AvgPool2d(3, 2, 1), nn.AvgPool2d(3, 2, 1, count_include_pad=False))
+    with pytest.raises(ValueError, match=r"got none"):
+        convert(nn.Sequential(model[0]), "avg")
+    x = torch.randn(1, 2, 9, 9)
+    expected = model[1](x)
+    assert [place.name for place in convert(model, "avg").left] == ["0"]
+    torch.testing.assert_close(model[1](x), expected)
+    (place,) = convert(model, "softpool").replaced
+    assert place.note == "its mean counted padded zeros, which are excluded now"
+    torch.testing.assert_close(model[0](x), pool(x, "softpool", 3, 2, 1))
+    assert convert(nn.Sequential(SameForward(2)), "max").replaced, "a subclass that computes the same"
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_a_window_stays(rank: int) -> None:
+    for kind in (f"MaxPool{rank}d", f"AvgPool{rank}d"):
+        model = nn.Sequential(getattr(nn, kind)(3, 2, 1, ceil_mode=True))
+        x = torch.randn(2, 3, *(8, 9, 10)[:rank])
+        model.eval()
+        convert(model, "edscw")
+        torch.testing.assert_close(model(x), pool(x, "edscw", (3,) * rank, 2, 1, True))
+        assert not model[0].training
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_a_strided_convolution_keeps_its_cells(rank: int) -> None:
+    kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[rank - 1]
+    for size in (7, 8, 11):
+        for kernel, padding, dilation in ((1, 0, 1), (3, 1, 1), (3, 0, 2), (4, 1, 1)):
+            conv = kind(2, 3, kernel, 2, padding, dilation)
+            model, x = nn.Sequential(conv), torch.randn(1, 2, *(size,) * rank)
+            cells, weight = conv(x).shape, conv.weight
+            convert(model, "softpool", strided=True)
+            assert model(x).shape == cells and set(model.state_dict()) == {"0.weight", "0.bias"}
+            every = kind(2, 3, kernel, 1, padding, dilation)
+            every.load_state_dict(conv.state_dict())
+            torch.testing.assert_close(model(x), pool(every(x), "softpool", (2,) * rank, ceil_mode=True))
+            assert revert(model) == ("0",) and model[0] is conv and conv.weight is weight and conv.stride == (2,) * rank
+    big = nn.Sequential(kind(2, 3, 4, 4))
+    with pytest.raises(ValueError, match=r"with stride 1 it would take 4(x4)* times the work"):
+        convert(big, strided=True)
+
+
+def test_where() -> None:
+    def of(where: Any, **more: Any) -> list[str]:
+        return [place.name for place in convert(densenet(width=4), "softpool", where, **more).replaced]
+
+    assert of(None) == ["0.2", "4.3", "8.3"]
+    assert of("*.3") == of(nn.AvgPool2d) == of(["4.*", "8.*"]) == ["4.3", "8.3"]
+    assert of([nn.AvgPool2d, "0.2"]) == ["0.2", "4.3", "8.3"]
+    assert of(nn.Conv2d, strided=True) == ["0.0.0"]
+    with pytest.raises(ValueError, match=r"^where: expected what fits a pool \(0.2, 4.3, 8.3, 14.0\), got 'stem'$"):
+        of(["*.3", "stem"])
+    with pytest.raises(TypeError, match=r"^where: expected names as globs or classes, got 3$"):
+        of([3])
+
+
+def test_device_dtype_and_mode_are_those_of_the_place() -> None:
+    model = resnet18(width=4).double().eval()
+    convert(model, "ada")
+    assert model[0][2].beta.dtype == torch.float64 and not model[0][2].training
+    with torch.device("meta"):
+        model = resnet18(width=4)
+    for method in ("ada", "lip_simplified"):
+        convert(model, method)
+        assert all(p.is_meta for p in model.parameters())
+        assert model(torch.empty(2, 3, 64, 64, device="meta")).shape == (2, 10)
+        revert(model)
+    convert(model, "stochastic")
+    assert model[0][2].training and not model.eval()[0][2].training
+
+
+def test_learned_methods_take_their_channels() -> None:
+    model = NETWORKS["unet"].make(width=4)
+    for method in adapool.LEARNED:
+        convert(model, method, strided=True)
+        model(torch.randn(1, 3, 16, 16)).square().sum().backward()
+        assert revert(model) == ("pool.0", "pool.1", "pool.2")
+    with pytest.raises(ValueError, match=r"needs one number of channels; none is known, so give example="):
+        convert(Branches(), "lip_simplified")
+
+
+def test_copies_go_back_and_keep_what_was_learned() -> None:
+    model = resnet18(width=4)
+    state = copy.deepcopy(model.state_dict())
+    convert(model, "ada", strided=True)
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    buffer.seek(0)
+    x = torch.randn(2, 3, 32, 32)
+    for other in (copy.deepcopy(model), torch.load(buffer, weights_only=False)):
+        torch.testing.assert_close(other.eval()(x), model.eval()(x))
+        with torch.no_grad():
+            other[0][0][0].weight.mul_(2)
+        other.double()
+        assert len(revert(other)) == 8 and set(other.state_dict()) == set(state)
+        torch.testing.assert_close(other[0][0][0].weight, 2 * state["0.0.0.weight"].double())
+        assert other[0][0][0].stride == (2, 2) and not other[0][0][0].training
+    missing = model.load_state_dict(state, strict=False)
+    assert not missing.unexpected_keys and all(key.endswith("beta") for key in missing.missing_keys)
+    with pytest.raises(ValueError, match=r"^model: expected one that adapool.convert has changed"):
+        revert(other)
+
+
+def test_nothing_is_changed_where_an_argument_is_wrong() -> None:
+    model = resnet18(width=4)
+    for wrong, message in (
+        ({"method": "sotfpool"}, "unknown method 'sotfpool'; did you mean 'softpool'"),
+        ({"kernel_size": 2}, "kernel_size: expected none, as a pool keeps its own"),
+        ({"beta": "plane"}, "beta: expected one of 'channel', 'place', 'scalar', got 'plane'"),
+        ({"beta": 2.0}, "beta: expected a value in"),
+        ({"method": "softpool", "beta": 0.5}, "beta: method 'softpool' takes no operands"),
+        ({"method": "lip_simplified", "beta": 0.5}, "beta: expected none"),
+        ({"strided": 1}, "strided: expected a bool, got 1"),
+        ({"gradient": "none"}, "gradient: expected one of"),
+        ({"padding": 1}, "padding: expected none"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            convert(model, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^model: expected a torch.nn.Module, got function"):
+        convert(transformers_resnet)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^model: expected a module with pools in it, got a pool itself, MaxPool2d"):
+        convert(nn.MaxPool2d(2))
+    for wrapped in (nn.DataParallel(model), nn.Sequential(torch.jit.script(nn.Linear(1, 1)))):
+        with pytest.raises(ValueError, match=r"^model: expected one before it is wrapped or scripted, got"):
+            convert(wrapped)
+    assert not any(isinstance(module, (AdaPool2d, Pool)) for module in model.modules())
+
+
+def test_beta_stays_a_share_and_is_not_decayed() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.MaxPool2d(2))
+    convert(model, "ada", constraint="clamp")
+    others, operands = parameter_groups(model)
+    assert operands["params"] == [model[1].beta] and operands["weight_decay"] == 0.0 and len(others["params"]) == 2
+    optimizer = torch.optim.SGD([others, operands], 50.0, weight_decay=0.5)
+    for _ in range(20):
+        x = torch.randn(4, 1, 8, 8)
+        optimizer.zero_grad()
+        (model(x) * torch.randn(4, 4, 4, 4)).sum().backward()
+        model[0].weight.grad = None
+        optimizer.step()
+        assert (model[1].share() >= 0).all() and (model[1].share() <= 1).all()
+    convert(model := nn.Sequential(nn.MaxPool2d(2)), "softpool")
+    assert [list(group) for group in parameter_groups(model)] == [["params"]]
