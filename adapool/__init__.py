@@ -4,7 +4,7 @@ from adapool.adaptive import AdaPool1d, AdaPool2d, AdaPool3d, AdaUnpool1d, AdaUn
 from adapool.convert import convert, parameter_groups, revert
 from adapool.functional import pool, pool_with_extra
 from adapool.lazy import LazyAdaPool1d, LazyAdaPool2d, LazyAdaPool3d
-from adapool.learned import LEARNED, DPPPool, LIPPool
+from adapool.learned import LEARNED, DPPPool, LIPPool, SimplifiedLIP
 from adapool.modules import (
     EDSCWPool1d,
     EDSCWPool2d,
@@ -55,6 +55,7 @@ from adapool.named import (
     soft_pool3d,
 )
 from adapool.registry import Method, Operand, get, method, names
+from adapool.released import convert_state_dict, install_aliases
 from adapool.unpooling import max_unpool, unpool, unpool_weights
 from adapool.window import Window
 
@@ -87,6 +88,7 @@ __all__ = [
     "Method",
     "Operand",
     "Pool",
+    "SimplifiedLIP",
     "SoftPool1d",
     "SoftPool2d",
     "SoftPool3d",
@@ -102,6 +104,7 @@ __all__ = [
     "adaunpool2d",
     "adaunpool3d",
     "convert",
+    "convert_state_dict",
     "edscwpool1d",
     "edscwpool2d",
     "edscwpool3d",
@@ -112,6 +115,7 @@ __all__ = [
     "idwpool1d",
     "idwpool2d",
     "idwpool3d",
+    "install_aliases",
     "lip2d",
     "max_pool1d",
     "max_pool2d",

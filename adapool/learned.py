@@ -71,6 +71,17 @@ class LIPPool(Layer):
         return pool(x, "lip", window.kernel, window.stride, window.padding, window.ceil_mode, logits=logits)
 
 
+class SimplifiedLIP(LIPPool):
+    """`LIPPool(2, channels)` under its released name; `adapool.convert_state_dict` reads its released weights.
+
+    >>> SimplifiedLIP(3)(torch.ones(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 4, 4])
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(2, channels)
+
+
 def local_mean(x: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> Tensor:
     """`weight * x + bias` at every cell: the three taps around the window's centre (towards its start when even)."""
     if not isinstance(x, Tensor):

@@ -247,9 +247,13 @@ def _max_unpool(rank: int) -> Callable[..., Tensor]:
 def lip2d(x: Tensor, logit: Tensor, kernel: Ints = 3, stride: Ints = 2, padding: Ints = 1) -> Tensor:
     """Local importance pooling under its released name: `pool(x, "lip", kernel, stride, padding, logits=logit)`.
 
-    >>> lip2d(torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)).shape
-    torch.Size([1, 1, 2, 2])
+    logit of x's shape, or of one channel for all.
+
+    >>> lip2d(torch.ones(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)).shape
+    torch.Size([1, 3, 2, 2])
     """
+    if isinstance(logit, Tensor) and isinstance(x, Tensor) and logit.dim() == x.dim() and logit.shape[-3] == 1:
+        logit = logit.expand(*logit.shape[:-3], x.shape[-3], *logit.shape[-2:])
     return run(x, 2, "lip", False, {"logits": logit}, kernel, stride, padding)[0]
 
 

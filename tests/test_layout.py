@@ -24,7 +24,7 @@ BELOW = ("record", "fleet", "store", "interval", "profile")  # what of reports t
 ORDER = [
     "window", "region", "registry", "methods", "plain",
     "native_library", "native_gradients", "native_rules", "native",
-    "arguments", "functional", "unpooling", "layer", "learned", "named", "modules", "adaptive",
+    "arguments", "functional", "unpooling", "layer", "learned", "named", "modules", "adaptive", "released",
     "lazy", "survey", "exchange", "convert",
 ]  # fmt: skip
 
