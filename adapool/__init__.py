@@ -2,16 +2,19 @@
 
 from adapool.adaptive import AdaPool1d, AdaPool2d, AdaPool3d, AdaUnpool1d, AdaUnpool2d, AdaUnpool3d
 from adapool.convert import convert, parameter_groups, revert
+from adapool.forms import adaptive_pool, fractional_pool
 from adapool.functional import pool, pool_with_extra
 from adapool.lazy import LazyAdaPool1d, LazyAdaPool2d, LazyAdaPool3d
 from adapool.learned import LEARNED, DPPPool, LIPPool, SimplifiedLIP
 from adapool.modules import (
+    AdaptivePool,
     EDSCWPool1d,
     EDSCWPool2d,
     EDSCWPool3d,
     EMPool1d,
     EMPool2d,
     EMPool3d,
+    FractionalPool,
     IDWPool1d,
     IDWPool2d,
     IDWPool3d,
@@ -68,6 +71,7 @@ __all__ = [
     "AdaUnpool1d",
     "AdaUnpool2d",
     "AdaUnpool3d",
+    "AdaptivePool",
     "DPPPool",
     "EDSCWPool1d",
     "EDSCWPool2d",
@@ -75,6 +79,7 @@ __all__ = [
     "EMPool1d",
     "EMPool2d",
     "EMPool3d",
+    "FractionalPool",
     "IDWPool1d",
     "IDWPool2d",
     "IDWPool3d",
@@ -99,6 +104,7 @@ __all__ = [
     "adapool1d",
     "adapool2d",
     "adapool3d",
+    "adaptive_pool",
     "adaunpool",
     "adaunpool1d",
     "adaunpool2d",
@@ -111,6 +117,7 @@ __all__ = [
     "empool1d",
     "empool2d",
     "empool3d",
+    "fractional_pool",
     "get",
     "idwpool1d",
     "idwpool2d",

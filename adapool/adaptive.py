@@ -136,7 +136,7 @@ class AdaPool(Layer):
         check_flag("beta_trainable", beta_trainable)
         check_flag("return_mask", return_mask)
         check_options(get("ada"), options)
-        self.kernel_size = self.checked_kernel(kernel_size, stride, padding, ceil_mode)
+        self.kernel_size = self.checked_kernel(kernel_size, stride, padding, ceil_mode, options.get("dilation", 1))
         self.stride, self.padding, self.ceil_mode = stride, padding, ceil_mode
         self.return_mask, self.constraint, self.options = return_mask, constraint, options
         start = self.start(beta, beta_init, device, dtype)

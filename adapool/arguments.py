@@ -19,6 +19,7 @@ from adapool.registry import Method, Operand
 
 OPTIONS = (
     "kernel_size", "stride", "padding", "ceil_mode", "implementation", "gradient", "similarity", "generator",
+    "dilation",
 )  # fmt: skip
 _DTYPES = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 _STRIDED = torch.strided

@@ -23,6 +23,7 @@ from adapool.arguments import (
     deferred,
     is_unbatched,
 )
+from adapool.grid import Regions
 from adapool.registry import Method, get
 from adapool.window import Ints, Sizes, Window, is_traced, remembered
 
@@ -33,14 +34,24 @@ Similarity = Literal["channel", "vector"]
 
 
 def uses_native(
-    implementation: str, entry: Method, dtype: torch.dtype, device: torch.device, similarity: str = "channel"
+    implementation: str,
+    entry: Method,
+    dtype: torch.dtype,
+    device: torch.device,
+    similarity: str = "channel",
+    rows_alone: str = "",
 ) -> bool:
-    """Whether the compiled kernel runs; ValueError if it was asked for and there is none."""
+    """Whether the compiled kernel runs; ValueError if it was asked for and there is none.
+
+    `rows_alone` says what of the call no kernel has.
+    """
     check_choice("implementation", implementation, ("auto", "native", "plain"))
     # ONNX has no adapool operators, so that an exported model is made of the plain row.
     if implementation == "plain" or (implementation == "auto" and is_traced() and torch.onnx.is_in_onnx_export()):
         return False
-    able = similarity == "channel" and native.has_kernel(entry.name, dtype, device.type)
+    if implementation == "native" and rows_alone:
+        raise ValueError(f"implementation: no compiled kernel for {rows_alone}; 'auto' and 'plain' take the plain row")
+    able = not rows_alone and similarity == "channel" and native.has_kernel(entry.name, dtype, device.type)
     if implementation == "native" and not able:
         raise ValueError(
             f"implementation: no compiled kernel for method {entry.name!r}, similarity {similarity!r}, {dtype} on "
@@ -53,14 +64,14 @@ class Plan(NamedTuple):
     """What a call comes to: all of it but its numbers."""
 
     entry: Method
-    window: Window
+    window: Regions
     added: bool  # x lacks the batch axis
     cells: tuple[int, ...]  # (N, C, *out)
     native: bool
     compiled: bool  # torch.compile or torch.export looks on; never in a plan that is remembered
 
 
-@remembered(sizes=slice(5, 8))
+@remembered(sizes=slice(5, 10))
 def make_plan(
     shape: Sequence[int],
     dtype: torch.dtype,
@@ -71,6 +82,7 @@ def make_plan(
     stride: Ints | None,
     padding: Ints,
     ceil_mode: bool,
+    dilation: Ints,
     implementation: str,
     gradient: str,
     similarity: str,
@@ -81,12 +93,13 @@ def make_plan(
     if rank not in (1, 2, 3):
         raise ValueError(f"x: expected 1, 2 or 3 spatial axes behind N and C, got shape {tuple(shape)}")
     added = is_unbatched(shape, dtype, rank, "x")
-    window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
+    window = Window.make(rank, kernel_size, stride, padding, ceil_mode, dilation)
     entry = get(method)
     check_choices(entry, gradient, similarity)
     batch = (1, shape[0]) if added else shape[:2]
     cells = (*batch, *window.output(shape[-rank:]))
-    able = uses_native(implementation, entry, dtype, device, similarity)
+    apart = f"dilation {window.dilation}" if window.dilation else ""
+    able = uses_native(implementation, entry, dtype, device, similarity, apart)
     return Plan(entry, window, added, cells, able, is_compiling())
 
 
@@ -105,6 +118,7 @@ def run(
     gradient: str = "exact",
     similarity: str = "channel",
     generator: torch.Generator | None = None,
+    dilation: Ints = 1,
     **more: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """`pool` over `rank` axes (None: as in `make_plan`); and, of use if wanted, what `pool_with_extra` returns besides.
@@ -113,7 +127,7 @@ def run(
     """
     if not isinstance(x, Tensor):
         more |= {"ceil_mode": ceil_mode, "implementation": implementation, "gradient": gradient}
-        more |= {"similarity": similarity, "generator": generator}
+        more |= {"similarity": similarity, "generator": generator, "dilation": dilation}
         found: tuple[Tensor, Tensor | None] = deferred(
             run, "x", x, rank, method, want_extra, given, kernel_size, stride, padding, **more
         )
@@ -121,12 +135,23 @@ def run(
     if x.layout is not _STRIDED or x.is_nested:
         check_tensor("x", x)
     plan = make_plan(
-        x.shape, x.dtype, x.device, rank, method, kernel_size, stride, padding, ceil_mode,
+        x.shape, x.dtype, x.device, rank, method, kernel_size, stride, padding, ceil_mode, dilation,
         implementation, gradient, similarity,
     )  # fmt: skip
+    return run_plan(plan, x, want_extra, given | more if more else given, gradient, similarity, generator)
+
+
+def run_plan(
+    plan: Plan,
+    x: Tensor,
+    want_extra: bool,
+    given: dict[str, Any],
+    gradient: str,
+    similarity: str,
+    generator: torch.Generator | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Check the operands and run what `make_plan`, or a form's own checks, made of the call."""
     entry, window = plan.entry, plan.window
-    if more:
-        given = given | more
     if plan.added:
         given = {k: v.unsqueeze(0) if isinstance(v, Tensor) and v.dim() == x.dim() else v for k, v in given.items()}
         x = x.unsqueeze(0)
@@ -136,7 +161,8 @@ def run(
     if plan.native:
         if plan.compiled and given:
             operands = as_tensors(given, operands, x)
-        y, extra = native.pool(x, method, window, operands.values(), want_extra, gradient == "detached")
+        assert isinstance(window, Window)
+        y, extra = native.pool(x, entry.name, window, operands.values(), want_extra, gradient == "detached")
     else:
         y, extra = plain.pool(entry, x, window, operands, similarity, gradient)
     if plan.added:
@@ -156,13 +182,15 @@ def pool(
     gradient: Gradient = "exact",
     similarity: Similarity = "channel",
     generator: torch.Generator | None = None,
+    dilation: Ints = 1,
     **operands: Any,
 ) -> Tensor:
     """Pool `x` by any method of `adapool.names()`.
 
     Shape: x `(N, C, *spatial)`, or `(C, *spatial)` when `kernel_size` is a tuple; result `(N, C, *out)` with
     `out = floor((size + 2 padding - kernel) / stride) + 1` (`ceil_mode`: rounded up). `kernel_size=None` pools the
-    whole extent, `(1, None)` an axis whole. Padded taps are excluded from weights and means.
+    whole extent, `(1, None)` an axis whole. Padded taps are excluded from weights and means. `dilation` is the
+    distance of a window's taps, as in torch.nn.MaxPool2d; the plain row alone has it.
 
     `gradient="detached"` treats the weights as constants, as the released AdaPool does; the default is the exact
     gradient. `similarity="vector"` compares channel vectors instead of scalars (edscw, idw, ada). `implementation`
@@ -177,7 +205,7 @@ def pool(
     """
     return run(
         x, None, method, False, operands, kernel_size, stride, padding, ceil_mode,
-        implementation, gradient, similarity, generator,
+        implementation, gradient, similarity, generator, dilation,
     )[0]  # fmt: skip
 
 

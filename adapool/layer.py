@@ -12,7 +12,8 @@ from adapool.registry import Method
 from adapool.window import WHOLE, Ints, Sizes, Window
 
 Made = TypeVar("Made", bound=nn.Module)
-CHOICES = ("implementation", "gradient", "similarity", "generator")
+WINDOWLESS = ("implementation", "gradient", "similarity", "generator")
+CHOICES = (*WINDOWLESS, "dilation")
 
 
 class Layer(nn.Module):
@@ -28,24 +29,26 @@ class Layer(nn.Module):
             "keep batch and spatial sizes open"
         )
 
-    def checked_kernel(self, kernel_size: Sizes, stride: Ints | None, padding: Ints, ceil_mode: bool) -> Sizes:
+    def checked_kernel(
+        self, kernel_size: Sizes, stride: Ints | None, padding: Ints, ceil_mode: bool, dilation: Ints = 1
+    ) -> Sizes:
         """The kernel as the layer keeps it; ValueError or TypeError for sizes that no input fits."""
-        given = [v for v in (kernel_size, stride, padding) if isinstance(v, Sequence)]
+        given = [v for v in (kernel_size, stride, padding, dilation) if isinstance(v, Sequence)]
         rank = self.rank or max((len(v) for v in given), default=1)
-        window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
+        window = Window.make(rank, kernel_size, stride, padding, ceil_mode, dilation)
         if self.rank is None or kernel_size is None:
             return kernel_size
         return tuple(None if k == WHOLE else k for k in window.kernel)
 
 
-def check_options(entry: Method, options: Mapping[str, Any]) -> None:
+def check_options(entry: Method, options: Mapping[str, Any], choices: Sequence[str] = CHOICES) -> None:
     """TypeError or ValueError for a keyword that the method's calls would refuse, or that nothing takes."""
     specs = {spec.name: spec for spec in entry.operands}
     for name, value in options.items():
         if name in specs:
             if specs[name].kind == "cell" and value is not None and not isinstance(value, Tensor):
                 check_number(specs[name], value)
-        elif name not in CHOICES:
+        elif name not in choices:
             raise unknown_option(entry, name)
     check_choice("implementation", options.get("implementation", "auto"), ("auto", "native", "plain"))
     check_choices(entry, options.get("gradient", "exact"), options.get("similarity", "channel"))

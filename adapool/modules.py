@@ -9,8 +9,9 @@ from torch import Tensor
 
 from adapool import named
 from adapool.arguments import check_flag
+from adapool.forms import Ratio, adaptive_pool, fractional_kernel, fractional_pool, output_sizes
 from adapool.functional import run
-from adapool.layer import Layer, check_options, ranks
+from adapool.layer import WINDOWLESS, Layer, check_options, ranks
 from adapool.registry import get
 from adapool.unpooling import max_unpool, sized_window
 from adapool.window import Ints, Sizes
@@ -37,7 +38,7 @@ class Pool(Layer):
     ) -> None:
         super().__init__()
         check_options(get(method), options)
-        self.kernel_size = self.checked_kernel(kernel_size, stride, padding, ceil_mode)
+        self.kernel_size = self.checked_kernel(kernel_size, stride, padding, ceil_mode, options.get("dilation", 1))
         self.method, self.stride = method, stride
         self.expectation = get(method).expectation or method
         self.padding, self.ceil_mode, self.options = padding, ceil_mode, options
@@ -53,6 +54,74 @@ class Pool(Layer):
         shown = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
         shown += f", ceil_mode={self.ceil_mode}" + "".join(f", {k}={v!r}" for k, v in self.options.items())
         return shown if type(self) is not Pool else f"{self.method!r}, {shown}"
+
+
+class AdaptivePool(Layer):
+    """Any method of `adapool.names()` to a given output size, see `adapool.adaptive_pool`.
+
+    `AdaptivePool("ada", 7)`; keywords are `adapool.pool`'s. None in output_size keeps an axis; evaluation as in `Pool`.
+    Shape: `(N, C, *spatial)` to `(N, C, *output_size)`, or both without N when `output_size` is a tuple.
+
+    >>> AdaptivePool("softpool", (3, None))(torch.ones(1, 1, 7, 5)).shape
+    torch.Size([1, 1, 3, 5])
+    """
+
+    def __init__(self, method: str, output_size: Sizes, **options: Any) -> None:
+        super().__init__()
+        check_options(get(method), options, WINDOWLESS)
+        output_sizes(output_size, len(output_size) if isinstance(output_size, Sequence) else 1)
+        self.method, self.output_size, self.options = method, output_size, options
+        self.expectation = get(method).expectation or method
+
+    def forward(self, x: Tensor) -> Tensor:
+        method = self.method if self.training else self.expectation
+        y: Tensor = adaptive_pool(x, method, self.output_size, **self.options)
+        return y
+
+    def extra_repr(self) -> str:
+        return f"{self.method!r}, {self.output_size}" + "".join(f", {k}={v!r}" for k, v in self.options.items())
+
+
+class FractionalPool(Layer):
+    """Any method of `adapool.names()` with windows at pseudo-random steps, see `adapool.fractional_pool`.
+
+    `FractionalPool("ada", 2, output_ratio=0.7)`; keywords are `adapool.pool`'s and `samples`. It draws in evaluation as
+    in training, as torch.nn.FractionalMaxPool2d does. Shape: `(N, C, *spatial)` to `(N, C, *out)`.
+
+    >>> FractionalPool("ada", 2, output_size=3)(torch.ones(1, 1, 7, 5)).shape
+    torch.Size([1, 1, 3, 3])
+    """
+
+    def __init__(
+        self,
+        method: str,
+        kernel_size: Ints,
+        output_size: Ints | None = None,
+        output_ratio: Ratio | None = None,
+        *,
+        samples: Tensor | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        check_options(get(method), options, WINDOWLESS)
+        given = [v for v in (kernel_size, output_size, output_ratio) if isinstance(v, Sequence)]
+        kernel = fractional_kernel(max((len(v) for v in given), default=1), kernel_size, output_size, output_ratio)
+        self.kernel_size = kernel if given else kernel_size
+        self.method, self.output_size, self.output_ratio = method, output_size, output_ratio
+        self.samples, self.options = samples, options
+        self.expectation = get(method).expectation or method
+
+    def forward(self, x: Tensor) -> Tensor:
+        method = self.method if self.training else self.expectation
+        sizes = (self.kernel_size, self.output_size, self.output_ratio)
+        y: Tensor = fractional_pool(x, method, *sizes, samples=self.samples, **self.options)
+        return y
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.method!r}, kernel_size={self.kernel_size}, output_size={self.output_size}, "
+            f"output_ratio={self.output_ratio}" + "".join(f", {k}={v!r}" for k, v in self.options.items())
+        )
 
 
 class _NamedPool(Pool):

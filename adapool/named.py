@@ -21,9 +21,15 @@ PADDING_HINT = "; the third argument is a flag, as in the released package: give
 Masks = Tensor | tuple[Tensor, Tensor, "Tensor | float"]
 
 
-def _kernel(x: Tensor, rank: int, kernel_size: Sizes) -> tuple[int, ...]:
+def _kernel(x: Tensor, rank: int, kernel_size: Sizes, dilation: Ints = 1) -> tuple[int, ...]:
+    """The kernel that a mask is laid out by."""
     make_batched(x, rank)
-    return Window.make(rank, kernel_size).at(x.shape[-rank:]).kernel
+    window = Window.make(rank, kernel_size, dilation=dilation)
+    if window.dilation:
+        raise ValueError(
+            f"return_mask: expected False with a dilation, got {window.dilation}; adapool.pool_with_extra has weights"
+        )
+    return window.at(x.shape[-rank:]).kernel
 
 
 def tile(weights: Tensor, kernel: Sequence[int]) -> Tensor:
@@ -62,7 +68,7 @@ def _pool_by_name(rank: int, name: str, method: str) -> Callable[..., Any]:
             return run(x, rank, method, False, {}, kernel_size, stride, **options)[0]
         if not isinstance(x, Tensor):
             return deferred(named, "x", x, kernel_size, stride, return_mask, native, **options)
-        kernel = _kernel(x, rank, kernel_size)
+        kernel = _kernel(x, rank, kernel_size, options.get("dilation", 1))
         y, weights = pool_with_extra(x, method, kernel, stride, **options)
         return y, tile(weights, kernel)
 
@@ -96,7 +102,7 @@ def _adapool(rank: int) -> Callable[..., Any]:
         y = run(x, rank, "ada", False, {"beta": beta}, kernel_size, stride, **options)[0]
         if not return_mask:
             return y
-        kernel = _kernel(x, rank, kernel_size)
+        kernel = _kernel(x, rank, kernel_size, options.get("dilation", 1))
         options.pop("gradient", None)  # weights are constants either way
         dice, soft = (
             tile(pool_with_extra(x.detach(), method, kernel, stride, **_similarity(options, method))[1], kernel)
@@ -218,8 +224,9 @@ def _max_pool(rank: int) -> Callable[..., Any]:
         padding: Ints = 0,
         ceil_mode: bool = False,
         return_indices: bool = False,
+        dilation: Ints = 1,
     ) -> Any:
-        y, indices = run(x, rank, "max", return_indices, {}, kernel_size, stride, padding, ceil_mode)
+        y, indices = run(x, rank, "max", return_indices, {}, kernel_size, stride, padding, ceil_mode, dilation=dilation)
         return (y, indices) if return_indices else y
 
     named.__name__ = named.__qualname__ = f"max_pool{rank}d"

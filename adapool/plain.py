@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adapool.grid import Regions
 from adapool.region import Region
 from adapool.registry import Method
 from adapool.window import Window
@@ -19,7 +20,7 @@ from adapool.window import Window
 def run_row(
     entry: Method,
     x: Tensor,
-    window: Window,
+    window: Regions,
     operands: dict[str, Any],
     similarity: str = "channel",
     gradient: str = "exact",
@@ -36,7 +37,7 @@ def run_row(
     return entry(region, **given)
 
 
-def _places(taps: Tensor, x: Tensor, window: Window) -> Tensor:
+def _places(taps: Tensor, x: Tensor, window: Regions) -> Tensor:
     """Flat index in the plane of `x` of the chosen tap of every cell."""
     places = window.places(x.shape[2:], x.device).expand(*taps.shape, -1)
     return places.gather(-1, taps.unsqueeze(-1)).squeeze(-1)
@@ -45,7 +46,7 @@ def _places(taps: Tensor, x: Tensor, window: Window) -> Tensor:
 def pool(
     entry: Method,
     x: Tensor,
-    window: Window,
+    window: Regions,
     operands: dict[str, Any],
     similarity: str = "channel",
     gradient: str = "exact",

@@ -95,20 +95,28 @@ class Window:
     Cell `o` of an axis reads taps `o * stride - padding + (0 .. kernel - 1)`; taps outside the input
     are excluded from every method. Output size per axis: `floor((size + 2 padding - kernel) / stride) + 1`;
     with `ceil_mode` the quotient is rounded up and a last window that would start in the right padding is dropped.
-    A kernel of WHOLE (`kernel_size=None` or a None in it) takes its axis whole, in one cell.
+    A kernel of WHOLE (`kernel_size=None` or a None in it) takes its axis whole, in one cell. With a dilation the taps
+    of a cell lie that far apart, and `dilation (kernel - 1) + 1` takes the kernel's place in the sizes.
     """
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     padding: tuple[int, ...]
     ceil_mode: bool = False
+    dilation: tuple[int, ...] = ()  # empty where all taps are neighbours
 
     @classmethod
     def make(
-        cls, rank: int, kernel_size: Sizes, stride: Ints | None = None, padding: Ints = 0, ceil_mode: bool = False
+        cls,
+        rank: int,
+        kernel_size: Sizes,
+        stride: Ints | None = None,
+        padding: Ints = 0,
+        ceil_mode: bool = False,
+        dilation: Ints = 1,
     ) -> Window:
         """Check torch.nn's arguments and return the window. `stride=None` means `kernel_size`."""
-        return _make(rank, kernel_size, stride, padding, ceil_mode)
+        return _make(rank, kernel_size, stride, padding, ceil_mode, dilation)
 
     @property
     def rank(self) -> int:
@@ -118,24 +126,33 @@ class Window:
     def taps(self) -> int:
         return math.prod(self.kernel)
 
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """From the first to the last tap of a cell; WHOLE as in the kernel."""
+        if not self.dilation:
+            return self.kernel
+        return tuple(k if k == WHOLE else d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
     def at(self, spatial: Sequence[int]) -> Window:
         """This window on an input of spatial size `spatial`: WHOLE is a number then."""
         if WHOLE not in self.kernel:
             return self
         kernel = tuple(n if k == WHOLE else k for n, k in zip(spatial, self.kernel, strict=True))
-        return Window(kernel, self.stride, self.padding, self.ceil_mode)
+        return Window(kernel, self.stride, self.padding, self.ceil_mode, self.dilation)
 
     def output(self, spatial: Sequence[int]) -> tuple[int, ...]:
         """Output size for an input of spatial size `spatial`; ValueError if a kernel does not fit."""
         sizes = []
-        for axis, (n, k, s, p) in enumerate(zip(spatial, self.kernel, self.stride, self.padding, strict=True)):
+        for axis, (n, k, s, p) in enumerate(zip(spatial, self.reach, self.stride, self.padding, strict=True)):
             if k == WHOLE:
                 sizes.append(1)
                 continue
             span = n + 2 * p - k
             if span < 0 and not (self.ceil_mode and span > -s):
+                dilated = f", with dilation {self.dilation[axis]}" if self.dilation else ""
                 raise ValueError(
-                    f"kernel_size: expected at most the padded input, {n} + 2 * {p} on spatial axis {axis}, got {k}"
+                    f"kernel_size: expected at most the padded input, {n} + 2 * {p} on spatial axis {axis}, "
+                    f"got {k}{dilated}"
                 )
             cells = span // s + 1
             if self.ceil_mode:
@@ -143,11 +160,23 @@ class Window:
                 if (cells - 1) * s >= n + p:
                     cells -= 1
             sizes.append(cells)
+        if self.dilation:
+            self._check_taps(spatial, sizes)
         return tuple(sizes)
+
+    def _check_taps(self, spatial: Sequence[int], sizes: Sequence[int]) -> None:
+        """ValueError where a dilation beyond the input lets every tap of a cell fall into the padding."""
+        axes = zip(spatial, sizes, self.stride, self.padding, self.dilation, strict=True)
+        for axis, (n, cells, s, p, d) in enumerate(axes):
+            if p > 0 and d > n and any((o * s - p) % d >= n for o in range(min(cells, -(-p // s)))):
+                raise ValueError(
+                    f"dilation: expected a tap of every cell inside the input, of size {n} on spatial axis {axis}, "
+                    f"got {d} with padding {p}"
+                )
 
     def default_unpooled(self, pooled: Sequence[int]) -> tuple[int, ...]:
         """The smallest input size that pools to `pooled`."""
-        axes = zip(pooled, self.kernel, self.stride, self.padding, strict=True)
+        axes = zip(pooled, self.reach, self.stride, self.padding, strict=True)
         return tuple((o - 1) * s + k - 2 * p for o, k, s, p in axes)
 
     def check_unpooled(self, spatial: Sequence[int], pooled: Sequence[int]) -> None:
@@ -161,9 +190,11 @@ class Window:
     def _margins(self, spatial: Sequence[int]) -> tuple[list[int], bool]:
         """Padding for `F.pad` (last axis first) that gives every tap a place, and whether any is needed."""
         margins: list[int] = []
-        sizes = zip(spatial, self.output(spatial), self.kernel, self.stride, self.padding, strict=True)
+        sizes = zip(spatial, self.output(spatial), self.reach, self.stride, self.padding, strict=True)
         for n, o, k, s, p in reversed(list(sizes)):
-            margins += [0, 0] if k == WHOLE else [p, max(0, (o - 1) * s + k - p - n)]
+            # Without ceil_mode nothing is asked of n, so that a program exported with open sizes depends on none.
+            right = max(0, (o - 1) * s + k - p - n) if self.ceil_mode else p
+            margins += [0, 0] if k == WHOLE else [p, right]
         return margins, any(margins)
 
     def unfold(self, x: Tensor) -> Tensor:
@@ -174,11 +205,15 @@ class Window:
         if padded:
             x = torch.nn.functional.pad(x, margins)
         lead = x.dim() - self.rank
-        for axis, (o, k, s) in enumerate(zip(out, self.kernel, self.stride, strict=True)):
+        for axis, (o, k, s) in enumerate(zip(out, self.reach, self.stride, strict=True)):
             if k == WHOLE:
                 x = x.movedim(lead + axis, -1).unsqueeze(lead + axis)
-            else:
-                x = x.unfold(lead + axis, k, s).narrow(lead + axis, 0, o)
+                continue
+            x = x.unfold(lead + axis, k, s)
+            if self.ceil_mode:  # which may have dropped a cell
+                x = x.narrow(lead + axis, 0, o)
+            if self.dilation:
+                x = x[..., :: self.dilation[axis]]
         return x.flatten(-self.rank)
 
     def inside(self, spatial: Sequence[int], device: torch.device) -> Tensor | None:
@@ -201,20 +236,25 @@ class Window:
         return planes[..., 1:].reshape(*lead, *spatial)
 
 
-@remembered(sizes=slice(1, 4))
-def _make(rank: int, kernel_size: Sizes, stride: Ints | None, padding: Ints, ceil_mode: bool) -> Window:
+@remembered(sizes=slice(1, 6))
+def _make(rank: int, kernel_size: Sizes, stride: Ints | None, padding: Ints, ceil_mode: bool, dilation: Ints) -> Window:
     kernel = per_axis("kernel_size", kernel_size, rank, 1)
     # torch.nn reads an empty stride as "not given", and so do we.
     missing = stride is None or (isinstance(stride, Sequence) and len(stride) == 0)
     steps = kernel if missing else per_axis("stride", stride, rank, 1)
     pads = per_axis("padding", padding, rank, 0)
+    gaps = per_axis("dilation", dilation, rank, 1)
     if type(ceil_mode) is not bool:
         raise TypeError(f"ceil_mode: expected a bool, got {ceil_mode!r}")
     whole = [k == WHOLE for k in kernel]
     if any(p and w for p, w in zip(pads, whole, strict=True)):
         raise ValueError(f"padding: expected 0 where kernel_size=None takes an axis whole, got {padding!r}")
-    if any(2 * p > k for p, k, w in zip(pads, kernel, whole, strict=True) if not w):
-        raise ValueError(f"padding: expected at most half of kernel_size {kernel}, got {pads}")
+    gaps = tuple(1 if k in (1, WHOLE) else d for k, d in zip(kernel, gaps, strict=True))
+    apart = gaps if max(gaps) > 1 else ()
+    reach = Window(kernel, steps, pads, ceil_mode, apart).reach
+    if any(2 * p > r for p, r, w in zip(pads, reach, whole, strict=True) if not w):
+        spread = f", {reach} with dilation {gaps}" if apart else ""
+        raise ValueError(f"padding: expected at most half of kernel_size {kernel}{spread}, got {pads}")
     # One cell has no next one: where an axis is taken whole any stride is the same.
     steps = tuple(1 if w else s if s < LONGEST else LONGEST for s, w in zip(steps, whole, strict=True))
-    return Window(kernel, steps, pads, ceil_mode)
+    return Window(kernel, steps, pads, ceil_mode, apart)

@@ -1,0 +1,363 @@
+"""Adaptive, fractional and dilated regions: torch's for avg and max, every method on them, derivatives, transforms."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import adapool
+from adapool import AdaptivePool, FractionalPool, Pool, adaptive_pool, fractional_pool, native, pool, pool_with_extra
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:There is a performance drop"),  # torch has no batching rule for unfold's adjoint
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+NAMES = adapool.names()
+Lines = Sequence[Sequence[Sequence[int]]]  # of every axis the taps of every cell
+
+
+def values(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def adaptive_lines(spatial: Sequence[int], out: Sequence[int]) -> Lines:
+    """As torch's documentation words it."""
+    return [
+        [range(o * n // m, -(-(o + 1) * n // m)) for o in range(m)] for n, m in zip(spatial, out, strict=True)
+    ]  # fmt: skip
+
+
+def fractional_lines(spatial: Sequence[int], k: int, out: Sequence[int], u: Sequence[float]) -> Lines:
+    lines = []
+    for n, m, sample in zip(spatial, out, u, strict=True):
+        step = (n - k) / (m - 1) if m > 1 else 0.0
+        starts = [int((i + sample) * step) - int(sample * step) for i in range(m - 1)] + [n - k]
+        lines.append([range(start, start + k) for start in starts])
+    return lines
+
+
+def dilated_lines(spatial: Sequence[int], k: int, s: int, p: int, d: int) -> Lines:
+    lines = []
+    for n in spatial:
+        cells = (n + 2 * p - d * (k - 1) - 1) // s + 1
+        lines.append([[i for i in range(o * s - p, o * s - p + d * k, d) if 0 <= i < n] for o in range(cells)])
+    return lines
+
+
+def by_cell(x: Tensor, name: str, lines: Lines, u: Tensor) -> Tensor:
+    """The method over each region alone, taken out of one plane `x [*spatial]`; u for stochastic."""
+    out = torch.empty([len(cells) for cells in lines], dtype=x.dtype)
+    for cell in itertools.product(*(range(len(cells)) for cells in lines)):
+        taps = torch.stack([x[tap] for tap in itertools.product(*(a[o] for a, o in zip(lines, cell, strict=True)))])
+        more = {draw: u[cell].reshape(1, 1, 1) for draw in adapool.get(name).takes("random")}
+        out[cell] = pool(taps.reshape(1, 1, -1), name, (len(taps),), implementation="plain", **more).squeeze()
+    return out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_over_every_region(name: str) -> None:
+    x, out = values(2, 2, 7, 6), (3, 5)
+    samples = torch.rand(2, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    u = torch.rand(2, 2, *out, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    more: dict[str, Any] = dict.fromkeys(adapool.get(name).takes("random"), u)
+    dilated: dict[str, Any] = dict.fromkeys(more, u[..., :2, :2])
+    found = {
+        "adaptive": adaptive_pool(x, name, out, **more),
+        "fractional": fractional_pool(x, name, 2, out, samples=samples, **more),
+        "dilated": pool(x, name, 3, 3, 1, dilation=2, **dilated),
+    }
+    for n, c in itertools.product(range(2), range(2)):
+        lines = {
+            "adaptive": adaptive_lines((7, 6), out),
+            "fractional": fractional_lines((7, 6), 2, out, samples[n, c].tolist()),
+            "dilated": dilated_lines((7, 6), 3, 3, 1, 2),
+        }
+        for form, y in found.items():
+            expected = by_cell(x[n, c], name, lines[form], u[n, c])
+            torch.testing.assert_close(y[n, c], expected, rtol=1e-12, atol=1e-13, equal_nan=name == "lp")
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_adaptive_is_torchs(rank: int) -> None:
+    x = values(2, 3, *(7, 9, 5)[:rank])
+    for out in (1, 2, 3, 5, 8):
+        expected = getattr(F, f"adaptive_avg_pool{rank}d")(x, out)
+        torch.testing.assert_close(adaptive_pool(x, "avg", out), expected)
+        expected = getattr(F, f"adaptive_max_pool{rank}d")(x, out, return_indices=True)
+        torch.testing.assert_close(adaptive_pool(x, "max", out, return_extra=True), expected)
+    if rank > 1:
+        sizes = (None, 2, 4)[:rank]
+        torch.testing.assert_close(
+            adaptive_pool(x[0], "avg", sizes), getattr(F, f"adaptive_avg_pool{rank}d")(x, sizes)[0]
+        )
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_adaptive_sizes(n: int, out: int) -> None:
+    x = torch.arange(1.0, n + 1).reshape(1, 1, n)
+    torch.testing.assert_close(adaptive_pool(x, "avg", out), F.adaptive_avg_pool1d(x, out))
+    assert adaptive_pool(x, "avg", out, return_extra=True)[1].sum(-1).allclose(torch.ones(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rank", [2, 3])
+def test_fractional_is_torchs(rank: int, dtype: torch.dtype) -> None:
+    torch_pool = getattr(F, f"fractional_max_pool{rank}d")
+    for seed, (k, cells) in enumerate(itertools.product((1, 2, 3), (1, 2, 4))):
+        out = (cells, max(cells - 1, 1), cells)[:rank]
+        x = values(2, 3, *(7, 9, 8)[:rank], seed=seed).to(dtype)
+        samples = torch.rand(2, 3, rank, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+        expected = torch_pool(x, k, output_size=out, return_indices=True, _random_samples=samples)
+        ours = samples.flip(-1) if rank == 2 else samples
+        torch.testing.assert_close(fractional_pool(x, "max", k, out, samples=ours, return_extra=True), expected)
+    expected = torch_pool(x, 2, output_ratio=(0.6,) * rank, _random_samples=samples)
+    torch.testing.assert_close(fractional_pool(x, "max", 2, output_ratio=0.6, samples=ours), expected)
+
+
+@given(st.integers(1, 60), st.integers(1, 5), st.data())
+@settings(max_examples=60, deadline=None)
+def test_fractional_regions_lie_inside_and_in_order(n: int, k: int, data: st.DataObject) -> None:
+    k = min(n, k)
+    out = data.draw(st.integers(1, n - k + 1))
+    u = data.draw(st.floats(0, 1, exclude_max=True, width=32))
+    x = torch.arange(float(n)).reshape(1, 1, n)
+    first = -fractional_pool(-x, "max", k, out, samples=torch.full((1, 1, 1), u)).flatten()
+    assert first[-1] == n - k and first[0] >= 0 and (out == 1 or u * 0 <= first[0] <= n - k)
+    assert (first.diff() >= 0).all()
+
+
+def test_fractional_draws_for_each_plane_and_by_its_generator() -> None:
+    x = torch.arange(40.0).expand(4, 8, 40)
+    draw = lambda seed: fractional_pool(x, "max", 2, 17, generator=torch.Generator().manual_seed(seed))  # noqa: E731
+    torch.testing.assert_close(draw(3), draw(3), rtol=0, atol=0)
+    assert not torch.equal(draw(3), draw(4))
+    assert len({tuple(plane.tolist()) for plane in draw(3).flatten(0, 1)}) > 4
+
+
+SHAPES = [
+    (n, k, s, p, d, ceil)
+    for n, k, s, p, d, ceil in itertools.product(
+        (1, 2, 5, 6, 9), (1, 2, 3), (1, 2, 3), (0, 1, 2), (1, 2, 3), (False, True)
+    )
+]
+
+
+def test_dilated_windows_are_torchs() -> None:
+    allowed = 0
+    for n, k, s, p, d, ceil in SHAPES:
+        x = torch.arange(1.0, n + 1).reshape(1, 1, n) % 4
+        try:
+            expected = F.max_pool1d(x, k, s, p, d, ceil, True)
+        except RuntimeError:  # of padding it allows less in some ranks
+            continue
+        if not expected[0].isfinite().all():  # torch's answer to a cell without a tap
+            with pytest.raises(ValueError, match="dilation: expected a tap of every cell inside the input"):
+                pool(x, "max", (k,), s, p, ceil, dilation=d)
+            continue
+        allowed += d > 1
+        torch.testing.assert_close(adapool.max_pool1d(x, k, s, p, ceil, True, dilation=d), expected)
+    assert allowed > 150, allowed
+    x = values(2, 3, 7, 9, 8)
+    expected = F.max_pool3d(x, (2, 3, 2), 2, 1, (2, 1, 3), False, True)
+    torch.testing.assert_close(adapool.max_pool3d(x, (2, 3, 2), 2, 1, False, True, dilation=(2, 1, 3)), expected)
+
+
+def test_dilation_of_layers_and_of_an_axis_that_has_one_tap() -> None:
+    x = values(2, 3, 9, 9).float()
+    torch.testing.assert_close(
+        adapool.AdaPool2d(2, 0.3, dilation=(2, 3))(x), pool(x, "ada", 2, beta=0.3, dilation=(2, 3))
+    )
+    torch.testing.assert_close(Pool("max", 3, 2, 1, dilation=2)(x), F.max_pool2d(x, 3, 2, 1, 2))
+    torch.testing.assert_close(
+        pool(x, "avg", (1, None), dilation=5, implementation="native"), pool(x, "avg", (1, None))
+    )
+    y, weights = pool_with_extra(x, "softpool", 2, dilation=3)
+    assert weights.shape == (*y.shape, 4)
+
+
+FORMS: dict[str, Callable[..., Tensor]] = {
+    "adaptive": lambda x, name, **more: adaptive_pool(x, name, (3, 4), **more),
+    "fractional": lambda x, name, **more: fractional_pool(
+        x, name, 2, (3, 4), samples=torch.tensor([0.3, 0.8]).expand(*x.shape[:2], 2), **more
+    ),
+    "dilated": lambda x, name, **more: pool(x, name, (2, 3), 2, 1, dilation=2, **more),
+}
+
+
+def operands(name: str, cells: Sequence[int], x: Tensor) -> dict[str, Tensor]:
+    if name == "lip":
+        return {"logits": values(*x.shape, seed=3)}
+    return {"beta": values(cells[1], 1, 1, seed=3).sigmoid()} if name == "ada" else {}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["avg", "ada", "lip", "dpp"])
+def test_gradcheck(form: str, name: str) -> None:
+    x, call = values(1, 1, 4, 5), FORMS[form]
+    given = operands(name, call(x, "avg").shape, x)
+    leaves = [t.clone().requires_grad_() for t in (x, *given.values())]
+    assert torch.autograd.gradcheck(lambda x, *more: call(x, name, **dict(zip(given, more, strict=True))), leaves)
+    if name not in ("max", "avg", "lp_abs"):
+        weights = torch.autograd.grad(call(x := leaves[0], name, gradient="detached").sum(), x)[0]
+        assert (weights.sum() - call(x, "avg").numel()).abs() < 1e-9
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["ada", "max", "lip"])
+def test_transforms(form: str, name: str) -> None:
+    x, call = values(3, 2, 7, 6), FORMS[form]
+
+    def one(sample: Tensor) -> Tensor:
+        return call(sample[None], name)[0]
+
+    expected = call(x, name)
+    torch.testing.assert_close(torch.vmap(one)(x), expected)
+    leaf = x.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(call(leaf, name).square().sum(), leaf)
+    torch.testing.assert_close(torch.func.grad(lambda x: call(x, name).square().sum())(x), grad)
+    torch.testing.assert_close(torch.vmap(torch.func.grad(lambda s: one(s).square().sum()))(x), grad)
+    tangent = values(3, 2, 7, 6, seed=5)
+    slope = torch.func.jvp(lambda x: call(x, name), (x,), (tangent,))[1]
+    torch.testing.assert_close((slope * expected * 2).sum(), (grad * tangent).sum())
+    second = torch.func.jvp(torch.func.grad(lambda x: call(x, name).square().sum()), (x,), (tangent,))[1]
+    assert second.isfinite().all()  # of rows alone, so nothing is refused
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiled(dynamic: bool) -> None:
+    torch.compiler.reset()
+    x = values(3, 2, 7, 6)
+    every = lambda x: [call(x, "max") for call in (*FORMS.values(), EVEN)]  # noqa: E731
+    torch.testing.assert_close(torch.compile(every, backend="aot_eager", fullgraph=True, dynamic=dynamic)(x), every(x))
+
+
+def EVEN(x: Tensor, name: str, **more: Any) -> Tensor:
+    """Sizes that divide 7 x 6, and most others not."""
+    return adaptive_pool(x, name, (7, 3), **more)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("form", ["adaptive", "even", "whole", "dilated"])
+def test_exported_and_traced_programs_serve_other_sizes(form: str) -> None:
+    calls = {**FORMS, "even": EVEN, "whole": lambda x, name: adaptive_pool(x, name, 1)}
+
+    class Model(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return calls[form](x, "ada")
+
+    x, other = values(3, 2, 7, 6).float(), values(4, 2, 11, 18).float()
+    sizes = {0: torch.export.Dim("n"), 2: torch.export.Dim("h", min=6, max=64), 3: torch.export.Dim("w", min=6, max=64)}
+    program = torch.export.export(Model(), (x,), dynamic_shapes={"x": sizes})
+    traced = torch.jit.trace(Model(), (x,), check_trace=False)
+    for found in (program.module(), traced):
+        for sample in (x, other):
+            torch.testing.assert_close(found(sample), Model()(sample))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "lp" and not adapool.get(n).takes("random")])
+def test_what_lies_outside_a_region_does_not_reach_it(form: str, name: str) -> None:
+    """A NaN at the plane's start, which short regions could be filled up with, stays in its own regions."""
+    x = values(1, 1, 7, 6).float().requires_grad_()
+    spoiled = x.detach().clone()
+    spoiled[0, 0, 0, 0] = torch.nan
+    spoiled.requires_grad_()
+    y, expected = FORMS[form](spoiled, name)[..., 1:, 1:], FORMS[form](x, name)[..., 1:, 1:]
+    torch.testing.assert_close(y, expected)
+    found, wanted = (torch.autograd.grad(v.sum(), of)[0][..., 3:, 2:] for v, of in ((y, spoiled), (expected, x)))
+    torch.testing.assert_close(found, wanted)
+
+
+def test_an_even_output_size_runs_the_compiled_kernel() -> None:
+    x = values(2, 3, 8, 6).float()
+    if native.status()["cpu"] != "ok":
+        pytest.skip(native.status()["cpu"])
+    torch.testing.assert_close(
+        adaptive_pool(x, "ada", (4, None), implementation="native"), pool(x, "ada", (2, 1), implementation="plain")
+    )
+    torch.testing.assert_close(adaptive_pool(x, "ada", 1, implementation="native"), pool(x, "ada", None))
+
+
+def test_layers() -> None:
+    x = values(2, 3, 7, 6).float()
+    torch.testing.assert_close(
+        AdaptivePool("ada", (3, None), beta=0.3)(x[0]), adaptive_pool(x, "ada", (3, 6), beta=0.3)[0]
+    )
+    fixed = torch.rand(2, 3, 2)
+    layer = FractionalPool("softpool", 2, output_ratio=(0.5, 0.7), samples=fixed)
+    torch.testing.assert_close(layer(x), fractional_pool(x, "softpool", 2, (3, 4), samples=fixed))
+    stochastic = AdaptivePool("stochastic", 3)
+    torch.testing.assert_close(stochastic.eval()(x), adaptive_pool(x, "stochastic_eval", 3))
+    torch.testing.assert_close(
+        FractionalPool("stochastic", 2, 3, samples=fixed).eval()(x).shape, torch.Size((2, 3, 3, 3))
+    )
+    assert "'softpool', kernel_size=(2, 2), output_size=None, output_ratio=(0.5, 0.7)" in repr(layer)
+    assert repr(AdaptivePool("ada", 7, beta=0.5)) == "AdaptivePool('ada', 7, beta=0.5)"
+
+
+def test_sixteen_bits_and_layouts() -> None:
+    x = values(2, 3, 7, 6)
+    for call in FORMS.values():
+        for dtype in (torch.float16, torch.bfloat16):
+            y = call(x.to(dtype), "ada")
+            assert y.dtype == dtype
+            torch.testing.assert_close(y.double(), call(x.to(dtype).double(), "ada"), rtol=2.0**-8, atol=1e-3)
+        torch.testing.assert_close(call(x.to(memory_format=torch.channels_last), "ada"), call(x, "ada"))
+        assert call(x[:0], "ada").shape[0] == 0
+
+
+X = torch.ones(2, 3, 7, 6)
+CASES: list[tuple[type[Exception], list[str], Callable[[], Any]]] = [
+    (ValueError, ["implementation", "no compiled kernel for regions of unequal sizes", "'plain'"],
+     lambda: adaptive_pool(X, "ada", 3, implementation="native")),
+    (ValueError, ["implementation", "no compiled kernel for fractional regions"],
+     lambda: fractional_pool(X, "ada", 2, 3, implementation="native")),
+    (ValueError, ["implementation", "no compiled kernel for dilation (2, 2)"],
+     lambda: pool(X, "max", 2, dilation=2, implementation="native")),
+    (ValueError, ["output_size", "positive", "0"], lambda: adaptive_pool(X, "avg", 0)),
+    (ValueError, ["x", "5 axes", "(2, 3)"], lambda: AdaptivePool("avg", (1, 2, 3))(X[..., 0, 0])),
+    (TypeError, ["output_size", "int", "2.5"], lambda: adaptive_pool(X, "avg", 2.5)),
+    (TypeError, ["gamma", "'ada' takes beta"], lambda: adaptive_pool(X, "ada", 3, gamma=1)),
+    (ValueError, ["beta", "(3, 3, 3)", "(4, 4)"], lambda: adaptive_pool(X, "ada", 3, beta=torch.ones(4, 4))),
+    (ValueError, ["method", "weights or indices", "'sum'"], lambda: adaptive_pool(X, "sum", 3, return_extra=True)),
+    (ValueError, ["similarity", "'vector'"], lambda: adaptive_pool(X, "avg", 3, similarity="vector")),
+    (TypeError, ["padding", "'avg' takes no operands"], lambda: AdaptivePool("avg", 3, padding=1)),
+    (TypeError, ["dilation", "'avg' takes no operands"], lambda: AdaptivePool("avg", 3, dilation=2)),
+    (ValueError, ["output_size", "it or output_ratio", "None and None"], lambda: fractional_pool(X, "avg", 2)),
+    (ValueError, ["output_size", "it or output_ratio"], lambda: FractionalPool("avg", 2, 3, 0.5)),
+    (ValueError, ["output_ratio", "between 0 and 1", "1.5"], lambda: FractionalPool("avg", 2, output_ratio=1.5)),
+    (ValueError, ["output_size", "1 to 5 cells on spatial axis 1", "got 6"], lambda: fractional_pool(X, "avg", 2, 6)),
+    (ValueError, ["output_ratio", "1 to 3 cells", "got 0"], lambda: fractional_pool(X, "avg", 5, output_ratio=0.1)),
+    (TypeError, ["kernel_size", "int", "None"], lambda: fractional_pool(X, "avg", None, 3)),
+    (ValueError, ["samples", "(2, 3, 2)", "(2, 2)"], lambda: fractional_pool(X, "avg", 2, 3, samples=torch.ones(2, 2))),
+    (TypeError, ["samples", "floating point", "0.5"], lambda: fractional_pool(X, "avg", 2, 3, samples=0.5)),
+    (ValueError, ["dilation", "positive", "0"], lambda: pool(X, "max", 2, dilation=0)),
+    (ValueError, ["dilation", "2 ints", "(1, 2, 3)"], lambda: adapool.AdaPool2d(2, dilation=(1, 2, 3))),
+    (ValueError, ["kernel_size", "at most the padded input, 7", "got 9, with dilation 8"],
+     lambda: pool(X, "max", 2, dilation=8)),
+    (ValueError, ["padding", "half of kernel_size (2, 2), (3, 3) with dilation (2, 2)", "(2, 2)"],
+     lambda: pool(X, "max", 2, 1, 2, dilation=2)),
+    (ValueError, ["return_mask", "dilation", "(2, 2)"],
+     lambda: adapool.adapool2d(X, 0.5, 2, return_mask=True, dilation=2)),
+    (TypeError, ["dilaton", "did you mean 'dilation'"], lambda: Pool("max", 2, dilaton=2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "words", "call"), CASES, ids=[" ".join(c[1][:2]) for c in CASES])
+def test_messages(kind: type[Exception], words: list[str], call: Callable[[], Any]) -> None:
+    with pytest.raises(kind) as raised:
+        call()
+    message = str(raised.value)
+    assert "\n" not in message and len(message) < 400
+    for word in words:
+        assert word in message
