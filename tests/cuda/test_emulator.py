@@ -17,6 +17,7 @@ import pytest
 from tests.support.emulator.build import CSRC, compiler, cpu_library, emulated_library, environment, sanitizers
 from tests.support.emulator.cases import DIRECTIONS, spread_walk
 from tests.support.emulator.frames import FRAMES
+from tests.support.planted import plant
 from tests.support.problems import DTYPES, METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -102,20 +103,14 @@ def test_edges_of_values(edges: dict[str, subprocess.CompletedProcess[str]], nam
 
 # Teeth: a fault planted in the device's sources must be found, by a few problems of a frame and a method.
 
-PLANTED = {  # name: file, what is there, the fault, frame, method
-    "load beyond the end": ("tile.cuh", "first[d] + i < extent[d]", "first[d] + i <= extent[d]", "line", "softpool"),
-    "missing barrier": ("backward_overlap.cuh", "__syncthreads();", "", "overlap", "avg"),
-    "off-by-one tail": ("totals.cuh", "term < end", "term < end - 1", "apart", "ada"),
-    "window shifted where padded": (
-        "tile.cuh",
-        "S::stride(d) - S::padding(d)",
-        "S::stride(d) - S::padding(d) / 2",
-        "overlap",
-        "avg",
-    ),
-    "operand of the first channel": ("specification.cuh", "c * o.channel + ", "", "overlap", "ada"),
-    "terms of the last image": ("backward_overlap.cuh", "+= c * prepared.oper", "= c * prepared.oper", "many", "ada"),
-    "wrong lane": ("large_window.cuh", "(mine, mask * apart)", "(mine, mask * apart ^ 1)", "large", "avg"),
+PLANTED = {  # fault -> frame, method
+    "load-beyond-the-end": ("line", "softpool"),
+    "missing-barrier": ("overlap", "avg"),
+    "off-by-one-tail": ("apart", "ada"),
+    "window-shifted-where-padded": ("overlap", "avg"),
+    "operand-of-the-first-channel": ("overlap", "ada"),
+    "terms-of-the-last-image": ("many", "ada"),
+    "wrong-lane": ("large", "avg"),
 }
 
 
@@ -124,12 +119,10 @@ def bitten(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.Com
     folder = tmp_path_factory.mktemp("planted")
 
     def run(name: str) -> subprocess.CompletedProcess[str]:
-        file, good, bad, frame, method = PLANTED[name]
-        copy = folder / name.replace(" ", "-")
+        frame, method = PLANTED[name]
+        copy = folder / name
         shutil.copytree(CSRC, copy)
-        source = (copy / "cuda" / file).read_text()
-        assert good in source, f"{file} no longer has the line to spoil for {name!r}"
-        (copy / "cuda" / file).write_text(source.replace(good, bad, 1))
+        plant(name, copy)
         return child("device", emulated_library(copy), f"few:{frame}:{method}", "0", "1")
 
     with ThreadPoolExecutor(2) as two:
@@ -141,5 +134,5 @@ def test_planted_faults_are_found(bitten: dict[str, subprocess.CompletedProcess[
     done = bitten[name]
     assert done.returncode or len(done.stdout.splitlines()) > 1, f"planted fault was not found: {name}"
     assert "Traceback" not in done.stderr, done.stderr[-3000:]
-    if name == "load beyond the end":
+    if name == "load-beyond-the-end":
         assert "AddressSanitizer" in done.stderr, said(done)

@@ -39,8 +39,7 @@ def test_the_same_code_is_no_regression(good: Path, tmp_path: Path) -> None:
 
 
 def test_more_memory_is_a_regression(good: Path, tmp_path: Path) -> None:
-    worse = build(tmp_path / "head", "plain.py", "def run_row(", "def run_row(*args: Any) -> Any:\n"
-                  "    args[1].repeat(9, 1, 1, 1)\n    return _run_row(*args)\n\n\ndef _run_row(")  # fmt: skip
+    worse = build(tmp_path / "head", "more-memory")
     done = memory(good, worse, tmp_path / "out")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "REGRESSED avg/plain/forward" in done.stdout
@@ -65,8 +64,7 @@ def test_a_machine_that_cannot_show_what_is_asked_is_unstable(good: Path, tmp_pa
 
 
 def test_a_wrong_result_is_no_speed(good: Path, tmp_path: Path) -> None:
-    mean = "region.mean(region.values / scale) * scale"
-    wrong = build(tmp_path / "head", "methods.py", mean, mean + " * 1.01")
+    wrong = build(tmp_path / "head", "wrong-mean")
     (tmp_path / "rules.toml").write_text(CALM)
     done = run("gate", "ab", str(good), str(wrong), *QUICK, "--probe", "latency", "--out", str(tmp_path / "out"),
                "--rules", str(tmp_path / "rules.toml"))  # fmt: skip
@@ -75,8 +73,7 @@ def test_a_wrong_result_is_no_speed(good: Path, tmp_path: Path) -> None:
 
 
 def test_a_case_that_fails_is_unmeasured(good: Path, tmp_path: Path) -> None:
-    fails = build(tmp_path / "head", "plain.py", "def run_row(", "def run_row(*args: Any) -> Any:\n"
-                  "    raise RuntimeError('made so')\n\n\ndef _run_row(")  # fmt: skip
+    fails = build(tmp_path / "head", "failing-row")
     done = memory(good, fails, tmp_path / "out")
     assert done.returncode == 5, done.stdout + done.stderr
     assert "made so" in done.stdout

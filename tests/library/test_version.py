@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import adapool
-from gate.outcome import toml
+from reports.rules import toml
 from suites import doctor, provenance
 from suites.ab import Experiment
 from suites.builds import Build

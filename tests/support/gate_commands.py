@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.planted import plant
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -25,8 +27,8 @@ def run(*words: str, library: Path | None = None, **environment: str) -> subproc
     )  # fmt: skip
 
 
-def sources(folder: Path, file: str = "", old: str = "", new: str = "") -> str:
-    """The true csrc with one method, which compiles in a second, and one change."""
+def sources(folder: Path, fault: str = "") -> str:
+    """The true csrc with one method, which compiles in a second, and a fault."""
     shutil.copytree(ROOT / "csrc", folder)
     methods = folder / "math" / "methods.h"
     listed = methods.read_text()
@@ -37,19 +39,14 @@ def sources(folder: Path, file: str = "", old: str = "", new: str = "") -> str:
     fast = folder / "cpu" / "fast" / "methods.h"
     start = fast.read_text().index("#define")
     fast.write_text(fast.read_text()[:start] + "#define ADAPOOL_FAST_METHODS(X) \\\n  X(softpool)\n")
-    if file:
-        text = (folder / file).read_text()
-        assert old in text, f"{file} has no {old!r} any more"
-        (folder / file).write_text(text.replace(old, new))
+    if fault:
+        plant(fault, folder)
     return str(folder)
 
 
-def build(folder: Path, file: str = "", old: str = "", new: str = "") -> Path:
-    """An installed adapool without compiled operators, with one change."""
+def build(folder: Path, fault: str = "") -> Path:
+    """An installed adapool without compiled operators, with a fault."""
     shutil.copytree(ROOT / "adapool", folder / "adapool", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    if file:
-        path = folder / "adapool" / file
-        text = path.read_text()
-        assert text.count(old) >= 1, f"{file} has no {old!r} any more"
-        path.write_text(text.replace(old, new, 1))
+    if fault:
+        plant(fault, folder / "adapool")
     return folder
