@@ -58,13 +58,20 @@ def rows(methods: Sequence[str] = ()) -> tuple[dict[str, dict[str, int]], dict[s
     return found, failed
 
 
-def cases(methods: Sequence[str]) -> dict[str, Case]:
-    """Every method as it runs by itself (auto) and on its row (plain); learned modules and inverses as they are."""
+def known() -> tuple[str, ...]:
+    """The methods whose calls are counted."""
     from adapool import registry
     from adapool.learned import LEARNED
 
+    return (*registry.names(), *LEARNED, *(name for name in INVERSES if name != "max_unpool"))
+
+
+def cases(methods: Sequence[str]) -> dict[str, Case]:
+    """Every method as it runs by itself (auto) and on its row (plain); learned modules and inverses as they are."""
+    from adapool import registry
+
     found = {}
-    for method in methods or (*registry.names(), *LEARNED, *(name for name in INVERSES if name != "max_unpool")):
+    for method in methods or known():
         for window, (kernel, stride, padding) in WINDOWS.items():
             for dtype in DTYPES if method in registry.names() else DTYPES[:1]:
                 for implementation in ("auto", "plain") if method in registry.names() else ("auto",):

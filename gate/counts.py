@@ -17,7 +17,7 @@ from gate.committed import Counts
 from gate.judge import Judgement
 from gate.outcome import ROOT, Infrastructure, conclude, own_code, say
 from gate.outcome import rules as the_rules
-from suites.plan import UsageError
+from suites.plan import UsageError, near
 
 BASELINE = ROOT / "reports" / "baseline"
 PARTS = ("kernels", "python", "instructions")
@@ -37,6 +37,12 @@ class Scope:
         for word in archs:
             if not word.isdigit():
                 raise UsageError(f"arch: expected a number such as 90, got {word!r}")
+        if methods:
+            from counts import dispatch  # imports torch
+
+            for name in methods:
+                if name not in (known := dispatch.known()):
+                    raise UsageError(f"method: unknown method {name!r}; {near(name, known)}known: {', '.join(known)}")
         place = Path(source) if source else ROOT / "csrc"
         if not (place / "math").is_dir():
             raise UsageError(f"source: expected a folder such as csrc, got {str(place)!r} without math")
@@ -93,20 +99,22 @@ def accept(reason: str, folder: str | None, **what: Any) -> int:
 
 def _count(scope: Scope, optional: bool) -> list[tuple[str, Counts | Judgement]]:
     """The counts of every part, or a judgement that says why there are none; says how long each took."""
-    from counts.cuda import ARCHITECTURES
+    from counts.cuda import ARCHITECTURES, LINES
     from suites.inspector import Missing
 
     makers: list[tuple[str, str, Callable[[], Counts]]] = [
-        (f"kernels sm_{arch}", "kernels", partial(_kernels, arch, scope.source, scope.methods))
+        (f"kernels sm_{arch}", f"compiles the CUDA kernels of {LINES.name}",
+         partial(_kernels, arch, scope.source, scope.methods))
         for arch in scope.archs or ARCHITECTURES
-    ]
-    makers.append(("python", "python", partial(_python, scope.methods)))
-    makers.append(("instructions", "instructions", partial(_instructions, scope.source, scope.methods)))
+    ]  # fmt: skip
+    makers.append(("python", "calls every method on the CPU, seconds", partial(_python, scope.methods)))
+    makers.append(("instructions", "compiles the CPU's loops and runs them under valgrind, a minute or more",
+                   partial(_instructions, scope.source, scope.methods)))  # fmt: skip
+    makers = [maker for maker in makers if maker[0].split()[0] in (scope.parts or PARTS)]
     found: list[tuple[str, Counts | Judgement]] = []
-    for name, part, make in makers:
-        if part not in (scope.parts or PARTS):
-            continue
+    for step, (name, work, make) in enumerate(makers, 1):
         begin = time.monotonic()
+        say(f"step {step} of {len(makers)}, {name}: {work}")
         try:
             found.append((name, make()))
             say(f"counted {name} in {time.monotonic() - begin:.0f} s")
@@ -127,6 +135,7 @@ def _kernels(arch: int, source: Path, methods: Sequence[str]) -> Counts:
     if unknown := set(methods) - set().union(*of.values()):
         say(f"kernels: no line of {cuda.LINES.name} has {', '.join(sorted(unknown))}")
     some = [kernel for kernel in every if not methods or of[kernel] & set(methods)]
+    say(f"{len(some)} kernels to compile for sm_{arch}")
     rows, failed = cuda.counts(some, arch, source)
     return Counts(f"kernels-nvrtc{version}-sm_{arch}", f"NVRTC {version}, sm_{arch}", rows, failed)
 
@@ -148,10 +157,14 @@ def _python(methods: Sequence[str]) -> Counts:
 
 def _instructions(source: Path, methods: Sequence[str]) -> Counts:
     from counts import callgrind
+    from suites.inspector import Missing
 
     _, version = callgrind.compiler()
     name = f"instructions-gcc{version}-{platform.machine()}"
+    some = [method for method in methods if method in callgrind.methods(source)]
+    if methods and not some:
+        raise Missing(f"{', '.join(methods)}: no compiled loops, so no instructions to count")
     try:
-        return Counts(name, f"g++ {version}, {platform.machine()}, AVX2", callgrind.instructions(source, methods))
+        return Counts(name, f"g++ {version}, {platform.machine()}, AVX2", callgrind.instructions(source, some))
     except callgrind.Broken as error:
         raise Infrastructure(str(error)) from None

@@ -24,9 +24,10 @@ def ab(base: str, head: str, smoke: bool, store: str, given: Mapping[str, Any]) 
     """Exit code of the comparison of two builds."""
     known = rules(given["rules"])
     targets = session.targets(session.Where(given["cpu"], given["gpu"]))
+    axes = _axes(given, passes.SMOKE if smoke else None)
+    session.whole(axes, targets)  # complain before anything is built
     out = session.fresh_folder(given["out"])
     sides = {side: _build(word, store) for side, word in (("base", base), ("head", head))}
-    axes = _axes(given, passes.SMOKE if smoke else None)
     files = builds.difference(sides["base"], sides["head"])
     judgements: dict[str, Judgement] = {}
     about: dict[str, object] = {side: _about(build) for side, build in sides.items()}
@@ -45,6 +46,8 @@ def selftest(fraction: float | None, build: str | None, store: str, given: Mappi
     """0 when nothing moved by itself and every injected slow-down was found; else 3."""
     known = rules(given["rules"])
     targets = session.targets(session.Where(given["cpu"], given["gpu"]))
+    axes = _axes(given, passes.SMOKE)
+    session.whole(axes, targets)
     out = session.fresh_folder(given["out"])
     if build is None:
         own_code()
@@ -53,9 +56,7 @@ def selftest(fraction: float | None, build: str | None, store: str, given: Mappi
     good = True
     for device, on in targets:
         by = fraction or (0.05 if on == "cuda" else 0.10)
-        run = _experiment(
-            out / _folder(device), {"base": one, "head": one}, _axes(given, passes.SMOKE), device, on, given, 0.05
-        )
+        run = _experiment(out / _folder(device), {"base": one, "head": one}, axes, device, on, given, 0.05)
         slowed = _victims(run)
         run.slow = {case.key: by for case in slowed}
         _two_stages(run, known, given["pairs"] or SCREEN_PAIRS)

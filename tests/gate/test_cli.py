@@ -11,7 +11,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner
 
+from gate import cli, counts
+from gate.committed import Counts
 from tests.support.gate_commands import build, run
 
 QUICK = ("--cpu", "--method", "avg", "--implementation", "plain", "--kernel", "2", "--shape", "1x2x8x8",
@@ -53,6 +56,37 @@ def test_more_memory_is_a_regression(good: Path, tmp_path: Path) -> None:
 def test_an_unknown_revision_is_a_usage_error(tmp_path: Path) -> None:
     done = run("gate", "ab", "no-such-revision", "HEAD", "--cpu", "--out", str(tmp_path / "out"))
     assert done.returncode == 2 and "no-such-revision" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ab", "main", "HEAD", "--cpu"), ("selftest", "--cpu"), ("static",), ("static", "--part", "kernels"),
+        ("static", "--part", "instructions"),
+    ],
+)  # fmt: skip
+def test_an_unknown_method_is_a_usage_error_before_anything_is_built(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli.gate, [*words, "--method", "softpol", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2, done.output
+    assert "method: unknown method 'softpol'; did you mean 'softpool'?" in done.output
+    assert not (tmp_path / "out").exists() and "building" not in done.output
+
+
+def test_the_static_gate_says_its_steps_before_it_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def made(*given: object) -> Counts:
+        assert said[-1].startswith("step ")
+        return Counts("made", "made", {}, {})
+
+    monkeypatch.setattr(counts, "say", said.append)
+    monkeypatch.setattr(counts, "_kernels", made)
+    monkeypatch.setattr(counts, "_python", made)
+    monkeypatch.setattr(counts, "_instructions", made)
+    CliRunner().invoke(cli.gate, ["static", "--arch", "80", "--arch", "90"])
+    steps = [words.partition(":")[0] for words in said if words.startswith("step ")]
+    assert steps == [f"step {n} of 4, {part}" for n, part in
+                     enumerate(("kernels sm_80", "kernels sm_90", "python", "instructions"), 1)]  # fmt: skip
 
 
 def test_a_machine_that_cannot_show_what_is_asked_is_unstable(good: Path, tmp_path: Path) -> None:
