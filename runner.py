@@ -1,4 +1,4 @@
-"""The command line: bench, plan, report, compare, doctor, gate, baseline. The work is in suites and reports.
+"""The command line: bench, tasks, plan, report, compare, doctor, gate, baseline. The work is in suites, tasks, reports.
 
 Nothing heavy is imported until a command needs it. Exit codes: 0 all measured, 1 some case failed or was incorrect,
 2 usage, 130 and 143 stopped by Ctrl-C and SIGTERM (what was measured is kept and reported).
@@ -16,6 +16,7 @@ try:
     import click
 
     from gate.cli import baseline, gate
+    from tasks.cli import tasks
 except ModuleNotFoundError as error:
     if error.name != "click":
         raise
@@ -378,6 +379,7 @@ def doctor() -> None:
 
 cli.add_command(gate)
 cli.add_command(baseline)
+cli.add_command(tasks)
 
 
 def main() -> None:

@@ -34,11 +34,11 @@ def gallery(folders: Sequence[Path]) -> dict[str, Any]:
         if found["what"] == "original" and scene["original"]:
             continue
         used += len(picture)
-        address = "data:image/webp;base64," + base64.b64encode(picture).decode()
+        made = _address(picture)
         if found["what"] == "original":
-            scene["original"] = address
+            scene["original"] = made
         else:
-            scene["methods"].setdefault(found["method"], {})[found["what"]] = address
+            scene["methods"].setdefault(found["method"], {})[found["what"]] = made
     return {"scenes": scenes, "left_out": left_out}
 
 
@@ -53,6 +53,16 @@ def _webp(path: Path) -> bytes | None:
     except (UnidentifiedImageError, OSError):
         return None
     return made.getvalue()
+
+
+def address(path: Path) -> str | None:
+    """The picture as a data address; None for a file that is no picture."""
+    picture = _webp(path)
+    return None if picture is None else _address(picture)
+
+
+def _address(picture: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(picture).decode()
 
 
 def _natural(path: Path) -> tuple[str, str]:

@@ -137,7 +137,7 @@ def dots(
         return finish(figure, name, title, alt, rows)
 
 
-def pareto(rows: DataFrame, name: str, title: str, quality: str) -> Chart:
+def pareto(rows: DataFrame, name: str, title: str, quality: str, time: str = "forward time") -> Chart:
     """Time (x) against quality (y), each method named, the best trade-offs joined. Columns method, x, y, tip."""
     with canvas(4.6, 3.3) as (figure, ax):
         best = rows.sort_values(["x", "y"], ascending=[True, False])
@@ -149,7 +149,7 @@ def pareto(rows: DataFrame, name: str, title: str, quality: str) -> Chart:
         ax.set_xlim(low / 1.12, high * (high / low) ** 0.16 * 1.12)
         pad = 0.09 * (rows["y"].max() - rows["y"].min()) or 0.5
         ax.set_ylim(rows["y"].min() - pad, rows["y"].max() + pad)
-        ax.set(xlabel="forward time", ylabel=quality)
+        ax.set(xlabel=time, ylabel=quality)
         figure.canvas.draw()  # fixes the layout, so that places in points can be asked for
         _name_points(ax, rows, set(front["method"]))
         alt = f"{title}. Best trade-offs, fastest first: {', '.join(front['method'])}. " + _spoken(best)

@@ -26,6 +26,7 @@ METRICS = {  # probe -> metric -> unit; a new metric is one entry here
     "energy": {"energy": "J"},
     "retention": {"psnr": "dB", "ssim": "1", "side_bytes": "B"},
     "kernels": {"first_call": "s"},
+    "task": {"accuracy": "1", "miou": "1", "psnr": "dB", "ssim": "1", "step": "s"},  # a trained network
 }
 
 Line = str | bytes  # named here because Record has a field called bytes

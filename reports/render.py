@@ -28,6 +28,8 @@ from reports import (
     store,
     tables,
     together,
+    trials,
+    trials_section,
     view,
 )
 from reports.store import Folder
@@ -111,10 +113,11 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str], folder: Path) -
     from markupsafe import Markup
 
     rows = view.prepared(table[~table["superseded"]])
-    found = view.groups(rows)
+    found = view.groups(rows[rows["probe"].ne(trials.PROBE)])
     places = dict(zip(frame.names(paths), paths, strict=True))
     unseen = dict(places)  # a run's pictures are shown once
     charts: dict[str, str] = {}
+    trained = [_drawn(section, charts) for section in trials_section.sections(list(places.items()))]
     devices = []
     for group in found:
         made = sections.sections(group)
@@ -151,9 +154,10 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str], folder: Path) -
         notes=notes,
         runs=frame.names(paths),
         devices=devices,
+        trained=trained,
         together=_together(found, paths),
         failures=tables.failures(rows),
-        contents=_contents(devices, len(found) > 1),
+        contents=_contents(devices, trained, len(found) > 1),
         data=Markup(pack.packed(rows)),
         doubts=doubts.counted(rows),
         total=len(rows),
@@ -179,7 +183,7 @@ def _drawn(section: dict[str, Any] | None, charts: dict[str, str]) -> dict[str, 
     return section
 
 
-def _contents(devices: list[dict[str, Any]], together: bool) -> list[tuple[str, str, int]]:
+def _contents(devices: list[dict[str, Any]], trained: list[Any], together: bool) -> list[tuple[str, str, int]]:
     """Anchor, title and depth of every section, in the page's order."""
     made = []
     for device in devices:
@@ -194,6 +198,7 @@ def _contents(devices: list[dict[str, Any]], together: bool) -> list[tuple[str, 
         there = {"retained": device["retention"], "profiles": device["profiles"], "numbers": device["tables"]}
         there["gallery"] = device["gallery"]["scenes"]
         made += [(f"{device['anchor']}-{name}", title, 2) for name, title in parts.items() if there[name]]
+    made += [(task["anchor"], task["title"], 1) for task in trained]
     made += [("together", "Side by side", 1)] if together else []
     made += [("failures", "Holes and failures", 1), ("records", "All records", 1)]
     return [
@@ -211,7 +216,7 @@ def _subtitle(tidy: DataFrame, found: list[view.Group]) -> str:
     dirty = " with uncommitted changes" if tidy["dirty"].fillna(False).any() else ""
     methods = tidy.loc[tidy["implementation"].ne("copy"), "method"].nunique()
     when = f"{tidy['time'].min()[:16].replace('T', ' ')} to {tidy['time'].max()[:16].replace('T', ' ')} UTC"
-    devices = f"{len(found)} device{'s' if len(found) > 1 else ''}"
+    devices = f"{len(found)} device{'s' if len(found) > 1 else ''}" if found else "trained networks"
     code = ", ".join(commits) or "unknown"
     return f"{methods} methods, {devices}, {len(tidy)} records, {when}, commit {code}{dirty}."
 

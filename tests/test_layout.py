@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CODE = ("adapool", "csrc", "suites", "reports", "counts", "gate", "tests")
+CODE = ("adapool", "csrc", "suites", "tasks", "reports", "counts", "gate", "tests")
 KINDS = ("*.py", "*.h", "*.cuh", "*.cu", "*.cpp")
 SOURCES = [ROOT / "runner.py", *(path for folder in CODE for kind in KINDS for path in (ROOT / folder).rglob(kind))]
 MAY_IMPORT = {
     "adapool": {"adapool", "torch"},
-    "reports": {"reports", "numpy", "pandas", "matplotlib", "seaborn", "jinja2", "markupsafe", "PIL", "tomli"},
+    "reports": {"reports", "numpy", "pandas", "matplotlib", "seaborn", "jinja2", "markupsafe", "PIL", "scipy", "tomli"},
     "suites": None,
     "counts": {"counts", "suites", "adapool", "torch"},
+    "tasks": {"tasks", "suites", "reports", "adapool", "torch", "numpy", "PIL", "sklearn", "imageio", "click", "tqdm"},
 }
 BELOW = ("record", "fleet", "store", "interval", "profile")  # what of reports the suites may use
 ORDER = [
@@ -39,7 +40,7 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("folder", ["adapool", "reports", "suites", "counts"])
+@pytest.mark.parametrize("folder", ["adapool", "reports", "suites", "counts", "tasks"])
 def test_arrows_point_down(folder: str) -> None:
     allowed = MAY_IMPORT[folder]
     for path in (ROOT / folder).rglob("*.py"):
@@ -47,8 +48,8 @@ def test_arrows_point_down(folder: str) -> None:
         if allowed is not None:
             assert roots <= allowed, f"{path.name} imports {roots - allowed}"
         assert not roots & {"tests", "runner", "gate"}, path.name
-        assert folder != "suites" or "counts" not in roots, path.name
-        if folder == "suites" and not path.name.startswith(("conftest", "test_")):
+        assert folder != "suites" or not roots & {"counts", "tasks"}, path.name
+        if folder in ("suites", "tasks") and not path.name.startswith(("conftest", "test_", "cli")):
             above = {n for n in imports(path) if n.startswith("reports.") and n.split(".")[1] not in BELOW}
             assert not above, f"{path.name} imports {above}"
 

@@ -1,0 +1,125 @@
+"""The results of trained networks as text: the table of the terminal, and the same as Markdown."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from reports import digits, trials
+from reports.trials import Claim, Interval, Line, Result
+
+PERCENT = ("accuracy", "miou")  # scores that are told in percent
+WORDS = {"accuracy": "accuracy %", "miou": "mean IoU %", "psnr": "PSNR dB", "ssim": "SSIM"}
+
+
+def scaled(metric: str, value: float) -> float:
+    return 100 * value if metric in PERCENT else value
+
+
+def number(metric: str, value: float, sign: bool = False) -> str:
+    """A score or a difference of scores, with two decimals."""
+    if not math.isfinite(value):
+        return digits.NONE
+    return f"{scaled(metric, value):{'+' if sign else ''}.{4 if metric == 'ssim' else 2}f}"
+
+
+def ends(metric: str, interval: Interval, sign: bool = False) -> str:
+    """The interval in brackets; nothing where there is none."""
+    low, high = interval
+    return f"[{number(metric, low, sign)}, {number(metric, high, sign)}]" if math.isfinite(low) else ""
+
+
+def heads(result: Result) -> list[str]:
+    more = [WORDS[name] for name in (result.lines[0].others if result.lines else ())]
+    return [
+        "method",
+        WORDS[result.metric],
+        "95 %",
+        f"less {result.reference}",
+        "95 %",
+        *more,
+        "step ms",
+        "cost",
+        "parameters",
+    ]
+
+
+def cells(result: Result, line: Line) -> list[str]:
+    metric = result.metric
+    seconds = sorted(line.steps.values())
+    step = seconds[len(seconds) // 2] if seconds else math.nan
+    own = line.subject == result.reference
+    return [
+        line.subject + ("" if line.mean >= result.floor else " (below the floor)"),
+        number(metric, line.mean), ends(metric, line.interval),
+        *(("", "") if own else (number(metric, line.difference, True), ends(metric, line.difference_interval, True))),
+        *(number(name, sum(by.values()) / len(by)) for name, by in line.others.items()),
+        f"{1e3 * step:.1f}", digits.times(line.cost, exact=own), str(line.parameters),
+    ]  # fmt: skip
+
+
+def verdict(result: Result) -> str:
+    """In a sentence: whether the networks were trained, and what of the paper's order holds."""
+    floor = f"the floor is {result.floor_words} ({number(result.metric, result.floor)})"
+    if not result.lines:
+        return "nothing was trained"
+    if not result.trained:
+        return f"not trained: a baseline is below the floor or was not asked for, so nothing is claimed; {floor}"
+    if result.seeds < trials.LEAST:
+        return f"{result.seeds} seeds, no intervals below {trials.LEAST}, so nothing is claimed; {floor}"
+    parts = [f"{words}: {', '.join(map(pair, found))}" for words, found in _sorted(result.claims) if found]
+    return f"of the paper's order {'; '.join(parts) or 'no pair was asked for'}; {floor}"
+
+
+def pair(claim: Claim) -> str:
+    return f"{claim.better} > {claim.worse}"
+
+
+def _sorted(claims: list[Claim]) -> list[tuple[str, list[Claim]]]:
+    words = {"holds": "holds", "reversed": "the other way round", "open": "open (the interval holds 0)"}
+    return [(word, [c for c in claims if c.verdict == verdict]) for verdict, word in words.items()]
+
+
+def betas(result: Result) -> list[str]:
+    """Of each layer that learned a beta, its mean over seeds and places, and its range."""
+    found = []
+    for line in result.lines:
+        layers: dict[str, list[dict[str, float]]] = {}
+        for facts in line.facts.values():
+            for name, beta in facts.get("beta", {}).items():
+                layers.setdefault(name, []).append(beta)
+        said = [
+            f"{name} {sum(b['mean'] for b in of) / len(of):.2f} "
+            f"({min(b['low'] for b in of):.2f} to {max(b['high'] for b in of):.2f})"
+            for name, of in layers.items()
+        ]
+        found += [f"beta of {line.subject}: {', '.join(said)}"] if said else []
+    return found
+
+
+def text(run: Path) -> str:
+    """Every task of the run as a table with its verdict."""
+    return "\n".join(_block(result, markdown=False) for result in trials.results(run))
+
+
+def markdown(run: Path) -> str:
+    return "\n".join(_block(result, markdown=True) for result in trials.results(run))
+
+
+def _block(result: Result, markdown: bool) -> str:
+    rows = [heads(result), *(cells(result, line) for line in result.lines)]
+    says = [verdict(result), *betas(result), *(f"doubtful: {d}" for d in result.doubts), *result.holes]
+    if markdown:
+        table = [f"| {' | '.join(row)} |" for row in rows]
+        table.insert(1, "|---|" + "---:|" * (len(rows[0]) - 1))
+        head, says = f"### {result.title}, {result.seeds} seeds\n", [f"* {line}" for line in says]
+    else:
+        wide = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        table = [
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, wide, strict=True))
+            )
+            for row in rows
+        ]
+        head, says = f"{result.title}, {result.seeds} seeds", [f"  {line}" for line in says]
+    return "\n".join([head, *(table if result.lines else []), *([""] if markdown else []), *says, ""])

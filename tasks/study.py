@@ -1,0 +1,283 @@
+"""One run of the experiments from request to folder: which trials, the workers, the records, resuming.
+
+Records go to the store that bench writes to, one for each trial and metric; the pictures to crops/.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+import time
+from collections.abc import Generator, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from reports import store
+from reports.record import METRICS, Record
+from suites import machine, provenance
+from suites.plan import UsageError
+from suites.session import RESUME, terminable
+
+PROBE = "task"
+LAST = "step"  # the metric that is written last: a trial that has it is complete
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is asked for. `methods` keeps their subjects alone; `seeds` replaces the profile's number of seeds."""
+
+    profile: str = "default"
+    tasks: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    seeds: int | None = None
+    first: int = 0
+    images: str | None = None
+    video: str | None = None
+    fashion: str | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One subject of one task with one seed."""
+
+    task: str
+    subject: str
+    seed: int
+
+    @property
+    def case(self) -> str:
+        return f"{self.task}/{self.subject}/{self.seed}"
+
+
+def planned(study: Study) -> tuple[list[Trial], dict[str, str]]:
+    """The trials, all subjects of a seed together, and why tasks cannot be done. UsageError for what is not there."""
+    from tasks.pooling import METHODS
+    from tasks.table import TASKS
+
+    for asked, known, what in ((study.tasks, tuple(TASKS), "task"), (study.methods, METHODS, "method")):
+        for name in asked:
+            if name not in known:
+                raise UsageError(f"{what}: expected one of {', '.join(known)}, got {name!r}")
+    trials, faults = [], {}
+    for task in TASKS.values():
+        if study.tasks and task.name not in study.tasks:
+            continue
+        fault = task.fault(_sources(study))
+        if fault is not None:
+            if task.source is not None and getattr(study, task.source) is not None:
+                raise UsageError(fault)  # what a person has given is not left out in silence
+            faults[task.name] = machine.private(fault)
+        subjects = [s for s in task.subjects if not study.methods or s.partition("+")[0] in study.methods]
+        seeds = task.sizes[study.profile].seeds if study.seeds is None else study.seeds
+        trials += [Trial(task.name, s, study.first + i) for i in range(seeds) for s in subjects]
+    return trials, faults
+
+
+def about(trials: list[Trial]) -> dict[str, Any]:
+    """What a reader has to know of each task that no record says."""
+    from tasks.table import TASKS
+
+    found = {name: TASKS[name] for name in dict.fromkeys(trial.task for trial in trials)}
+    return {
+        name: {"title": task.title, "metric": task.metric, "floor": task.floor, "baselines": list(task.baselines)}
+        for name, task in found.items()
+    }
+
+
+def _sources(study: Study) -> Any:
+    from tasks.task import Sources
+
+    return Sources(study.images, study.video, study.fashion)
+
+
+class Run:
+    """The trials of a study in a folder, started anew or continued."""
+
+    def __init__(self, folder: Path, study: Study, jobs: int) -> None:
+        self.folder, self.study = folder, study
+        self.jobs = 1 if study.device != "cpu" else jobs
+        self.trials, self.faults = planned(study)
+        self.source = provenance.source()
+        self.began = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.seconds = 0.0
+        self.tally: dict[str, int] = {}
+
+    @classmethod
+    def resumed(cls, folder: Path, jobs: int) -> Run:
+        """The run of a folder again, by its own study. UsageError where it is none of tasks."""
+        try:
+            held = json.loads((folder / RESUME).read_bytes())
+            asked: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in held["study"].items()}
+            run = cls(folder, Study(**asked), jobs)
+        except FileNotFoundError:
+            raise UsageError(f"resume: expected the folder of a run, got {str(folder)!r} without {RESUME}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(
+                f"resume: expected a run of tasks, got {str(folder)!r}; a bench run goes on by bench"
+            ) from None
+        run.began, run.seconds = held["time"], held["seconds"]
+        return run
+
+    def go(self) -> None:
+        """Does the trials that have no record yet. KeyboardInterrupt passes through, with all that was done on disk."""
+        begun = time.perf_counter()
+        self.facts = {**machine.cpu(), "software": machine.software()}
+        self.machine = machine.key(self.facts)
+        with store.Writer(self.folder) as self.writer, terminable():
+            self._save()
+            self.have = store.done(self.folder)
+            complete = {key.case for key in self.have if key.metric == LAST}
+            left = [trial for trial in self.trials if trial.case not in complete]
+            try:
+                for trial in [t for t in left if t.task in self.faults]:
+                    self._end(trial, "skipped", self.faults[trial.task])
+                self._work([t for t in left if t.task not in self.faults])
+            finally:
+                self.seconds += time.perf_counter() - begun
+                self._save()
+
+    def _work(self, trials: list[Trial]) -> None:
+        from tqdm import tqdm
+
+        with tqdm(total=len(trials), unit="trial", disable=None) as bar:
+            for trial, outcome in finished(trials, self.study, self.folder, self.jobs):
+                bar.set_postfix_str(trial.case)
+                bar.update()
+                if isinstance(outcome, Exception):
+                    self._end(trial, "failed", f"{type(outcome).__name__}: {outcome}")
+                else:
+                    self._keep(trial, outcome)
+
+    def _keep(self, trial: Trial, outcome: dict[str, Any]) -> None:
+        from statistics import median
+
+        from tasks.table import TASKS
+
+        metric = TASKS[trial.task].metric
+        facts = {**outcome["facts"], "curve": outcome["curve"]}
+        for name, value in outcome["scores"].items():
+            self._append(trial, name, "ok", value=value, measurement=facts if name == metric else {})
+        steps = outcome["steps"]
+        self._append(trial, LAST, "ok", value=median(steps), samples=steps, shape=outcome["shape"])
+        self.tally["ok"] = self.tally.get("ok", 0) + 1
+
+    def _end(self, trial: Trial, status: str, reason: str) -> None:
+        from tasks.table import TASKS
+
+        for name in (TASKS[trial.task].metric, LAST):
+            self._append(trial, name, status, reason=machine.private(reason)[:500])
+        self.tally[status] = self.tally.get(status, 0) + 1
+
+    def _append(
+        self, trial: Trial, metric: str, status: str, *, value: float | None = None, reason: str | None = None,
+        samples: list[float] | None = None, shape: list[int] | None = None, measurement: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        from tasks.table import TASKS
+
+        window = [2] * TASKS[trial.task].rank
+        options = "".join(
+            f" --{name} {'FILE' if name == 'video' else 'DIR'}"
+            for name in ("images", "video")
+            if getattr(self.study, name)
+        )
+        record = Record(
+            case=trial.case, method=trial.subject, implementation=self._implementation(), direction="both",
+            kernel=window, stride=window, padding=[0] * len(window), ceil_mode=False, shape=shape or [],
+            dtype="float32", layout="nchw", device=self.study.device, probe=PROBE, metric=metric,
+            unit=METRICS[PROBE][metric], clock=None, protocol=None, image=None, status=status, reason=reason,
+            value=value, samples=samples, kept=None if samples is None else [True] * len(samples), stop=None,
+            measurement={"seed": trial.seed, "threads": 1, "profile": self.study.profile, **(measurement or {})},
+            warnings=[], machine=self.machine, commit=self.source["commit"], dirty=self.source["dirty"],
+            version=str(self.source["version"]), time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            command=f"python runner.py tasks --profile {self.study.profile} --task {trial.task} "
+            f"--method {trial.subject.partition('+')[0]} --first-seed {trial.seed} --seeds 1{options}",
+            bytes=None,
+        )  # fmt: skip
+        if record.key not in self.have:
+            self.writer.append(record)
+
+    def _implementation(self) -> str:
+        return "native" if self.facts["software"]["native"].get(self.study.device) == "ok" else "plain"
+
+    def _save(self) -> None:
+        again = {"study": asdict(self.study), "time": self.began, "seconds": self.seconds}
+        store.write_file(self.folder / RESUME, json.dumps(again, indent=1).encode())
+        shown = asdict(self.study) | {
+            name: None if getattr(self.study, name) is None else "given" for name in ("images", "video", "fashion")
+        }
+        run = {
+            **self.source, "time": self.began, "study": shown, "trials": len(self.trials), "jobs": self.jobs,
+            "seconds": round(self.seconds, 1), "profile": self.study.profile, "left_out": self.faults,
+            "tasks": about(self.trials),
+        }  # fmt: skip
+        store.write_machine(self.folder, {"run": run, "devices": {self.machine: self.facts}})
+
+
+def finished(trials: list[Trial], study: Study, folder: Path, jobs: int) -> Iterator[tuple[Trial, Any]]:
+    """Each trial with its outcome as a dict, or the exception that ended it, as they are done.
+
+    A worker that dies takes the trials under way with it: each is tried once more alone, and that which dies again is
+    the one.
+    """
+    waiting = list(reversed(trials))
+    while waiting:
+        lost = yield from _pooled(waiting, study, folder, jobs)
+        for trial in lost:
+            alone = [trial]
+            if (yield from _pooled(alone, study, folder, 1)):
+                yield trial, RuntimeError("the worker process died (killed, or out of memory)")
+
+
+def _pooled(
+    waiting: list[Trial], study: Study, folder: Path, jobs: int
+) -> Generator[tuple[Trial, Any], None, list[Trial]]:
+    """Does what waits, from the end on; returns the trials that were under way when a worker died."""
+    spawn = multiprocessing.get_context("spawn")
+    running: dict[Future[Any], Trial] = {}
+    pool = ProcessPoolExecutor(min(jobs, len(waiting)), spawn, initializer=_begin)
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                running[pool.submit(done, waiting[-1], study, str(folder))] = waiting[-1]
+                waiting.pop()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                trial = running.pop(future)
+                fault = future.exception()
+                if isinstance(fault, BrokenProcessPool):
+                    return [trial, *running.values()]
+                yield trial, fault if fault is not None else future.result()
+        return []
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()  # a trial that is under way is not waited for
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin() -> None:
+    """A worker leaves Ctrl-C to its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def done(trial: Trial, study: Study, folder: str) -> dict[str, Any]:
+    """One trial, in a worker; its pictures are written, the rest is given back."""
+    from tasks import trial as one
+    from tasks.crops import save
+    from tasks.table import TASKS
+
+    task = TASKS[trial.task]
+    outcome = one.run(task, trial.subject, task.sizes[study.profile], _sources(study), trial.seed, study.device)
+    if trial.seed == study.first:
+        save(Path(folder), trial.task, trial.subject, outcome.pictures)
+    found = asdict(outcome)
+    del found["pictures"]
+    return found
