@@ -19,7 +19,7 @@ from adapool.registry import Method, Operand
 
 OPTIONS = (
     "kernel_size", "stride", "padding", "ceil_mode", "implementation", "gradient", "similarity", "generator",
-    "dilation",
+    "dilation", "measure",
 )  # fmt: skip
 _DTYPES = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 _STRIDED = torch.strided
@@ -161,8 +161,12 @@ def unknown_option(entry: Method, name: str) -> TypeError:
     return TypeError(f"{name}: method {entry.name!r} takes {', '.join(operands) or 'no operands'}{hint}")
 
 
-def check_choices(entry: Method, gradient: str, similarity: str) -> None:
+def check_choices(entry: Method, gradient: str, similarity: str, measure: str | None) -> None:
     check_choice("gradient", gradient, ("exact", "detached"))
-    check_choice("similarity", similarity, ("channel", "vector") if entry.vector else ("channel",))
+    check_choice("similarity", similarity, ("channel", "vector") if entry.measures else ("channel",))
+    if measure is not None:
+        if not entry.measures:
+            raise unknown_option(entry, "measure")
+        check_choice("measure", measure, tuple(entry.measures))
     if gradient == "detached" and entry.extra != "weights":
         raise ValueError(f"gradient: expected 'exact', method {entry.name!r} has no weights to detach, got 'detached'")

@@ -15,7 +15,7 @@ from torch.compiler import is_compiling, is_exporting
 
 from adapool import grid
 from adapool.arguments import check_choices, deferred, make_batched
-from adapool.functional import Gradient, Implementation, Plan, Similarity, run, run_plan, uses_native
+from adapool.functional import Gradient, Implementation, Measure, Plan, Similarity, run, run_plan, uses_native
 from adapool.registry import get
 from adapool.window import Ints, Sizes, is_traced, per_axis
 
@@ -31,6 +31,7 @@ def adaptive_pool(
     implementation: Implementation = "auto",
     gradient: Gradient = "exact",
     similarity: Similarity = "channel",
+    measure: Measure | None = None,
     generator: torch.Generator | None = None,
     **operands: Any,
 ) -> Any:
@@ -48,7 +49,8 @@ def adaptive_pool(
     tensor([[[0.5000, 2.0000, 3.5000]]])
     """
     options: dict[str, Any] = {
-        "implementation": implementation, "gradient": gradient, "similarity": similarity, "generator": generator,
+        "implementation": implementation, "gradient": gradient, "similarity": similarity, "measure": measure,
+        "generator": generator,
     }  # fmt: skip
     if not isinstance(x, Tensor):
         return deferred(adaptive_pool, "x", x, method, output_size, return_extra=return_extra, **options, **operands)
@@ -101,6 +103,7 @@ def fractional_pool(
     implementation: Implementation = "auto",
     gradient: Gradient = "exact",
     similarity: Similarity = "channel",
+    measure: Measure | None = None,
     generator: torch.Generator | None = None,
     **operands: Any,
 ) -> Any:
@@ -119,7 +122,8 @@ def fractional_pool(
     tensor([[[1., 2., 4.]]])
     """
     options: dict[str, Any] = {
-        "implementation": implementation, "gradient": gradient, "similarity": similarity, "generator": generator,
+        "implementation": implementation, "gradient": gradient, "similarity": similarity, "measure": measure,
+        "generator": generator,
     }  # fmt: skip
     if not isinstance(x, Tensor):
         return deferred(
@@ -196,15 +200,17 @@ def _run(
     implementation: str,
     gradient: str,
     similarity: str,
+    measure: str | None,
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor | None]:
     """The row on such regions."""
     entry = get(method)
-    check_choices(entry, gradient, similarity)
-    uses_native(implementation, entry, x.dtype, x.device, similarity, kind)
+    check_choices(entry, gradient, similarity, measure)
+    entry = entry.comparing(similarity, measure)
+    uses_native(implementation, entry, x.dtype, x.device, kind)
     batched, added = make_batched(x, rank)
     plan = Plan(entry, regions, added, (*batched.shape[:2], *out), False, False)
-    return run_plan(plan, x, want_extra, operands, gradient, similarity, generator)
+    return run_plan(plan, x, want_extra, operands, gradient, generator)
 
 
 def _returned(method: str, y: Tensor, extra: Tensor | None, return_extra: bool) -> Any:

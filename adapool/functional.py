@@ -31,6 +31,7 @@ _STRIDED = torch.strided
 Implementation = Literal["auto", "native", "plain"]
 Gradient = Literal["exact", "detached"]
 Similarity = Literal["channel", "vector"]
+Measure = Literal["dice", "cosine", "pce", "l2", "l1", "huber", "chebyshev"]
 
 
 def uses_native(
@@ -38,7 +39,6 @@ def uses_native(
     entry: Method,
     dtype: torch.dtype,
     device: torch.device,
-    similarity: str = "channel",
     rows_alone: str = "",
 ) -> bool:
     """Whether the compiled kernel runs; ValueError if it was asked for and there is none.
@@ -49,12 +49,13 @@ def uses_native(
     # ONNX has no adapool operators, so that an exported model is made of the plain row.
     if implementation == "plain" or (implementation == "auto" and is_traced() and torch.onnx.is_in_onnx_export()):
         return False
+    rows_alone = rows_alone or entry.rows_alone
     if implementation == "native" and rows_alone:
         raise ValueError(f"implementation: no compiled kernel for {rows_alone}; 'auto' and 'plain' take the plain row")
-    able = not rows_alone and similarity == "channel" and native.has_kernel(entry.name, dtype, device.type)
+    able = not rows_alone and native.has_kernel(entry.name, dtype, device.type)
     if implementation == "native" and not able:
         raise ValueError(
-            f"implementation: no compiled kernel for method {entry.name!r}, similarity {similarity!r}, {dtype} on "
+            f"implementation: no compiled kernel for method {entry.name!r}, {dtype} on "
             f"{device.type} ({native.status().get(device.type, 'no library for this device')})"
         )
     return able
@@ -86,6 +87,7 @@ def make_plan(
     implementation: str,
     gradient: str,
     similarity: str,
+    measure: str | None,
 ) -> Plan:
     """Check all but the operands. Without `rank` a kernel of several sizes tells it, or x is [N, C, *spatial]."""
     if rank is None:
@@ -95,11 +97,12 @@ def make_plan(
     added = is_unbatched(shape, dtype, rank, "x")
     window = Window.make(rank, kernel_size, stride, padding, ceil_mode, dilation)
     entry = get(method)
-    check_choices(entry, gradient, similarity)
+    check_choices(entry, gradient, similarity, measure)
+    entry = entry.comparing(similarity, measure)
     batch = (1, shape[0]) if added else shape[:2]
     cells = (*batch, *window.output(shape[-rank:]))
     apart = f"dilation {window.dilation}" if window.dilation else ""
-    able = uses_native(implementation, entry, dtype, device, similarity, apart)
+    able = uses_native(implementation, entry, dtype, device, apart)
     return Plan(entry, window, added, cells, able, is_compiling())
 
 
@@ -119,6 +122,7 @@ def run(
     similarity: str = "channel",
     generator: torch.Generator | None = None,
     dilation: Ints = 1,
+    measure: str | None = None,
     **more: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """`pool` over `rank` axes (None: as in `make_plan`); and, of use if wanted, what `pool_with_extra` returns besides.
@@ -127,7 +131,7 @@ def run(
     """
     if not isinstance(x, Tensor):
         more |= {"ceil_mode": ceil_mode, "implementation": implementation, "gradient": gradient}
-        more |= {"similarity": similarity, "generator": generator, "dilation": dilation}
+        more |= {"similarity": similarity, "generator": generator, "dilation": dilation, "measure": measure}
         found: tuple[Tensor, Tensor | None] = deferred(
             run, "x", x, rank, method, want_extra, given, kernel_size, stride, padding, **more
         )
@@ -136,9 +140,9 @@ def run(
         check_tensor("x", x)
     plan = make_plan(
         x.shape, x.dtype, x.device, rank, method, kernel_size, stride, padding, ceil_mode, dilation,
-        implementation, gradient, similarity,
+        implementation, gradient, similarity, measure,
     )  # fmt: skip
-    return run_plan(plan, x, want_extra, given | more if more else given, gradient, similarity, generator)
+    return run_plan(plan, x, want_extra, given | more if more else given, gradient, generator)
 
 
 def run_plan(
@@ -147,7 +151,6 @@ def run_plan(
     want_extra: bool,
     given: dict[str, Any],
     gradient: str,
-    similarity: str,
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor | None]:
     """Check the operands and run what `make_plan`, or a form's own checks, made of the call."""
@@ -164,7 +167,7 @@ def run_plan(
         assert isinstance(window, Window)
         y, extra = native.pool(x, entry.name, window, operands.values(), want_extra, gradient == "detached")
     else:
-        y, extra = plain.pool(entry, x, window, operands, similarity, gradient)
+        y, extra = plain.pool(entry, x, window, operands, gradient)
     if plan.added:
         y, extra = y.squeeze(0), None if extra is None else extra.squeeze(0)
     return y, extra
@@ -183,6 +186,7 @@ def pool(
     similarity: Similarity = "channel",
     generator: torch.Generator | None = None,
     dilation: Ints = 1,
+    measure: Measure | None = None,
     **operands: Any,
 ) -> Tensor:
     """Pool `x` by any method of `adapool.names()`.
@@ -193,10 +197,12 @@ def pool(
     distance of a window's taps, as in torch.nn.MaxPool2d; the plain row alone has it.
 
     `gradient="detached"` treats the weights as constants, as the released AdaPool does; the default is the exact
-    gradient. `similarity="vector"` compares channel vectors instead of scalars (edscw, idw, ada). `implementation`
-    chooses the compiled kernel or the plain row; "auto" takes the kernel where there is one. The other keywords are
-    the method's operands, for example `beta` for ada; a number, or a tensor whose values are the caller's (of one value
-    on the CPU they are checked as a number's are).
+    gradient. `implementation` chooses the compiled kernel or the plain row; "auto" takes the kernel where there is one.
+    `similarity="vector"` compares channel vectors instead of scalars (edscw, idw, ada), and `measure` says how: "dice",
+    "cosine" or "pce", the peak-to-correlation energy (edscw, ada); "l2", "l1", "huber" or "chebyshev" (idw). Of scalars
+    three of the distances are one; what has no kernel is the row's. The other keywords are the method's operands, for
+    example `beta` for ada; a number, or a tensor whose values are the caller's (of one value on the CPU they are
+    checked as a number's are).
 
     Raises ValueError or TypeError naming the argument, what was expected and what came.
 
@@ -205,7 +211,7 @@ def pool(
     """
     return run(
         x, None, method, False, operands, kernel_size, stride, padding, ceil_mode,
-        implementation, gradient, similarity, generator, dilation,
+        implementation, gradient, similarity, generator, dilation, measure,
     )[0]  # fmt: skip
 
 

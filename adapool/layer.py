@@ -12,7 +12,7 @@ from adapool.registry import Method
 from adapool.window import WHOLE, Ints, Sizes, Window
 
 Made = TypeVar("Made", bound=nn.Module)
-WINDOWLESS = ("implementation", "gradient", "similarity", "generator")
+WINDOWLESS = ("implementation", "gradient", "similarity", "measure", "generator")
 CHOICES = (*WINDOWLESS, "dilation")
 
 
@@ -51,7 +51,7 @@ def check_options(entry: Method, options: Mapping[str, Any], choices: Sequence[s
         elif name not in choices:
             raise unknown_option(entry, name)
     check_choice("implementation", options.get("implementation", "auto"), ("auto", "native", "plain"))
-    check_choices(entry, options.get("gradient", "exact"), options.get("similarity", "channel"))
+    check_choices(entry, options.get("gradient", "exact"), options.get("similarity", "channel"), options.get("measure"))
 
 
 def ranks(layer: type[Made]) -> tuple[type[Made], type[Made], type[Made]]:

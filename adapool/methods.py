@@ -11,8 +11,8 @@ from torch import Tensor
 
 from adapool.region import Region, per_tap
 from adapool.registry import Operand, method
+from adapool.similarity import DISTANCES, LIKENESSES, distance, likeness
 
-TINY = 2.0**-64  # magnitudes below this fraction of the region's largest count as zero
 FAR = -1e4  # exponents below this weigh nothing in any dtype
 
 Weighted = tuple[Tensor, Tensor]
@@ -130,33 +130,20 @@ def softpool(region: Region) -> Weighted:
     return top.squeeze(-1) + region.weigh(weights, below), weights
 
 
-def _dice(values: Tensor, mean: Tensor, similarity: str) -> Tensor:
-    """Dice-Sorensen coefficient 2 |a m| / (a^2 + m^2) of each tap with the mean, for values of at most 1."""
-    if similarity == "vector":
-        dot = (values * mean).sum(1, keepdim=True).abs()
-        squares = (values * values + mean * mean).sum(1, keepdim=True)
-        known = squares > TINY * TINY
-        return torch.where(known, 2 * dot / torch.where(known, squares, 1.0), 0.0)
-    small, large = torch.minimum(values.abs(), mean.abs()), torch.maximum(values.abs(), mean.abs())
-    known = ~(large <= TINY)
-    ratio = torch.where(known, small / torch.where(known, large, 1.0), 0.0)
-    return 2 * ratio / (1 + ratio * ratio)
-
-
 @method(
     "y = sum_i w_i a_i, w = softmax_i(2 |a_i m| / (a_i^2 + m^2)), m the region's mean",
     "Stergiou & Poppe 2021, AdaPool (arXiv 2111.00772)",
     extra="weights",
-    vector=True,
+    measures=LIKENESSES,
     holds="bounded homogeneous odd",
 )
-def edscw(region: Region, similarity: str = "channel") -> Weighted:
+def edscw(region: Region, similarity: str = "channel", measure: str = "dice") -> Weighted:
     """Exponential Dice-Sorensen coefficient weighting (eDSCW)."""
     scale = region.scale(region.values)
     if similarity == "vector":
         scale = scale.amax(1, keepdim=True)
     values = region.values / scale
-    weights = region.softmax(_dice(values, region.mean(values), similarity))
+    weights = region.softmax(likeness(values, region.mean(values), measure, similarity == "vector"))
     return region.weigh(weights), weights
 
 
@@ -164,21 +151,21 @@ def edscw(region: Region, similarity: str = "channel") -> Weighted:
     "y = sum_i w_i a_i, w_i = |a_i - m|^-1 / sum_j |a_j - m|^-1, m the region's mean; m where a tap equals m",
     "Stergiou & Poppe 2021, AdaPool (arXiv 2111.00772)",
     extra="weights",
-    vector=True,
+    measures=DISTANCES,
     holds="bounded homogeneous odd",
 )
-def idw(region: Region, similarity: str = "channel") -> Weighted:
+def idw(region: Region, similarity: str = "channel", measure: str = "l2") -> Weighted:
     """Inverse distance weighting (IDW)."""
     scale = region.scale(region.values)
     if similarity == "vector":
         scale = scale.amax(1, keepdim=True)
     values = region.values / scale
-    gap = values - region.mean(values)
-    gap = torch.linalg.vector_norm(gap, dim=1, keepdim=True) if similarity == "vector" else gap.abs()
-    near = -region.max(-gap.detach())
-    flat = near <= 2 * torch.finfo(gap.dtype).eps  # what rounding makes of the mean
-    inverse = region.keep(near / region.keep(torch.where(flat, 1.0, gap), 1.0))  # no 1 / 0 at a padded tap either
-    weights = torch.where(flat, region.keep(torch.ones_like(gap)), inverse)
+    gap, vector = values - region.mean(values), similarity == "vector"
+    straight, far = (distance(gap, kind, vector, scale) for kind in ("l2", measure))
+    flat = -region.max(-straight.detach()) <= 2 * torch.finfo(gap.dtype).eps  # what rounding makes of the mean
+    near = -region.max(-far.detach())
+    inverse = region.keep(near / region.keep(torch.where(flat, 1.0, far), 1.0))  # no 1 / 0 at a padded tap either
+    weights = torch.where(flat, region.keep(torch.ones_like(far)), inverse)
     weights = weights / weights.sum(-1, keepdim=True)
     return region.weigh(weights), weights
 
@@ -188,12 +175,12 @@ def idw(region: Region, similarity: str = "channel") -> Weighted:
     "Stergiou & Poppe 2021, AdaPool (arXiv 2111.00772)",
     operands=(Operand("beta", default=0.5, learned=True, mixes=True),),
     extra="weights",
-    vector=True,
+    measures=LIKENESSES,
     holds="bounded",
 )
-def ada(region: Region, beta: Tensor | float, similarity: str = "channel") -> Weighted:
+def ada(region: Region, beta: Tensor | float, similarity: str = "channel", measure: str = "dice") -> Weighted:
     """Adaptive exponential pooling (AdaPool)."""
-    dice, dice_weights = edscw(region, similarity)
+    dice, dice_weights = edscw(region, similarity, measure)
     soft, soft_weights = softpool(region)
     share = per_tap(beta)
     return beta * dice + (1 - beta) * soft, share * dice_weights + (1 - share) * soft_weights

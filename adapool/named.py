@@ -126,8 +126,8 @@ def _adapool(rank: int) -> Callable[..., Any]:
 
 
 def _similarity(options: dict[str, Any], method: str) -> dict[str, Any]:
-    """`options` less the similarity where the method has only one."""
-    return {k: v for k, v in options.items() if k != "similarity" or get(method).vector}
+    """`options` less those of similarity where the method has none."""
+    return {k: v for k, v in options.items() if k not in ("similarity", "measure") or get(method).measures}
 
 
 def _adaunpool(rank: int) -> Callable[..., Tensor]:

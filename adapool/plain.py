@@ -22,7 +22,6 @@ def run_row(
     x: Tensor,
     window: Regions,
     operands: dict[str, Any],
-    similarity: str = "channel",
     gradient: str = "exact",
 ) -> tuple[Tensor, Tensor | None]:
     """The row on `x [N, C, *spatial]`, in float32 at least: the cells, and weights or chosen taps."""
@@ -32,8 +31,6 @@ def run_row(
         spec.name: window.unfold(operands[spec.name]).to(wide) if spec.kind == "input" else operands[spec.name]
         for spec in entry.operands
     }
-    if entry.vector:
-        given["similarity"] = similarity
     return entry(region, **given)
 
 
@@ -48,11 +45,10 @@ def pool(
     x: Tensor,
     window: Regions,
     operands: dict[str, Any],
-    similarity: str = "channel",
     gradient: str = "exact",
 ) -> tuple[Tensor, Tensor | None]:
     """The cells in the dtype of `x`; and weights `[N, C, *out, taps]` or flat indices `[N, C, *out]`, constants."""
-    y, extra = run_row(entry, x, window, operands, similarity, gradient)
+    y, extra = run_row(entry, x, window, operands, gradient)
     if extra is not None:
         extra = _places(extra, x, window) if entry.extra == "indices" else extra.detach()
     return y.to(x.dtype), extra
@@ -65,10 +61,9 @@ def unpool(
     window: Window,
     operands: dict[str, Any],
     normalize: bool,
-    similarity: str = "channel",
 ) -> Tensor:
     """`y` spread by the weights that the method has on the guide."""
-    weights = run_row(entry, guide, window, operands, similarity)[1]
+    weights = run_row(entry, guide, window, operands)[1]
     assert weights is not None
     return spread(y, weights.expand(*y.shape, -1), window, guide.shape[2:], normalize)
 

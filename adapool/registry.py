@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import Tensor
@@ -34,6 +34,7 @@ class Operand:
 class Method:
     """One pooling method: a frozen row of the table.
 
+    `measures` of a tap's similarity to the mean, each with whose equal it is of scalars; the first is the default.
     `expectation` names the method that takes its place in evaluation. `holds`, which the tests hold it to: "bounded" by
     the region's minimum and maximum; "homogeneous", f(c a) = c f(a) for c > 0; "odd", f(-a) = -f(a); "linear".
     """
@@ -45,10 +46,25 @@ class Method:
     source: str
     operands: tuple[Operand, ...] = ()
     extra: Literal["weights", "indices"] | None = None
-    vector: bool = False  # has a similarity over the channel vector as well
+    measures: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of similarity to the mean; whose equal each is of scalars
     expectation: str | None = None
     holds: frozenset[str] = frozenset()
     constants: Mapping[str, Any] = field(default_factory=dict)  # what sets this variant of the row apart
+    rows_alone: str = ""  # what of it no compiled kernel has, in words
+
+    def comparing(self, similarity: str, measure: str | None) -> Method:
+        """This method with its taps compared so; both checked, None the first measure."""
+        usual = next(iter(self.measures), None)
+        measure = measure or usual
+        if similarity == "channel" and measure is not None:
+            measure = self.measures[measure]
+        if (similarity, measure) == ("channel", usual):
+            return self
+        alone = "similarity 'vector'" if similarity == "vector" else f"measure {measure!r}"
+        chosen = {**self.constants, "similarity": similarity, "measure": measure}
+        return replace(self, constants=chosen, rows_alone=f"method {self.name!r} with {alone}")
 
     def takes(self, kind: str) -> tuple[str, ...]:
         """The names of its operands of a kind."""
@@ -70,7 +86,7 @@ def method(
     *,
     operands: tuple[Operand, ...] = (),
     extra: Literal["weights", "indices"] | None = None,
-    vector: bool = False,
+    measures: Mapping[str, str] | None = None,
     expectation: str | None = None,
     holds: str = "",
     **variants: Mapping[str, Any],
@@ -90,7 +106,7 @@ def method(
             if name in _METHODS:
                 raise ValueError(f"method {name!r} is declared twice")
             _METHODS[name] = Method(
-                name, row, title, formula, source, operands, extra, vector, expectation, claims, dict(constants)
+                name, row, title, formula, source, operands, extra, measures or {}, expectation, claims, dict(constants)
             )
         return row
 

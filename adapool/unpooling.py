@@ -13,8 +13,8 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 
 from adapool import native, plain
-from adapool.arguments import check_operands, deferred, make_batched
-from adapool.functional import Implementation, Similarity, uses_native
+from adapool.arguments import check_choices, check_operands, deferred, make_batched
+from adapool.functional import Implementation, Measure, Similarity, uses_native
 from adapool.registry import get
 from adapool.window import WHOLE, Ints, Sizes, Window
 
@@ -32,6 +32,7 @@ def unpool(
     normalize: bool = True,
     implementation: Implementation = "auto",
     similarity: Similarity = "channel",
+    measure: Measure | None = None,
     **operands: Any,
 ) -> Tensor:
     """Spread `y` back over the regions of `guide`, by the weights `method` has on the guide.
@@ -52,9 +53,11 @@ def unpool(
     if not isinstance(y, Tensor):
         out: Tensor = deferred(
             unpool, "y", y, guide, method, kernel_size, stride, padding, ceil_mode,
-            normalize=normalize, implementation=implementation, similarity=similarity, **operands,
+            normalize=normalize, implementation=implementation, similarity=similarity, measure=measure, **operands,
         )  # fmt: skip
         return out
+    check_choices(entry, "exact", similarity, measure)
+    entry = entry.comparing(similarity, measure)
     rank = len(kernel_size) if isinstance(kernel_size, Sequence) else y.dim() - 2
     window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
     y, added = make_batched(y, rank, "y")
@@ -65,10 +68,10 @@ def unpool(
     if y.dtype != guide.dtype or y.device != guide.device:
         raise ValueError(f"y: expected {guide.dtype} on {guide.device} like guide, got {y.dtype} on {y.device}")
     found = check_operands(entry, operands, guide, cells, None)
-    if uses_native(implementation, entry, guide.dtype, guide.device, similarity):
+    if uses_native(implementation, entry, guide.dtype, guide.device):
         out = native.unpool(y, guide, method, window, list(found.values()), normalize)
     else:
-        out = plain.unpool(entry, y, guide, window, found, normalize, similarity)
+        out = plain.unpool(entry, y, guide, window, found, normalize)
     return out.squeeze(0) if added else out
 
 

@@ -23,7 +23,7 @@ MAY_IMPORT = {
 }
 BELOW = ("record", "fleet", "store", "interval", "profile")  # what of reports the suites may use
 ORDER = [
-    "window", "grid", "region", "registry", "methods", "plain",
+    "window", "grid", "region", "registry", "similarity", "methods", "plain",
     "native_library", "native_gradients", "native_rules", "native",
     "arguments", "functional", "forms", "unpooling", "layer", "learned", "named", "modules", "adaptive", "released",
     "lazy", "survey", "exchange", "convert",

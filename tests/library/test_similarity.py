@@ -1,0 +1,222 @@
+"""Measures of similarity: against loops in plain floats, over vectors and scalars, their limits and symmetries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import adapool
+from adapool import adaptive_pool, get, names, native, pool
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:There is a performance drop"),  # torch has no batching rule for unfold's adjoint
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+OPTIONS = [
+    (name, measure, similarity)
+    for name in ("edscw", "idw")
+    for measure in get(name).measures
+    for similarity in ("channel", "vector")
+]
+Vector = Sequence[float]
+
+
+def values(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def dot(a: Vector, m: Vector) -> float:
+    return math.fsum(x * y for x, y in zip(a, m, strict=True))
+
+
+def energy(a: Vector, m: Vector) -> float:
+    """c_0^2 over the energy of all circular shifts."""
+    shifts = [dot(a, [*m[k:], *m[:k]]) for k in range(len(m))]
+    return shifts[0] ** 2 / math.fsum(c * c for c in shifts)
+
+
+def huber(r: float) -> float:
+    return r * r / 2 if abs(r) <= 1 else abs(r) - 0.5
+
+
+MEASURES: dict[str, Any] = {  # of a tap and its region's mean
+    "dice": lambda a, m: 2 * abs(dot(a, m)) / (dot(a, a) + dot(m, m)),
+    "cosine": lambda a, m: dot(a, m) / math.sqrt(dot(a, a) * dot(m, m)),
+    "pce": energy,
+    "l2": math.dist,
+    "l1": lambda a, m: math.fsum(abs(x - y) for x, y in zip(a, m, strict=True)),
+    "chebyshev": lambda a, m: max(abs(x - y) for x, y in zip(a, m, strict=True)),
+    "huber": lambda a, m: math.fsum(huber(x - y) for x, y in zip(a, m, strict=True)),
+}
+
+
+def by_hand(name: str, measure: str, taps: Sequence[Vector]) -> list[float]:
+    """One region of channel vectors, weighted by softmax of a similarity or by an inverse distance."""
+    mean = [math.fsum(line) / len(taps) for line in zip(*taps, strict=True)]
+    sizes = [MEASURES[measure](tap, mean) for tap in taps]
+    weights = [math.exp(size) if name == "edscw" else 1 / size for size in sizes]
+    return [dot(weights, line) / math.fsum(weights) for line in zip(*taps, strict=True)]
+
+
+@pytest.mark.parametrize(("name", "measure", "similarity"), OPTIONS)
+def test_by_hand(name: str, measure: str, similarity: str) -> None:
+    x = values(2, 3, 12) * 2
+    y = pool(x, name, 4, similarity=similarity, measure=measure)
+    for n in range(2):
+        for cell in range(3):
+            taps = x[n, :, 4 * cell : 4 * cell + 4].T.tolist()
+            if similarity == "vector":
+                expected = by_hand(name, measure, taps)
+            else:
+                expected = [by_hand(name, measure, [[tap[c]] for tap in taps])[0] for c in range(3)]
+            assert y[n, :, cell].tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_worked_values() -> None:
+    """Four taps [1, 0], [2, 1], [0, 3], [1, 1], of mean [1, 1.25]."""
+    x = torch.tensor([[1.0, 2, 0, 1], [0.0, 1, 3, 1]], dtype=torch.float64).unsqueeze(0)
+    found = {m: pool(x, "idw", 4, similarity="vector", measure=m).flatten().tolist() for m in get("idw").measures}
+    l1 = [1 / 1.25, 1 / 1.25, 1 / 2.75, 1 / 0.25]
+    assert found["l1"] == pytest.approx([v / sum(l1) for v in (l1[0] + 2 * l1[1] + l1[3], l1[1] + 3 * l1[2] + l1[3])])
+    most = [1 / 1.25, 1, 1 / 1.75, 4]
+    assert found["chebyshev"] == pytest.approx(
+        [v / sum(most) for v in (most[0] + 2 * most[1] + most[3], most[1] + 3 * most[2] + most[3])]
+    )
+    h = [1 / 0.75, 1 / (0.5 + 0.03125), 1 / (0.5 + 1.25), 1 / 0.03125]
+    assert found["huber"] == pytest.approx([v / sum(h) for v in (h[0] + 2 * h[1] + h[3], h[1] + 3 * h[2] + h[3])])
+    cosine = [math.exp(v / math.sqrt(2.5625)) for v in (1, 3.25 / math.sqrt(5), 1.25, 2.25 / math.sqrt(2))]
+    assert pool(x, "edscw", 4, similarity="vector", measure="cosine").flatten().tolist() == pytest.approx(
+        [v / sum(cosine) for v in (cosine[0] + 2 * cosine[1] + cosine[3], cosine[1] + 3 * cosine[2] + cosine[3])]
+    )
+
+
+@pytest.mark.parametrize(("name", "measure", "similarity"), OPTIONS)
+def test_gradients_and_transforms(name: str, measure: str, similarity: str) -> None:
+    x = values(1, 3, 7, seed=1).requires_grad_()
+    call = lambda v: pool(v, name, 3, 2, similarity=similarity, measure=measure, implementation="plain")  # noqa: E731
+    assert torch.autograd.gradcheck(call, (x,))
+    (grad,) = torch.autograd.grad(call(x).square().sum(), x)
+    one = torch.func.grad(lambda sample: call(sample[None]).square().sum())
+    torch.testing.assert_close(torch.vmap(one)(x.detach()), grad)
+    slope = torch.func.jvp(call, (x.detach(),), (torch.ones_like(x),))[1]
+    torch.testing.assert_close((2 * call(x) * slope).sum(), grad.sum())
+
+
+@pytest.mark.parametrize(("name", "measure", "similarity"), OPTIONS)
+def test_what_every_measure_holds(name: str, measure: str, similarity: str) -> None:
+    options = {"similarity": similarity, "measure": measure}
+    x = values(2, 3, 8, 6, seed=2).float()
+    y = pool(x, name, 3, 2, 1, **options)
+    top, low = pool(x, "max", 3, 2, 1), -pool(-x, "max", 3, 2, 1)
+    assert ((y <= top + 1e-5) & (y >= low - 1e-5)).all()
+    torch.testing.assert_close(pool(-x, name, 3, 2, 1, **options), -y)
+    if measure != "huber":
+        for factor in (2.0**-40, 2.0**40):
+            torch.testing.assert_close(pool(x * factor, name, 3, 2, 1, **options), y * factor, rtol=1e-5, atol=0)
+    if name == "idw":
+        torch.testing.assert_close(
+            pool(x.double() + 3, name, 3, 2, **options), pool(x.double(), name, 3, 2, **options) + 3
+        )
+    for value in (0.0, 1.0, -3.0, 0.1, 90.0, 3e4, -1e-4, 1e30, 1e-40):
+        flat = torch.full((1, 2, 5, 5), value, requires_grad=True)
+        pooled = pool(flat, name, 3, 2, 1, **options)
+        torch.testing.assert_close(pooled, torch.full_like(pooled, value), rtol=0, atol=0)
+        assert torch.autograd.grad(pooled.sum(), flat)[0].isfinite().all()
+
+
+HARD = [
+    [[0.0, 0, 0, 0], [1.0, 2, 3, 4]], [[1e30, 1e-30, 0, 0], [0, 0, 0, 1e-30]], [[1.0, -1, 1, -1], [2.0, 2, -2, -2]],
+    [[1e-40, 2e-40, 3e-40, 0], [0, 0, 1e-40, 0]], [[3e38, -3e38, 1.0, 0], [1.0, 2, 3, 4]],
+    [[1.0, 1, 1, 1], [1, -1, 1, -1]],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("taps", HARD, ids=str)
+@pytest.mark.parametrize(("name", "measure", "similarity"), OPTIONS)
+def test_finite_in_finite_out(name: str, measure: str, similarity: str, taps: list[list[float]]) -> None:
+    x = torch.tensor([taps]).requires_grad_()
+    y = pool(x, name, 4, similarity=similarity, measure=measure)
+    (grad,) = torch.autograd.grad(y.sum(), x)
+    assert y.isfinite().all() and (grad.isfinite().all() or x.abs().max() > 1e38)
+    expected = pool(x.double(), name, 4, similarity=similarity, measure=measure)
+    assert ((y - expected).abs() <= 2e-5 * x.abs().amax(-1, keepdim=True).double() + 1e-43).all()
+
+
+@pytest.mark.parametrize("similarity", ["channel", "vector"])
+def test_huber_is_quadratic_near_and_straight_far(similarity: str) -> None:
+    x = values(1, 2, 12)
+    far = pool(x * 1e8, "idw", 4, similarity=similarity, measure="huber") / 1e8
+    torch.testing.assert_close(far, pool(x, "idw", 4, similarity=similarity, measure="l1"), rtol=1e-6, atol=1e-7)
+    near = pool(x * 1e-8, "idw", 4, similarity=similarity, measure="huber") * 1e8
+    gaps = x.unfold(-1, 4, 4) - x.unfold(-1, 4, 4).mean(-1, keepdim=True)
+    square = (gaps**2).sum(1, keepdim=True) if similarity == "vector" else gaps**2
+    expected = (x.unfold(-1, 4, 4) / square).sum(-1) / (1 / square).sum(-1)
+    torch.testing.assert_close(near, expected)
+
+
+def test_of_scalars_some_are_one_and_have_the_kernel() -> None:
+    x = values(2, 3, 8, 8).float()
+    plain = pool(x, "idw", 3, 2, implementation="plain")
+    how: Any = "native" if native.status()["cpu"] == "ok" else "auto"
+    for measure in ("l1", "l2", "chebyshev"):
+        torch.testing.assert_close(pool(x, "idw", 3, 2, measure=measure, implementation=how), plain)
+    dice = pool(x, "ada", 3, 2, implementation="plain")
+    torch.testing.assert_close(pool(x, "ada", 3, 2, measure="dice", implementation=how), dice)
+    torch.testing.assert_close(pool(x.abs() + 1, "edscw", 3, measure="pce"), pool(x.abs() + 1, "avg", 3))
+    one = x[:, :1]
+    for name, measure, _ in OPTIONS:  # one channel is a scalar
+        found = (
+            pool(one, name, 3, 2, measure=measure, similarity=s, implementation="plain") for s in ("channel", "vector")
+        )
+        torch.testing.assert_close(*found)
+
+
+def test_everything_that_pools_takes_them() -> None:
+    x = values(2, 3, 7, 6).float()
+    option: dict[str, Any] = {"similarity": "vector", "measure": "cosine"}
+    parts = pool(x, "edscw", 2, **option), pool(x, "softpool", 2)
+    torch.testing.assert_close(pool(x, "ada", 2, beta=0.25, **option), 0.25 * parts[0] + 0.75 * parts[1])
+    torch.testing.assert_close(adapool.AdaPool2d(2, 0.25, **option)(x), pool(x, "ada", 2, beta=0.25, **option))
+    y, (mask, _, _) = adapool.adapool2d(x, 0.25, 2, return_mask=True, **option)
+    torch.testing.assert_close(pool(x[..., :6, :] * mask, "sum", 2), parts[0])
+    torch.testing.assert_close(adapool.IDWPool2d(2, measure="huber")(x), pool(x, "idw", 2, measure="huber"))
+    assert not torch.equal(adaptive_pool(x, "idw", 3, measure="huber"), adaptive_pool(x, "idw", 3))
+    ones = torch.ones_like(y)
+    spread = adapool.unpool(ones, x[..., :6, :], "edscw", 2, **option)
+    torch.testing.assert_close(pool(spread, "avg", 2), ones)
+    assert spread[:, 0].equal(spread[:, 1])  # one weight for all channels
+    compiled = torch.compile(lambda x: pool(x, "edscw", 2, **option), backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), parts[0])
+
+
+X = torch.ones(1, 2, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "call"),
+    [
+        (ValueError, ["measure", "'dice', 'cosine', 'pce'", "'l1'"], lambda: pool(X, "ada", 2, measure="l1")),
+        (ValueError, ["measure", "'l2', 'l1', 'chebyshev', 'huber'", "'dice'"],
+         lambda: adapool.Pool("idw", 2, measure="dice")),
+        (TypeError, ["measure", "'avg' takes no operands"], lambda: pool(X, "avg", 2, measure="l1")),
+        (ValueError, ["implementation", "no compiled kernel for method 'idw' with measure 'huber'", "'plain'"],
+         lambda: pool(X, "idw", 2, measure="huber", implementation="native")),
+        (ValueError, ["implementation", "no compiled kernel for method 'ada' with similarity 'vector'"],
+         lambda: pool(X, "ada", 2, similarity="vector", implementation="native")),
+        (ValueError, ["similarity", "'channel'", "'vector'"],
+         lambda: adapool.unpool(X[..., ::2, ::2], X, "lip", 2, similarity="vector")),
+    ],
+)  # fmt: skip
+def test_messages(kind: type[Exception], words: list[str], call: Any) -> None:
+    with pytest.raises(kind) as raised:
+        call()
+    assert "\n" not in str(raised.value) and all(word in str(raised.value) for word in words), raised.value
+
+
+def test_only_what_compares_has_measures() -> None:
+    assert {name for name in names() if get(name).measures} == {"edscw", "idw", "ada"}
