@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The command line: bench, tasks, plan, report, compare, doctor, gate, baseline. The work is in suites, tasks, reports.
 
 Nothing heavy is imported until a command needs it. Exit codes: 0 all measured, 1 some case failed or was incorrect,
@@ -6,9 +7,7 @@ Nothing heavy is imported until a command needs it. Exit codes: 0 all measured, 
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,6 +15,8 @@ try:
     import click
 
     from gate.cli import baseline, gate
+    from suites.options import axes as axes_of
+    from suites.options import axes_options, listed, only_resume, percent
     from tasks.cli import tasks
 except ModuleNotFoundError as error:
     if error.name != "click":
@@ -25,91 +26,13 @@ except ModuleNotFoundError as error:
     raise SystemExit(f"error: click is not installed; {EXTRA}") from None
 
 if TYPE_CHECKING:
-    from suites.plan import Axes
     from suites.session import Session
-
-
-def listed(value: str) -> list[str]:
-    """Values joined by commas; the option may also be repeated."""
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def duration(value: str) -> float:
-    """Seconds, or 90s, 10m, 1.5h."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value)
-    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
-    if seconds <= 0:
-        raise click.BadParameter(f"expected a duration such as 90s, 10m or 1h, got {value!r}")
-    return seconds
-
-
-def percent(value: str) -> float:
-    """10% or 0.1."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", value)
-    if not found:
-        raise click.BadParameter(f"expected a share such as 10% or 0.1, got {value!r}")
-    return float(found[1]) / (100 if found[2] else 1)
 
 
 def fail(error: object) -> NoReturn:
     """A usage error: one paragraph, exit code 2."""
     click.echo(f"error: {error}", err=True)
     raise SystemExit(2)
-
-
-_AXES: list[Callable[[Any], Any]] = [
-    click.option("--profile", type=click.Choice(["smoke", "default", "full"]), default="default", show_default=True,
-                 help="How much: smoke < 30 s, default < 3 min on two CPU cores."),
-    click.option("--method", "methods", type=listed, multiple=True, metavar="NAME",
-                 help="Methods by name, or one's own as path/to/file.py:function."),
-    click.option("--implementation", "implementations", type=listed, multiple=True,
-                 metavar="NAME", help="native, plain, compiled, torch, released, own, copy."),
-    click.option("--compare-with", "compare_with", type=listed, multiple=True, metavar="NAME",
-                 help="Beside those: released (the adaPool and SoftPool packages, where installed), compiled."),
-    click.option("--kernel", "kernels", type=listed, multiple=True, metavar="K", help="2, 3, 2x3, 3s2, 3s2p1."),
-    click.option("--stride", "strides", type=listed, multiple=True, metavar="S", help="Default: the kernel."),
-    click.option("--padding", "paddings", type=listed, multiple=True, metavar="P", help="Default: 0."),
-    click.option("--ceil", is_flag=True, help="ceil_mode."),
-    click.option("--shape", "shapes", type=listed, multiple=True, metavar="NxCx...",
-                 help="4x64x56x56 (1 to 3 spatial sizes), or a layer such as resnet_stem."),
-    click.option("--dtype", "dtypes", type=listed, multiple=True, metavar="T",
-                 help="float32, float16, bfloat16, float64."),
-    click.option("--layout", "layouts", type=listed, multiple=True, metavar="L", help="nchw, channels_last."),
-    click.option("--direction", "directions", type=listed, multiple=True, metavar="D",
-                 help="forward, backward, both, inverse."),
-    click.option("--probe", "probes", type=listed, multiple=True, metavar="P",
-                 help="latency, memory, energy, retention."),
-    click.option("--clock", "clocks", type=listed, multiple=True, metavar="C", help="cold, hot; on a GPU graph, host."),
-    click.option("--case", "cases", type=listed, multiple=True, metavar="KEY|GLOB",
-                 help="These cases of the plan alone, without limit of time, such as 'latency:ada/native/*'."),
-    click.option("--images", metavar="DIR", help="Photographs to measure retained information on."),
-    click.option("--crop", type=int, metavar="PIXELS", help="Longest side used of a photograph; 0: all of it."),
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
-    click.option("--budget", type=duration, metavar="TIME", help="Fit the whole run into this, such as 10m."),
-    click.option("--min-samples", type=click.IntRange(min=3), metavar="N",
-                 help="Samples of each latency, however long they take."),
-    click.option("--until-precise", is_flag=True,
-                 help="Sample until a latency's interval is 0.5 % of it; takes its time."),
-    click.option("--shard", metavar="I/N", help="The I-th of N shares of the plan; `report` puts their runs together."),
-    click.option("--gpu", metavar="all|IDS|UUIDS", help="GPUs to measure; default: those there are, else the CPU."),
-    click.option("--cpu", is_flag=True, help="Measure the CPU."),
-]  # fmt: skip
-
-
-def axes_options(command: Any) -> Any:
-    for option in reversed(_AXES):
-        command = option(command)
-    return command
-
-
-def _axes(given: dict[str, Any]) -> Axes:
-    from suites.plan import Axes
-
-    flat = {
-        n: tuple(v for part in value for v in part) if isinstance(value, tuple) else value for n, value in given.items()
-    }
-    axes: dict[str, Any] = {name: value for name, value in flat.items() if name not in ("gpu", "cpu")}
-    return Axes(**axes)
 
 
 def _version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
@@ -159,11 +82,11 @@ def bench(
         if listing and resume:
             raise UsageError("list: expected no --resume beside it")
         if resume is not None:
-            _only_resume(out, given)
+            only_resume([*given, "out"])
             run = session.Session.resumed(Path(resume), timeout, ray)
             profiles.check(session.whole(run.axes, run.devices), globs)
         else:
-            axes, fleet = _axes(given), connect(ray) if ray else None
+            axes, fleet = axes_of(given), connect(ray) if ray else None
             where = session.Where(given["cpu"], given["gpu"])
             devices = fleet.targets(where.cpu, where.gpu) if fleet else session.targets(where)
             provenance.check()  # complain before a folder is made
@@ -181,16 +104,6 @@ def bench(
         fail(error)
 
 
-def _only_resume(out: str | None, given: dict[str, Any]) -> None:
-    """A resumed run keeps its own axes; others beside them would be dropped silently."""
-    context = click.get_current_context()
-    extra = [
-        name for name in (*given, "out") if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    ]
-    if extra:
-        fail(f"resume: expected no other axes (the run keeps its own), got {', '.join(sorted(extra))}")
-
-
 def _measure_and_report(run: Session, profiler: str, globs: tuple[str, ...]) -> int:
     from suites.session import Terminated
 
@@ -203,20 +116,7 @@ def _measure_and_report(run: Session, profiler: str, globs: tuple[str, ...]) -> 
             f"stopped; what was measured is kept, continue with: python runner.py bench --resume {run.folder}", err=True
         )
     else:
-        counts = ", ".join(f"{n} {status}" for status, n in sorted(tally.statuses.items())) or "nothing new"
-        click.echo(f"{tally.cases} cases measured: {counts}", err=True)
-        for fault in tally.faults[:20]:
-            click.echo(f"  {fault}", err=True)
-        if len(tally.faults) > 20:
-            click.echo(f"  ... and {len(tally.faults) - 20} more, see records.csv", err=True)
-        if tally.late:
-            click.echo(
-                f"{tally.late} cases were not reached in the time of this profile or budget (skipped in the report); "
-                "--budget 10m gives more, a quiet machine needs less",
-                err=True,
-            )
-        if tally.disk:
-            click.echo(f"the records could not be written: {tally.disk}; continue with --resume {run.folder}", err=True)
+        click.echo("\n".join(tally.words(run.folder)), err=True)
         code = 1 if tally.faults or tally.disk else 0
         if profiler != "none" and not tally.disk:
             code = _profile(run, profiler, globs) or code
@@ -254,7 +154,7 @@ def _say(words: str) -> None:
 def _report(folder: Path) -> int:
     """Write the tables and the report of a run, and say where; 1 when that fails."""
     import reports
-    from suites.session import benchmark_json
+    from suites.replay import benchmark_json
 
     try:
         with (folder / "records.jsonl").open("rb") as records:
@@ -286,7 +186,7 @@ def plan(summary: bool, **given: Any) -> None:
     from suites.pace import estimate
     from suites.plan import UsageError
 
-    axes = _axes(given)
+    axes = axes_of(given)
     try:
         gpu = given["gpu"]
         devices = [("gpu", "cuda")] if gpu else session.targets(session.Where(given["cpu"]))

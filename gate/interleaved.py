@@ -13,7 +13,7 @@ from gate.outcome import Infrastructure, conclude, own_code, rules, say
 from gate.statistics import SCREEN_PAIRS
 from reports.rules import Rules
 from suites import ab as passes
-from suites import builds, device_lock, session
+from suites import builds, device_lock, replay, session
 from suites.builds import Build
 from suites.plan import Axes
 
@@ -156,6 +156,6 @@ def _merge(run: passes.Experiment) -> None:
     """Each side as a run folder with pytest-benchmark's JSON."""
     passes.merge(run)
     for side in passes.SIDES:
-        fault = session.benchmark_json(run.out / side)
+        fault = replay.benchmark_json(run.out / side)
         if fault:
             say(f"{side}: benchmark.json was not written: {fault}")

@@ -12,7 +12,7 @@ import pytest
 
 import runner
 from reports import again
-from suites import records, session
+from suites import options, records, session
 from suites.case import Case
 from suites.plan import Axes
 
@@ -24,7 +24,7 @@ def planned(words: list[str]) -> list[Case]:
     """What the command line's own parser makes of the words."""
     given = runner.plan.make_context("plan", words).params
     assert given.pop("summary") is False, "the one option that is no axis"
-    return session.whole(runner._axes(given), CPU)["cpu"]
+    return session.whole(options.axes(given), CPU)["cpu"]
 
 
 @pytest.mark.parametrize(
