@@ -91,8 +91,8 @@ class Candidate:
             return "its indices are used (return_indices=True), and other methods have none"
         if self.is_global() and not asked.global_pools:
             return "pools the whole extent; global_pools=True replaces it"
-        if hasattr(module, "dilation") and set(self.axes("dilation")) != {1}:
-            return f"has dilation={module.dilation}, which no window has here"
+        if self.dilation and asked.method in LEARNED:
+            return f"has dilation={module.dilation}, which {asked.method} does not take"
         if getattr(module, "divisor_override", None) is not None:
             return f"is a sum over divisor_override={module.divisor_override} and no mean"
         if asked.method == "avg" and self.counts_padding():
@@ -103,17 +103,24 @@ class Candidate:
             return f"{asked.method} needs one number of channels; {why}"
         return ""
 
+    @property
+    def dilation(self) -> tuple[int, ...]:
+        """Of a max pool; empty where its taps are neighbours."""
+        gaps = self.axes("dilation") if hasattr(self.module, "dilation") else ()
+        return gaps if set(gaps) - {1} else ()
+
     def counts_padding(self) -> bool:
         return bool(getattr(self.module, "count_include_pad", False)) and any(self.axes("padding"))
 
     def window(self) -> dict[str, Any]:
-        """kernel_size, stride, padding and ceil_mode; of a convolution those that leave as many cells as it had."""
+        """kernel_size, stride, padding, ceil_mode, a dilation; a convolution's leave as many cells as it had."""
         if self.strided:
             return {"kernel_size": self.module.stride, "stride": self.module.stride, "padding": 0, "ceil_mode": True}
         if self.is_global():
             return {"kernel_size": (None,) * self.rank, "stride": None, "padding": 0, "ceil_mode": False}
         sizes = {name: self.axes(name) for name in ("kernel_size", "stride", "padding")}
-        return {**sizes, "ceil_mode": self.module.ceil_mode}
+        apart = {"dilation": self.dilation} if self.dilation else {}
+        return {**sizes, "ceil_mode": self.module.ceil_mode, **apart}
 
     def beta(self, asked: Any) -> tuple[Any, str]:
         """What AdaPool is given for beta, None where only the first input tells, and what is to be said of it."""
@@ -151,6 +158,8 @@ class Candidate:
             made = Pool(asked.method, **window, **asked.options)
         if not self.strided and self.counts_padding():
             note = "; ".join(filter(None, [note, "its mean counted padded zeros, which are excluded now"]))
+        if not self.strided and self.dilation:
+            note = "; ".join(filter(None, [note, "its dilation has no compiled kernel"]))
         if self.strided:
             made = ConvThenPool.of(self.module, made)
         made.__dict__["original"] = (self.module,)  # in a tuple, so that it is no child

@@ -168,7 +168,6 @@ class SameForward(nn.MaxPool2d):
 
 
 LEFT: list[tuple[nn.Module, str]] = [
-    (nn.MaxPool2d(2, dilation=2), "has dilation=2"),
     (nn.MaxPool2d(2, return_indices=True), "its indices are used"),
     (nn.AvgPool2d(2, divisor_override=3), "divisor_override=3 and no mean"),
     (nn.AdaptiveAvgPool2d(1), "global_pools=True replaces it"),
@@ -191,6 +190,18 @@ def test_what_is_left_says_why(module: nn.Module, reason: str) -> None:
     assert left.name == "2" and reason in left.note and reason in str(report) and model[2] is module
     with pytest.raises(ValueError, match=r"^model: expected pools to replace, got none\n(.*\n)+.*" + reason):
         convert(model, "softpool", "2", example=torch.ones(1, 1, 32, 32))
+
+
+@pytest.mark.parametrize("method", ["max", "ada"])
+def test_a_dilation_stays(method: str) -> None:
+    x, pool = torch.randn(1, 2, 9, 9), nn.MaxPool2d(2, 2, 1, dilation=(2, 1))
+    model = nn.Sequential(pool)
+    (place,) = convert(model, method).replaced
+    assert place.note.endswith("its dilation has no compiled kernel")
+    expected = pool(x) if method == "max" else adapool.pool(x, "ada", 2, 2, 1, dilation=(2, 1))
+    torch.testing.assert_close(model(x), expected)
+    with pytest.raises(ValueError, match=r"has dilation=\(2, 1\), which lip_simplified does not take"):
+        convert(nn.Sequential(pool), "lip_simplified", example=x)
 
 
 def test_padding_that_a_mean_counts() -> None:
