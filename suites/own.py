@@ -48,6 +48,17 @@ class Own:
         return (_row if self.is_row else _whole)(self.name, self.function, kernel, stride, padding)
 
 
+def every(asked: str) -> tuple[str, ...]:
+    """`path.py:*` as a name for each public function that the file defines; any other as it is."""
+    path, _, name = asked.rpartition(":")
+    if name != "*" or not path:
+        return (asked,)
+    defined = _defined(_tree(path))
+    if not defined:
+        raise ValueError(f"method: expected a file that defines functions, got {path!r}, which defines none in public")
+    return tuple(f"{path}:{name}" for name in defined)
+
+
 def find(asked: str) -> tuple[str, str] | None:
     """(name, where it is) when `asked` names an own operator; None when it is no such name. Runs no code of it.
 
@@ -58,14 +69,9 @@ def find(asked: str) -> tuple[str, str] | None:
         if asked.endswith(".py") or "/" in asked:
             raise ValueError(f"method: expected path/to/file.py:name, got {asked!r} without a name")
         return (asked, f"entry:{asked}") if asked in entries() else None
-    if not Path(path).is_file():
-        raise ValueError(f"method: expected a Python file before the colon, got {path!r}, which is no file")
-    if not re.fullmatch(r"[A-Za-z_]\w*", name):
+    if Path(path).is_file() and not re.fullmatch(r"[A-Za-z_]\w*", name):
         raise ValueError(f"method: expected a function's name after the colon, got {name!r}")
-    try:
-        tree = ast.parse(Path(path).read_bytes())
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"method: {path} is not a Python file that can be read ({error})") from None
+    tree = _tree(path)
     if name not in _top_names(tree):
         known = ", ".join(sorted(n for n in _top_names(tree) if not n.startswith("_"))) or "nothing"
         raise ValueError(f"method: expected a function of {path}, got {name!r}; it defines {known}")
@@ -167,6 +173,26 @@ def _kind(given: Any) -> str:
     if isinstance(given, Tensor) and not given.is_floating_point():
         return f"Tensor of {str(given.dtype).removeprefix('torch.')}"
     return "None" if given is None else type(given).__name__
+
+
+def _tree(path: str) -> ast.Module:
+    if not Path(path).is_file():
+        raise ValueError(f"method: expected a Python file before the colon, got {path!r}, which is no file")
+    try:
+        return ast.parse(Path(path).read_bytes())
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"method: {path} is not a Python file that can be read ({error})") from None
+
+
+def _defined(tree: ast.Module) -> list[str]:
+    """Public functions in the file's order, and what calls and lambdas are called there."""
+    found = []
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            found.append(node.name)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Call, ast.Lambda)):
+            found += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return [name for name in found if not name.startswith("_")]
 
 
 def _top_names(tree: ast.Module) -> set[str]:

@@ -45,11 +45,12 @@ def names(methods: Sequence[str]) -> tuple[Names, tuple[str, ...]]:
 
     found: dict[str, str] = {}
     asked: list[str] = []
-    for method in methods:
-        try:
-            operator = None if method in (*region(), *LEARNED) else own.find(method)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+    try:
+        each = [one for method in methods for one in own.every(method)]
+        operators = [None if method in (*region(), *LEARNED) else own.find(method) for method in each]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    for method, operator in zip(each, operators, strict=True):
         if operator is None:
             asked.append(method)
             continue

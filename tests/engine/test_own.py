@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from adapool import functional, registry
 from reports import store
-from suites import energy, latency, memory, retention
+from suites import energy, latency, memory, own, retention, session
 from suites.case import Case
 from suites.clocks import CpuClocks
-from suites.plan import Axes
+from suites.plan import Axes, UsageError
 from suites.session import Session
 from suites.subject import build
 from suites.timed import Timed
@@ -234,3 +235,34 @@ def test_the_run_goes_on_and_the_reason_is_recorded(operators: Path, tmp_path: P
             assert str(record.reason).endswith(came)
     assert set(seen) == {("pair", "failed"), ("row_number", "failed"), ("weighted", "ok")}
     assert sum(statuses.values()) == sum(1 for _ in store.read(tmp_path))
+
+
+def test_a_star_takes_every_public_function_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("import math\nSCALE = 3\n_by = abs\ndef one(region): ...\ndef _two(region): ...\nthree = _by(1)\n")
+    assert own.every(f"{file}:*") == (f"{file}:one", f"{file}:three")
+    assert own.every("ada") == ("ada",) and own.every(f"{file}:one") == (f"{file}:one",)
+    names, asked = session.names((f"{file}:*", "avg"))
+    assert asked == ("one", "three", "avg") and set(names.own) == {"one", "three"}
+    file.write_text("SCALE = 3\n")
+    with pytest.raises(UsageError, match="expected a file that defines functions, got"):
+        session.names((f"{file}:*",))
+    with pytest.raises(UsageError, match="expected a Python file before the colon"):
+        session.names((f"{tmp_path}/none.py:*",))
+
+
+def test_the_similarities_of_the_paper_are_what_their_names_say() -> None:
+    x = torch.rand(1, 3, 6, 6)
+    file = str(Path(own.__file__).parent / "similarities.py")
+    places = own.every(f"{file}:*")
+    said = set()
+    for place in places:
+        operator = own.load(place)
+        method, measure, *rest = operator.name.split("_")
+        option: Any = {"measure": measure, "similarity": "vector" if rest else "channel"}
+        expected = functional.pool(x, method, 2, **option)
+        torch.testing.assert_close(operator.over((2, 2), (2, 2), (0, 0))(x), expected)
+        said.add((method, option["measure"], option["similarity"]))
+    every = {(m, k, s) for m in ("edscw", "idw") for k in registry.get(m).measures for s in ("channel", "vector")}
+    known = {("edscw", "dice", "channel"), *(("idw", k, "channel") for k in ("l2", "l1", "chebyshev"))}  # edscw and idw
+    assert len(places) == len(said) and said == every - known
