@@ -1,4 +1,5 @@
-"""The command line: bench, network, tasks, plan, report, compare, doctor, gate, baseline. The work is elsewhere.
+#!/usr/bin/env python3
+"""The command line: bench, tasks, plan, report, compare, doctor, gate, baseline. The work is in suites, tasks, reports.
 
 Nothing heavy is imported until a command needs it. Exit codes: 0 all measured, 1 some case failed or was incorrect,
 2 usage, 130 and 143 stopped by Ctrl-C and SIGTERM (what was measured is kept and reported).
@@ -6,18 +7,16 @@ Nothing heavy is imported until a command needs it. Exit codes: 0 all measured, 
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 try:
     import click
 
-    from commands.network import network
-    from commands.run import axes_of, fail, listed, measure_and_report, say
     from gate.cli import baseline, gate
+    from suites.options import axes as axes_of
+    from suites.options import axes_options, listed, only_resume, percent
     from tasks.cli import tasks
 except ModuleNotFoundError as error:
     if error.name != "click":
@@ -27,69 +26,13 @@ except ModuleNotFoundError as error:
     raise SystemExit(f"error: click is not installed; {EXTRA}") from None
 
 if TYPE_CHECKING:
-    pass
+    from suites.session import Session
 
 
-def duration(value: str) -> float:
-    """Seconds, or 90s, 10m, 1.5h."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value)
-    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
-    if seconds <= 0:
-        raise click.BadParameter(f"expected a duration such as 90s, 10m or 1h, got {value!r}")
-    return seconds
-
-
-def percent(value: str) -> float:
-    """10% or 0.1."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", value)
-    if not found:
-        raise click.BadParameter(f"expected a share such as 10% or 0.1, got {value!r}")
-    return float(found[1]) / (100 if found[2] else 1)
-
-
-_AXES: list[Callable[[Any], Any]] = [
-    click.option("--profile", type=click.Choice(["smoke", "default", "full"]), default="default", show_default=True,
-                 help="How much: smoke < 30 s, default < 3 min on two CPU cores."),
-    click.option("--method", "methods", type=listed, multiple=True, metavar="NAME",
-                 help="Methods by name, or one's own as path/to/file.py:function."),
-    click.option("--implementation", "implementations", type=listed, multiple=True,
-                 metavar="NAME", help="native, plain, compiled, torch, released, own, copy."),
-    click.option("--compare-with", "compare_with", type=listed, multiple=True, metavar="NAME",
-                 help="Beside those: released (the adaPool and SoftPool packages, where installed), compiled."),
-    click.option("--kernel", "kernels", type=listed, multiple=True, metavar="K", help="2, 3, 2x3, 3s2, 3s2p1."),
-    click.option("--stride", "strides", type=listed, multiple=True, metavar="S", help="Default: the kernel."),
-    click.option("--padding", "paddings", type=listed, multiple=True, metavar="P", help="Default: 0."),
-    click.option("--ceil", is_flag=True, help="ceil_mode."),
-    click.option("--shape", "shapes", type=listed, multiple=True, metavar="NxCx...",
-                 help="4x64x56x56 (1 to 3 spatial sizes), or a layer such as resnet_stem."),
-    click.option("--dtype", "dtypes", type=listed, multiple=True, metavar="T",
-                 help="float32, float16, bfloat16, float64."),
-    click.option("--layout", "layouts", type=listed, multiple=True, metavar="L", help="nchw, channels_last."),
-    click.option("--direction", "directions", type=listed, multiple=True, metavar="D",
-                 help="forward, backward, both, inverse."),
-    click.option("--probe", "probes", type=listed, multiple=True, metavar="P",
-                 help="latency, memory, energy, retention."),
-    click.option("--clock", "clocks", type=listed, multiple=True, metavar="C", help="cold, hot; on a GPU graph, host."),
-    click.option("--case", "cases", type=listed, multiple=True, metavar="KEY|GLOB",
-                 help="These cases of the plan alone, without limit of time, such as 'latency:ada/native/*'."),
-    click.option("--images", metavar="DIR", help="Photographs to measure retained information on."),
-    click.option("--crop", type=int, metavar="PIXELS", help="Longest side used of a photograph; 0: all of it."),
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
-    click.option("--budget", type=duration, metavar="TIME", help="Fit the whole run into this, such as 10m."),
-    click.option("--min-samples", type=click.IntRange(min=3), metavar="N",
-                 help="Samples of each latency, however long they take."),
-    click.option("--until-precise", is_flag=True,
-                 help="Sample until a latency's interval is 0.5 % of it; takes its time."),
-    click.option("--shard", metavar="I/N", help="The I-th of N shares of the plan; `report` puts their runs together."),
-    click.option("--gpu", metavar="all|IDS|UUIDS", help="GPUs to measure; default: those there are, else the CPU."),
-    click.option("--cpu", is_flag=True, help="Measure the CPU."),
-]  # fmt: skip
-
-
-def axes_options(command: Any) -> Any:
-    for option in reversed(_AXES):
-        command = option(command)
-    return command
+def fail(error: object) -> NoReturn:
+    """A usage error: one paragraph, exit code 2."""
+    click.echo(f"error: {error}", err=True)
+    raise SystemExit(2)
 
 
 def _version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
@@ -139,7 +82,7 @@ def bench(
         if listing and resume:
             raise UsageError("list: expected no --resume beside it")
         if resume is not None:
-            _only_resume(out, given)
+            only_resume([*given, "out"])
             run = session.Session.resumed(Path(resume), timeout, ray)
             profiles.check(session.whole(run.axes, run.devices), globs)
         else:
@@ -155,20 +98,81 @@ def bench(
             run = session.Session(folder, axes, devices, parallel=parallel, timeout=timeout, fleet=fleet)
         for kind in {kind for _, kind in run.devices} if profiler != "none" else ():
             if reason := profiles.absent(profiler, kind):
-                say(f"nothing will be profiled: {reason}")
-        raise SystemExit(measure_and_report(run, profiler, globs))
+                _say(f"nothing will be profiled: {reason}")
+        raise SystemExit(_measure_and_report(run, profiler, globs))
     except (UsageError, ValueError) as error:
         fail(error)
 
 
-def _only_resume(out: str | None, given: dict[str, Any]) -> None:
-    """A resumed run keeps its own axes; others beside them would be dropped silently."""
-    context = click.get_current_context()
-    extra = [
-        name for name in (*given, "out") if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    ]
-    if extra:
-        fail(f"resume: expected no other axes (the run keeps its own), got {', '.join(sorted(extra))}")
+def _measure_and_report(run: Session, profiler: str, globs: tuple[str, ...]) -> int:
+    from suites.session import Terminated
+
+    code = 0
+    try:
+        tally = run.run()
+    except KeyboardInterrupt as stopped:
+        code = 143 if isinstance(stopped, Terminated) else 130
+        click.echo(
+            f"stopped; what was measured is kept, continue with: python runner.py bench --resume {run.folder}", err=True
+        )
+    else:
+        click.echo("\n".join(tally.words(run.folder)), err=True)
+        code = 1 if tally.faults or tally.disk else 0
+        if profiler != "none" and not tally.disk:
+            code = _profile(run, profiler, globs) or code
+    return _report(run.folder) or code
+
+
+def _profile(run: Session, profiler: str, globs: tuple[str, ...]) -> int:
+    """Run the chosen cases once more under the profiler. What it refuses is said, and is no failure of the run."""
+    import reports
+    from reports.profiles import furthest, said
+    from suites import profiles, session, setting
+
+    frame, kinds = reports.load(run.folder), dict(run.devices)
+    machines = dict(zip(frame["device"], frame["machine"], strict=True))
+    names = furthest(frame, profiles.SLOWEST)
+    chosen = profiles.matching(run.plan, globs) if globs else profiles.among(run.plan, names)
+    none = "no case of this shard fits" if globs else "no native case was timed beside a copy; --profile-case names any"
+    _say(f"{profiler}: {len(chosen)} cases to profile" if chosen else f"{profiler}: nothing to profile: {none}")
+    tool = profiles.Profiler(profiler, run.folder, run.axes.seed, setting.environment, _say)
+    try:
+        with session.terminable():
+            for device, case in chosen:
+                made = tool.profile(profiles.Wanted(device, kinds[device], machines.get(device, device), case))
+                _say("\n".join(said(made)))
+    except (KeyboardInterrupt, OSError) as error:
+        _say(f"profiling stopped ({type(error).__name__} {error}); the records are kept")
+        return 143 if isinstance(error, session.Terminated) else 130 if isinstance(error, KeyboardInterrupt) else 0
+    return 0
+
+
+def _say(words: str) -> None:
+    click.echo(words, err=True)
+
+
+def _report(folder: Path) -> int:
+    """Write the tables and the report of a run, and say where; 1 when that fails."""
+    import reports
+    from suites.replay import benchmark_json
+
+    try:
+        with (folder / "records.jsonl").open("rb") as records:
+            empty = not records.read(1)
+        if empty:
+            click.echo(f"no record was made, so there is no report in {folder}", err=True)
+            return 0
+        fault = benchmark_json(folder)
+        if fault:
+            click.echo(f"benchmark.json was not written: {fault}", err=True)
+        reports.write(folder)
+    except OSError as error:
+        click.echo(
+            f"the report could not be written: {error.strerror or error}; try: runner.py report {folder}", err=True
+        )
+        return 1
+    click.echo(str(folder / "report.html"))
+    return 0
 
 
 @cli.command()
@@ -273,7 +277,6 @@ def doctor() -> None:
     sys.exit(1 if missing else 0)
 
 
-cli.add_command(network)
 cli.add_command(gate)
 cli.add_command(baseline)
 cli.add_command(tasks)

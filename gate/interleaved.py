@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,24 @@ from gate.outcome import Infrastructure, conclude, own_code, rules, say
 from gate.statistics import SCREEN_PAIRS
 from reports.rules import Rules
 from suites import ab as passes
-from suites import builds, device_lock, session
+from suites import builds, device_lock, replay, session
 from suites.builds import Build
 from suites.plan import Axes
 
 INJECTED = 3  # cases that the self-test slows down
 PROBES = ("latency", "memory", "retention")
+SAME = "base and head install the same Python files and csrc: there is nothing to build and nothing to measure"
 
 
-def ab(base: str, head: str, smoke: bool, store: str, given: Mapping[str, Any]) -> int:
-    """Exit code of the comparison of two builds."""
+def ab(base: str, head: str, smoke: bool, unstable_ok: bool, store: str, given: Mapping[str, Any]) -> int:
+    """Exit code of the comparison of two builds; what installs the same is neither built nor measured."""
     known = rules(given["rules"])
     targets = session.targets(session.Where(given["cpu"], given["gpu"]))
     axes = _axes(given, passes.SMOKE if smoke else None)
     session.whole(axes, targets)  # complain before anything is built
     out = session.fresh_folder(given["out"])
+    if builds.alike(base, head):
+        return conclude(out, f"gate ab {base} {head}", {"builds": Judgement((), {"builds": SAME}, optional=True)})
     sides = {side: _build(word, store) for side, word in (("base", base), ("head", head))}
     files = builds.difference(sides["base"], sides["head"])
     judgements: dict[str, Judgement] = {}
@@ -35,7 +39,7 @@ def ab(base: str, head: str, smoke: bool, store: str, given: Mapping[str, Any]) 
         run = _experiment(out / _folder(device), sides, axes, device, on, given, 0.03 if smoke else 0.1)
         _two_stages(run, known, given["pairs"] or SCREEN_PAIRS)
         same = {case.name: builds.unchanged(sides["base"], sides["head"], case.implementation) for case in run.cases}
-        found = judge(_passes(run), known, same)
+        found = replace(judge(_passes(run), known, same), unstable_ok=unstable_ok)
         moved = [case for case in run.cases if case.name in found.moved()]
         judgements[device] = found.because(cause.of_kernels(moved, sides["base"], sides["head"], on), files)
         _merge(run)
@@ -152,6 +156,6 @@ def _merge(run: passes.Experiment) -> None:
     """Each side as a run folder with pytest-benchmark's JSON."""
     passes.merge(run)
     for side in passes.SIDES:
-        fault = session.benchmark_json(run.out / side)
+        fault = replay.benchmark_json(run.out / side)
         if fault:
             say(f"{side}: benchmark.json was not written: {fault}")

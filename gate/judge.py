@@ -69,7 +69,8 @@ class Judgement:
     results: tuple[Result, ...]
     skipped: dict[str, str] = field(default_factory=dict)
     unstable: str | None = None
-    optional: bool = False  # nothing here is no fault: the tool for it is not on this machine
+    optional: bool = False  # nothing here is no fault: the tool for it is not on this machine, or both sides are alike
+    unstable_ok: bool = False  # an unstable machine is no fault either: what repeats exactly is judged all the same
 
     def count(self, verdict: str) -> int:
         return sum(result.verdict == verdict for result in self.results)
@@ -83,7 +84,7 @@ class Judgement:
             return REGRESSION
         if self.count("FAILED") or self.count("MISSING") or not (self.results or self.optional):
             return UNMEASURED
-        return UNSTABLE if self.unstable else OK
+        return UNSTABLE if self.unstable and not self.unstable_ok else OK
 
     def moved(self) -> set[str]:
         """The cases that changed in a metric, as far as that is the builds' doing."""

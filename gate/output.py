@@ -88,7 +88,7 @@ def text(judgements: Judgements) -> str:
                 f"INCONCLUSIVE cases would have shown {min(wide):+.1%} at the best, {max(wide):+.1%} at the worst"
             )
         if judgement.unstable:
-            lines.append(f"unstable: {judgement.unstable}")
+            lines.append(f"unstable{_let_pass(judgement)}: {judgement.unstable}")
         lines.append(f"{name}: {summary(judgement)}")
     code = exit_code(judgements)
     return "\n".join([*lines, f"exit code {code}: {WORDS[code]}"]) + "\n"
@@ -101,7 +101,7 @@ def markdown(title: str, judgements: Judgements) -> str:
     for name, judgement in judgements.items():
         lines += [f"### {_cell(name)}", "", summary(judgement), ""]
         if judgement.unstable:
-            lines += [f"**Unstable machine:** {_cell(judgement.unstable)}", ""]
+            lines += [f"**Unstable machine{_let_pass(judgement)}:** {_cell(judgement.unstable)}", ""]
         told = [result for result in judgement.results if result.verdict in TOLD]
         if told:
             lines += ["| verdict | case | metric | base → head | note |", "|---|---|---|---|---|"]
@@ -119,6 +119,10 @@ def markdown(title: str, judgements: Judgements) -> str:
                 lines.append("| " + " | ".join(_cell(cell) for cell in _cells(result)) + " |")
             lines += ["", "</details>", ""]
     return "\n".join(lines)
+
+
+def _let_pass(judgement: Judgement) -> str:
+    return ", let pass by --unstable-ok" if judgement.unstable_ok else ""
 
 
 def _cells(result: Result) -> tuple[str, ...]:

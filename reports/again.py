@@ -22,10 +22,9 @@ OPTIONS = {
 
 
 def words(run: Mapping[str, Any], device: str) -> str:
-    """The command but for the case; empty where the run (of machine.json) does not say its axes, or is of a network,
-    whose records have a command each."""
+    """The command but for the case; empty where the run (of machine.json) does not say its axes."""
     axes = run.get("axes")
-    if not isinstance(axes, dict) or axes.get("network"):
+    if not isinstance(axes, dict):
         return ""
     found = ["python", "runner.py", "bench", *(["--cpu"] if device == "cpu" else ["--gpu", device])]
     for name, option in OPTIONS.items():

@@ -1,6 +1,6 @@
-"""A revision of adapool as an installed folder of its own: worktree, pip, fingerprint. Never a second torch.
+"""A revision of adapool as an installed folder of its own: worktree and pip. Never a second torch.
 
-Knows git, pip and ELF; nothing of cases or records.
+Knows git and pip; nothing of cases or records.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import hashlib
 import io
 import os
 import re
-import struct
+import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -18,13 +19,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from suites import provenance
+from suites import digests
+from suites.digests import LIBRARY
 from suites.machine import ROOT, private
 from suites.plan import UsageError
 
-LIBRARY = "libadapool_native.so"
-CODE = (".text", ".rodata")  # what runs, CUDA sources among it; the rest holds names and addresses
 BUILD_SECONDS = 1800
+SOURCES = ("adapool", "csrc", "pyproject.toml")  # what an install is made of
+# Variables that decide a build, and what such variables begin with.
+COMPILING = ("CXX", "CXXFLAGS", "LDFLAGS", "CPATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH")
+COMPILING_ALL = ("CMAKE_", "SKBUILD_")
 
 
 class BuildError(RuntimeError):
@@ -66,34 +70,81 @@ def git(*words: str) -> str:
     return done.stdout.strip()
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a side was asked to be: a git revision, or a folder with the sources or an installed adapool in it."""
+
+    name: str
+    folder: Path | None
+    commit: str | None
+
+    @property
+    def installed(self) -> bool:
+        return self.folder is not None and not (self.folder / "pyproject.toml").is_file()
+
+    def sources(self, scratch: Path) -> Path | None:
+        """The folder of its sources, laid out in `scratch` where they lie in git alone; None where git lacks them."""
+        if self.commit is None:
+            return self.folder
+        words = ["git", "-C", str(ROOT), "archive", self.commit, *SOURCES]
+        archive = subprocess.run(words, capture_output=True, check=False)
+        if archive.returncode:
+            return None
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as held:
+            held.extractall(scratch, filter="data")
+        return scratch
+
+    def digests(self) -> dict[str, str]:
+        """Of what it is made of, or of what runs where it is installed; none where that is not known."""
+        if self.folder is not None and self.installed:
+            return digests.installed(self.folder)
+        with tempfile.TemporaryDirectory() as scratch:
+            tree = self.sources(Path(scratch))
+            return digests.sources(tree) if tree is not None and (tree / "csrc").is_dir() else {}
+
+
+def wanted(name: str) -> Wanted:
+    """UsageError when the name is neither a revision nor a folder with adapool in it."""
+    given = Path(name)
+    if (given / "adapool" / "__init__.py").is_file():
+        return Wanted(name, given.resolve(), None)
+    try:
+        return Wanted(name, None, git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"))
+    except UsageError:
+        raise UsageError(f"revision: expected a git revision, or a folder with adapool in it, got {name!r}") from None
+
+
+def alike(base: str, head: str) -> bool:
+    """Whether both sides install the same, as far as that is known before anything is built."""
+    one, other = wanted(base).digests(), wanted(head).digests()
+    return bool(one) and one == other
+
+
 def find(name: str, store: Path, say: Callable[[str], object]) -> Build:
     """The build of a git revision, of a source folder, or of a folder with an installed adapool.
 
     Revisions are built once and kept in `store` under their commit; source folders are built every time.
     """
-    given = Path(name)
-    if (given / "adapool" / "__init__.py").is_file():
-        if not (given / "pyproject.toml").is_file():
-            return Build(name, given.resolve(), None, None, fingerprint(given))
+    asked = wanted(name)
+    if asked.folder is not None:
+        if asked.installed:
+            return Build(name, asked.folder, None, None, digests.installed(asked.folder))
         folder = Path(tempfile.mkdtemp(prefix="source-", dir=_made(store)))
         say(f"building {name}")
-        _install(given.resolve(), folder)
-        return Build(name, folder, None, True, fingerprint(folder))
-    try:
-        commit = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-    except UsageError:
-        raise UsageError(f"revision: expected a git revision, or a folder with adapool in it, got {name!r}") from None
+        _install(asked.folder, folder)
+        return Build(name, folder, None, True, digests.installed(folder))
+    commit = asked.commit or ""
     folder = store.resolve() / f"{commit[:12]}-{_toolchain()}"
     if not (folder / "adapool" / "__init__.py").is_file():
         say(f"building {name} ({commit[:12]})")
         _made(store)
         _install_commit(commit, folder)
-    return Build(name, folder, commit, False, fingerprint(folder))
+    return Build(name, folder, commit, False, digests.installed(folder))
 
 
 def here() -> Build:
     """The adapool that this Python imports."""
-    return Build("installed", None, None, None, fingerprint(_found(), _library()))
+    return Build("installed", None, None, None, digests.installed(_found(), _library()))
 
 
 def _library() -> Path:
@@ -116,11 +167,21 @@ def _made(folder: Path) -> Path:
 
 
 def _toolchain() -> str:
-    """What else decides a build: this Python's torch and compilers, as a short digest."""
+    """What else decides a build: this Python's torch, the compiler and what is asked of it, as a short digest."""
     import importlib.metadata
 
-    words = [importlib.metadata.version("torch"), os.environ.get("CXX", ""), os.environ.get("CXXFLAGS", "")]
-    return hashlib.sha256("/".join(words).encode()).hexdigest()[:8]
+    asked = {n: v for n, v in os.environ.items() if n in COMPILING or n.startswith(COMPILING_ALL)}
+    words = [importlib.metadata.version("torch"), _compiler(), *(f"{n}={v}" for n, v in sorted(asked.items()))]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
+
+
+def _compiler() -> str:
+    """What the C++ compiler says of itself: an upgrade under the same name is another."""
+    try:
+        words = [*shlex.split(os.environ.get("CXX") or "c++"), "--version"]
+        return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    except (OSError, ValueError):
+        return "none"
 
 
 def _install_commit(commit: str, folder: Path) -> None:
@@ -140,8 +201,6 @@ def _same_disk(a: Path, b: Path) -> bool:
 
 
 def _move(half: Path, folder: Path) -> None:
-    import shutil
-
     near = Path(tempfile.mkdtemp(dir=folder.parent)) / "half"
     shutil.copytree(half, near)
     near.replace(folder)
@@ -161,33 +220,6 @@ def _install(source: Path, target: Path) -> None:
         raise BuildError(private(" | ".join(told[-4:]))[:600])
 
 
-def fingerprint(folder: Path, library: Path | None = None) -> dict[str, str]:
-    """Digests of what runs: the Python files, and the code of the library where it is there."""
-    package = folder / "adapool"
-    parts = {"python": provenance.of_python(package)[:16]}
-    library = library or package / LIBRARY
-    if library.is_file():
-        parts["native"] = hashlib.sha256(code(library)).hexdigest()[:16]
-    return parts
-
-
-def code(path: Path) -> bytes:
-    """The sections of an ELF file that run, one after the other; the whole file where it is something else."""
-    data = path.read_bytes()
-    if data[:6] != b"\x7fELF\x02\x01":  # 64 bits, little-endian
-        return data
-    (table,) = struct.unpack_from("<Q", data, 0x28)
-    size, count, names = struct.unpack_from("<HHH", data, 0x3A)
-    heads = [struct.unpack_from("<IIQQQQ", data, table + i * size) for i in range(count)]
-    strings = heads[names][4]
-    found = []
-    for name, _, _, _, offset, length in heads:
-        text = data[strings + name : data.index(b"\0", strings + name)].decode()
-        if text in CODE:
-            found.append(text.encode() + data[offset : offset + length])
-    return b"".join(found) or data
-
-
 def unchanged(base: Build, head: Build, implementation: str) -> bool:
     """Whether both builds run the same code for an implementation."""
     if implementation in ("torch", "copy", "own", "released"):
@@ -198,22 +230,22 @@ def unchanged(base: Build, head: Build, implementation: str) -> bool:
 
 def sources(build: Build, scratch: Path) -> Path | None:
     """The csrc that a build was made of, laid out in `scratch` where it lies in git alone; None where not known."""
-    if build.commit is None:
-        given = Path(build.name) / "csrc"
-        return given if given.is_dir() else None
-    words = ["git", "-C", str(ROOT), "archive", build.commit, "csrc"]
-    archive = subprocess.run(words, capture_output=True, check=False)
-    if archive.returncode:
-        return None
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as held:
-        held.extractall(scratch, filter="data")
-    return scratch / "csrc"
+    folder = None if build.commit is not None else Path(build.name)
+    made_of = Wanted(build.name, folder, build.commit).sources(scratch)
+    return made_of / "csrc" if made_of is not None and (made_of / "csrc").is_dir() else None
 
 
 def difference(base: Build, head: Build) -> str | None:
-    """The sources that differ, in a few words; None where that is not known."""
+    """In a few words which parts and files differ; None where that is not known."""
+    parts = [part for part in ("python", "native") if base.parts.get(part) != head.parts.get(part)]
+    alone = {"python": "only Python changed", "native": "only compiled code changed"}.get("".join(parts))
+    return "; ".join(filter(None, [alone, _files(base, head)])) or None
+
+
+def _files(base: Build, head: Build) -> str | None:
+    """The sources that differ."""
     if base.commit is None or head.commit is None:
         return None
-    names = git("diff", "--name-only", base.commit, head.commit, "--", "adapool", "csrc").splitlines()
+    names = git("diff", "--name-only", base.commit, head.commit, "--", *SOURCES[:2]).splitlines()
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return f"changed: {', '.join(names[:4])}{more}" if names else None

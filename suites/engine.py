@@ -20,6 +20,7 @@ from suites.fit import LEFT_OUT
 from suites.link import Died, Gone, Link, TimedOut
 from suites.progress import Progress
 from suites.records import Origin, ended, make
+from suites.tally import Tally
 
 STRIKES = 3
 
@@ -49,18 +50,6 @@ class Device:
     source: dict[str, Any] | None = None  # the code that runs there, where that may be another than here
     note: dict[str, Any] = field(default_factory=dict)  # what its records say of where they were measured
     left: tuple[Case, ...] = ()  # out by plan: records without a number
-
-
-@dataclass
-class Tally:
-    """What a run came to."""
-
-    statuses: Counter[str] = field(default_factory=Counter)
-    cases: int = 0
-    faults: list[str] = field(default_factory=list)
-    disk: str | None = None
-    late: int = 0  # cases that the time did not reach
-    spent: dict[str, dict[str, float]] = field(default_factory=dict)  # seconds by device and part
 
 
 class Run:
@@ -281,7 +270,7 @@ class Loop:
         self.spent[part] = self.spent.get(part, 0.0) + seconds
 
     def _timeout(self, case: Case) -> float:
-        slow = {"energy": 120.0, "network": 900.0}.get(case.probe, 300.0 if case.implementation == "compiled" else 0.0)
+        slow = {"energy": 120.0}.get(case.probe, 300.0 if case.implementation == "compiled" else 0.0)
         axes = self.run_.axes
         asked = pace.CEILING * len(case.clocks) if axes.min_samples or axes.until_precise else 0.0
         return asked + max(self.run_.timeout, slow)

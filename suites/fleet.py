@@ -28,7 +28,8 @@ from suites.plan import Axes, UsageError
 
 if TYPE_CHECKING:
     from suites.case import Case
-    from suites.engine import Device, Run, Tally
+    from suites.engine import Device, Run
+    from suites.tally import Tally
 
 STORE_BYTES = 80_000_000  # of a cluster of one's own; a reply is a few kilobytes
 LOST = "no machine of this kind is left"

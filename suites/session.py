@@ -6,10 +6,8 @@ Torch-free but for asking adapool which methods there are.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,10 +20,11 @@ from typing import Any
 from reports import store
 from suites import chosen, fit, images, machine, nvml, own, plan, provenance, records, setting, shard
 from suites.case import public
-from suites.engine import Device, Run, Tally
+from suites.engine import Device, Run
 from suites.fleet import Fleet, connect
 from suites.plan import Axes, Names, UsageError
 from suites.progress import Progress
+from suites.tally import Tally
 
 RESUME = ".resume.json"  # what --resume needs, paths of this machine included: not for publishing
 
@@ -272,36 +271,6 @@ class Session:
         plans = whole(self.axes, self.devices)
         kinds = {kind: shard.digest(plans[device]) for device, kind in self.devices}
         return {"index": index, "count": count, "plan": kinds}
-
-
-def benchmark_json(folder: Path) -> str | None:
-    """Write the run's benchmark.json by replaying it through pytest-benchmark; what went wrong, or None."""
-    suites = Path(__file__).parent
-    words = [
-        sys.executable,
-        "-m",
-        "pytest",
-        str(suites),
-        "--replay",
-        str(folder.resolve()),
-        "-q",
-        "-p",
-        "no:cacheprovider",
-    ]
-    words += [f"--benchmark-json={folder.resolve() / 'benchmark.json'}", "--benchmark-quiet", "--rootdir", str(suites)]
-    words += ["-c", os.devnull, "--no-header", "--tb=line"]
-    environment = {**os.environ, "PYTHONPATH": str(machine.ROOT), "PYTEST_ADDOPTS": ""}
-    try:
-        done = subprocess.run(
-            words, check=False, capture_output=True, text=True, timeout=300, env=environment, cwd=suites.parent
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    if (folder / "benchmark.json").is_file():
-        return None
-    if "no benchmarks have been run" in done.stdout + done.stderr:
-        return "no time was measured, and pytest-benchmark has room for nothing else"
-    return machine.private((done.stdout + done.stderr)[-300:]) or f"pytest exited with {done.returncode}"
 
 
 @contextmanager

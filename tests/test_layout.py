@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CODE = ("adapool", "csrc", "suites", "tasks", "reports", "counts", "gate", "commands", "tests")
+CODE = ("adapool", "csrc", "suites", "tasks", "reports", "counts", "gate", "tests")
 KINDS = ("*.py", "*.h", "*.cuh", "*.cu", "*.cpp")
 SOURCES = [ROOT / "runner.py", *(path for folder in CODE for kind in KINDS for path in (ROOT / folder).rglob(kind))]
 MAY_IMPORT = {

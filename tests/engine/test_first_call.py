@@ -23,6 +23,7 @@ from suites.case import Case
 from suites.link import Died, TimedOut
 from suites.plan import Axes
 from suites.progress import Progress
+from suites.tally import Tally
 from suites.worker import Workbench
 from tests.support.reports_made import GPU, make
 
@@ -178,7 +179,7 @@ class FakeLink:
 
 def driven(
     folder: Path, monkeypatch: pytest.MonkeyPatch, prepared: Any = None, kind: str = "cuda", have: Any = ()
-) -> tuple[engine.Tally, list[Record], str, type[FakeLink]]:
+) -> tuple[Tally, list[Record], str, type[FakeLink]]:
     link = type("Link", (FakeLink,), {"prepared": prepared, "asked": [], "started": 0})
     monkeypatch.setattr(engine, "Link", link)
     said = io.StringIO()

@@ -10,7 +10,7 @@ import pytest
 from adapool import native_library
 from counts import callgrind
 from gate import cause
-from suites import builds, inspector
+from suites import builds, digests, inspector
 from suites.builds import Build
 from suites.case import Case
 from tests.support.gate_commands import ROOT, sources
@@ -63,8 +63,8 @@ def libraries(tmp_path: Path) -> tuple[Build, Build]:
         if name == "head":  # of the same length, so that nothing in the file moves
             held = held.replace(b"#pragma unroll\n  ", b"#pragma unroll 1\n")
             assert held != library.read_bytes()
-        (package / builds.LIBRARY).write_bytes(held)
-        made.append(Build(name, tmp_path / name, parts=builds.fingerprint(tmp_path / name)))
+        (package / digests.LIBRARY).write_bytes(held)
+        made.append(Build(name, tmp_path / name, parts=digests.installed(tmp_path / name)))
     return made[0], made[1]
 
 

@@ -13,8 +13,9 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
-from gate import cli, counts
+from gate import cli, counts, interleaved
 from gate.committed import Counts
+from gate.judge import Judgement, Result
 from tests.support.gate_commands import build, run
 
 QUICK = ("--cpu", "--method", "avg", "--implementation", "plain", "--kernel", "2", "--shape", "1x2x8x8",
@@ -27,13 +28,22 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("good"))
 
 
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same but for a comment, since what is the same to the byte is not measured."""
+    folder = build(tmp_path_factory.mktemp("again"))
+    with (folder / "adapool" / "plain.py").open("a") as file:
+        file.write("# As before.\n")
+    return folder
+
+
 def memory(base: Path, head: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """A comparison of memory alone, which repeats exactly."""
     return run("gate", "ab", str(base), str(head), *QUICK, "--probe", "memory", "--out", str(out), *more)
 
 
-def test_the_same_code_is_no_regression(good: Path, tmp_path: Path) -> None:
-    done = memory(good, good, tmp_path / "out")
+def test_the_same_code_is_no_regression(good: Path, again: Path, tmp_path: Path) -> None:
+    done = memory(good, again, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "exit code 0: no regression" in done.stdout
     data = json.loads((tmp_path / "out" / "verdicts.json").read_text())
@@ -89,12 +99,24 @@ def test_the_static_gate_says_its_steps_before_it_takes_them(monkeypatch: pytest
                      enumerate(("kernels sm_80", "kernels sm_90", "python", "instructions"), 1)]  # fmt: skip
 
 
-def test_a_machine_that_cannot_show_what_is_asked_is_unstable(good: Path, tmp_path: Path) -> None:
+def test_a_machine_that_cannot_show_what_is_asked_is_unstable(good: Path, again: Path, tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text("[tool.adapool.gate]\ndetect = 0.00001\n" + CALM)
-    done = run("gate", "ab", str(good), str(good), *QUICK, "--probe", "latency", "--out", str(tmp_path / "out"),
+    done = run("gate", "ab", str(good), str(again), *QUICK, "--probe", "latency", "--out", str(tmp_path / "out"),
                "--rules", str(tmp_path / "rules.toml"))  # fmt: skip
     assert done.returncode == 3, done.stdout + done.stderr
     assert "could not have shown" in done.stdout
+
+
+@pytest.mark.parametrize(("more", "code"), [((), 3), (("--unstable-ok",), 0)])
+def test_an_unstable_machine_is_let_pass_where_that_is_asked_for(
+    more: tuple[str, ...], code: int, good: Path, again: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unstable = Judgement((Result(case="a", metric="time hot", verdict="INCONCLUSIVE"),), unstable="made so")
+    for name, given in (("_two_stages", None), ("_passes", []), ("_merge", None), ("judge", unstable)):
+        monkeypatch.setattr(interleaved, name, lambda *_, given=given: given)
+    done = CliRunner().invoke(cli.gate, ["ab", str(good), str(again), *QUICK, *more, "--out", str(tmp_path / "out")])
+    assert done.exit_code == code, done.output
+    assert f"unstable{', let pass by --unstable-ok' * bool(more)}: made so" in done.output
 
 
 def test_a_wrong_result_is_no_speed(good: Path, tmp_path: Path) -> None:

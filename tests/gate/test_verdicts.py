@@ -86,6 +86,9 @@ def test_a_suspect_without_fresh_pairs_is_not_a_regression() -> None:
 def test_noise_that_hides_everything_is_told() -> None:
     judgement = judge(passes({}), replace(rules.read(), detect=0.001))
     assert judgement.exit_code == 3 and "could not have shown" in (judgement.unstable or "")
+    assert replace(judgement, unstable_ok=True).exit_code == 0
+    surer = (*judgement.results, Result(case="a", metric="peak_bytes", verdict="REGRESSED"))
+    assert replace(judgement, unstable_ok=True, results=surer).exit_code == 1
 
 
 @pytest.mark.parametrize(

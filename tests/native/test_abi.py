@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from adapool.native_library import NAME
-from suites import builds
+from suites import digests
 
 LISTS = (Path(__file__).parents[2] / "csrc" / "CMakeLists.txt").read_text()
 INCLUDE = Path(torch.__file__).parent / "include"
@@ -32,7 +32,7 @@ def library() -> Path:
 
 
 def test_who_knows_its_name() -> None:
-    assert builds.LIBRARY == NAME and f"add_library({Path(NAME).stem.removeprefix('lib')} " in LISTS
+    assert digests.LIBRARY == NAME and f"add_library({Path(NAME).stem.removeprefix('lib')} " in LISTS
 
 
 def undefined(path: Path) -> set[str]:

@@ -1,0 +1,184 @@
+"""The command line's words for a plan's axes, as `bench`, `plan` and the gate take them.
+
+What is not on the command line may stand in a TOML file, [tool.adapool.bench], under the same words without dashes.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from suites.plan import Axes, UsageError, near
+
+if sys.version_info >= (3, 11):
+    import tomllib as toml
+else:
+    import tomli as toml  # type: ignore[import-not-found, unused-ignore] # comes with pytest where Python has none
+
+PROJECT = "pyproject.toml"  # of the folder that one stands in
+SECTION = "tool.adapool.bench"
+Option = Callable[[Any], Any]
+
+
+def listed(value: str) -> list[str]:
+    """Values joined by commas; the option may also be repeated."""
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def duration(value: str) -> float:
+    """Seconds, or 90s, 10m, 1.5h."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value)
+    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
+    if seconds <= 0:
+        raise click.BadParameter(f"expected a duration such as 90s, 10m or 1h, got {value!r}")
+    return seconds
+
+
+def percent(value: str) -> float:
+    """10% or 0.1."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", value)
+    if not found:
+        raise click.BadParameter(f"expected a share such as 10% or 0.1, got {value!r}")
+    return float(found[1]) / (100 if found[2] else 1)
+
+
+def _several(word: str, name: str, metavar: str, words: str) -> Option:
+    """An axis: its option may be repeated, and joins values by commas."""
+    return click.option(f"--{word}", name, type=listed, multiple=True, metavar=metavar, help=words)
+
+
+_AXES = (
+    ("method", "methods", "NAME", "Methods by name, or one's own as path/to/file.py:function."),
+    ("implementation", "implementations", "NAME", "native, plain, compiled, torch, released, own, copy."),
+    ("compare-with", "compare_with", "NAME",
+     "Beside those: released (the adaPool and SoftPool packages, where installed), compiled."),
+    ("kernel", "kernels", "K", "2, 3, 2x3, 3s2, 3s2p1."),
+    ("stride", "strides", "S", "Default: the kernel."),
+    ("padding", "paddings", "P", "Default: 0."),
+    ("shape", "shapes", "NxCx...", "4x64x56x56 (1 to 3 spatial sizes), or a layer such as resnet_stem."),
+    ("dtype", "dtypes", "T", "float32, float16, bfloat16, float64."),
+    ("layout", "layouts", "L", "nchw, channels_last."),
+    ("direction", "directions", "D", "forward, backward, both, inverse."),
+    ("probe", "probes", "P", "latency, memory, energy, retention."),
+    ("clock", "clocks", "C", "cold, hot; on a GPU graph, host."),
+    ("case", "cases", "KEY|GLOB",
+     "These cases of the plan alone, without limit of time, such as 'latency:ada/native/*'."),
+)  # fmt: skip
+OPTIONS: dict[str, Option] = {
+    "profile": click.option(
+        "--profile", type=click.Choice(["smoke", "default", "full"]), default="default", show_default=True,
+        help="How much: smoke < 30 s, default < 3 min on two CPU cores.",
+    ),
+    **{row[1]: _several(*row) for row in _AXES},
+    "ceil": click.option("--ceil", is_flag=True, help="ceil_mode."),
+    "images": click.option("--images", metavar="DIR", help="Photographs to measure retained information on."),
+    "crop": click.option(
+        "--crop", type=int, metavar="PIXELS", help="Longest side used of a photograph; 0: all of it."
+    ),
+    "seed": click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+    "budget": click.option(
+        "--budget", type=duration, metavar="TIME", help="Fit the whole run into this, such as 10m."
+    ),
+    "min_samples": click.option(
+        "--min-samples", type=click.IntRange(min=3), metavar="N",
+        help="Samples of each latency, however long they take.",
+    ),
+    "until_precise": click.option(
+        "--until-precise", is_flag=True, help="Sample until a latency's interval is 0.5 % of it; takes its time."
+    ),
+    "shard": click.option(
+        "--shard", metavar="I/N", help="The I-th of N shares of the plan; `report` puts their runs together."
+    ),
+    "gpu": click.option(
+        "--gpu", metavar="all|IDS|UUIDS", help="GPUs to measure; default: those there are, else the CPU."
+    ),
+    "cpu": click.option("--cpu", is_flag=True, help="Measure the CPU."),
+}  # fmt: skip
+
+
+def axes_options(command: Any) -> Any:
+    """All of them, and the file in which they may stand."""
+    for option in reversed([_CONFIG, *OPTIONS.values()]):
+        command = option(command)
+    return command
+
+
+def flat(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of options that may be repeated and joined by commas as one tuple each."""
+    return {
+        name: tuple(v for part in value for v in (part if isinstance(part, list) else [part]))
+        if isinstance(value, tuple)
+        else value
+        for name, value in given.items()
+    }
+
+
+def axes(given: Mapping[str, Any]) -> Axes:
+    """What the command line was given."""
+    return Axes(**{name: value for name, value in flat(given).items() if name not in ("gpu", "cpu")})
+
+
+def only_resume(names: Iterable[str]) -> None:
+    """UsageError when any of these stands beside --resume: the run keeps its own, others would be dropped silently."""
+    context = click.get_current_context()
+    extra = [name for name in names if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+    if extra:
+        raise UsageError(f"resume: expected no other axes (the run keeps its own), got {', '.join(sorted(extra))}")
+
+
+def _configured(context: click.Context, option: click.Parameter, file: str | None) -> None:
+    """Take as defaults what the file gives, and say so."""
+    try:
+        found = _section(file)
+        if found:
+            context.default_map = _defaults(found, {p.opts[0][2:]: p for p in context.command.params})
+            click.echo(f"{file or PROJECT}: [{SECTION}] gives {', '.join(found)}", err=True)
+    except UsageError as error:
+        raise click.UsageError(f"config: {error}", context) from None
+
+
+def _section(file: str | None) -> dict[str, Any]:
+    """The table of axes in a file; nothing where no file is named and none is there."""
+    path = Path(file or PROJECT)
+    if file is None and not path.is_file():
+        return {}
+    try:
+        with path.open("rb") as opened:
+            table: Any = toml.load(opened)
+    except (OSError, toml.TOMLDecodeError) as error:
+        raise UsageError(f"expected a TOML file, got {str(path)!r} ({error})") from None
+    for name in SECTION.split("."):
+        table = table.get(name, {}) if isinstance(table, dict) else {}
+    if file is not None and not table:
+        raise UsageError(f"expected a table [{SECTION}], {str(path)!r} has none")
+    return dict(table)
+
+
+def _defaults(table: Mapping[str, Any], known: Mapping[str, click.Parameter]) -> dict[str, Any]:
+    """Values by the names that click knows; UsageError for a word that is no axis, with the nearest that is one."""
+    names = [word for word, parameter in known.items() if parameter.name in OPTIONS]
+    found: dict[str, Any] = {}
+    for word, value in table.items():
+        if word not in names:
+            raise UsageError(f"{SECTION}: {word!r} is no axis; {near(word, names)}there are: {', '.join(names)}")
+        parameter = known[word]
+        many, flag = getattr(parameter, "multiple", False), getattr(parameter, "is_flag", False)
+        if isinstance(value, dict) or (isinstance(value, list) and not many):
+            raise UsageError(f"{SECTION}.{word}: expected one value, got {value!r}")
+        if isinstance(value, bool) != flag:
+            raise UsageError(f"{SECTION}.{word}: expected {'true or false' if flag else 'a value'}, got {value!r}")
+        assert parameter.name is not None
+        values = [str(one) for one in (value if isinstance(value, list) else [value])]
+        found[parameter.name] = value if flag else values if many else values[0]
+    return found
+
+
+_CONFIG = click.option(
+    "--config", metavar="FILE", is_eager=True, expose_value=False, callback=_configured,
+    help=f"TOML file whose [{SECTION}] has axes; default: {PROJECT} here.",
+)  # fmt: skip

@@ -1,0 +1,70 @@
+"""Axes from a TOML file: the command line's words, under what the command line itself says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import runner
+from suites import options
+from suites.plan import Axes
+
+TABLE = """
+[tool.adapool.bench]
+profile = "smoke"
+method = ["ada", "avg"]
+kernel = [2, "3s2"]
+min-samples = 40
+budget = "1m"
+seed = 3
+cpu = true
+"""
+
+
+def test_a_file_gives_what_the_command_line_does_not(tmp_path: Path) -> None:
+    (tmp_path / "axes.toml").write_text(TABLE)
+    words = ["--config", str(tmp_path / "axes.toml"), "--kernel", "5", "--kernel", "7,2x3"]
+    given = runner.plan.make_context("plan", words).params
+    assert given.pop("summary") is False and given["cpu"] is True
+    assert options.axes(given) == Axes(
+        profile="smoke", methods=("ada", "avg"), kernels=("5", "7", "2x3"), min_samples=40, budget=60.0, seed=3
+    )
+
+
+def test_the_project_file_of_the_folder_is_read_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert runner.plan.make_context("plan", []).params["methods"] == ()
+    (tmp_path / "pyproject.toml").write_text('[tool.other]\nx = 1\n[tool.adapool.bench]\nmethod = "ada,avg"\n')
+    assert options.flat(runner.plan.make_context("plan", []).params)["methods"] == ("ada", "avg")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("kernl = 2", "'kernl' is no axis; did you mean 'kernel'?"),
+        ("config = 'x'", "'config' is no axis"),
+        ("summary = true", "'summary' is no axis"),
+        ("cpu = 1", "tool.adapool.bench.cpu: expected true or false, got 1"),
+        ("method = true", "tool.adapool.bench.method: expected a value, got True"),
+        ("seed = [1, 2]", "tool.adapool.bench.seed: expected one value, got [1, 2]"),
+        ("budget = 'soon'", "expected a duration"),
+        ("profile = 'huge'", "'huge' is not one of"),
+        ("method = ", "expected a TOML file"),
+        ("", "expected a table [tool.adapool.bench]"),
+    ],
+)
+def test_a_wrong_entry_is_a_usage_error_that_names_it(line: str, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "axes.toml"
+    file.write_text(f"[tool.adapool.bench]\n{line}\n" if line else "[tool.adapool]\n")
+    done = CliRunner().invoke(runner.cli, ["plan", "--config", str(file)])
+    assert done.exit_code == 2 and says in done.output, done.output
+
+
+def test_the_gate_joins_values_by_commas_as_bench_does() -> None:
+    from gate.cli import gate
+
+    words = ["--method", "ada,avg", "--kernel", "2", "--kernel", "3s2"]
+    given = options.flat(gate.commands["ab"].make_context("ab", ["a", "b", *words]).params)
+    assert given["methods"] == ("ada", "avg") and given["kernels"] == ("2", "3s2")
