@@ -62,10 +62,11 @@ def cli() -> None:
               help="Then run chosen cases again under this profiler; ncu and nsys need a GPU.")  # fmt: skip
 @click.option("--profile-case", "globs", multiple=True, metavar="GLOB",
               help="Cases to profile, as 'ada/native/*'; default: three far from a copy.")  # fmt: skip
+@click.option("--export-markdown", "markdown", metavar="FILE", help="Write the answers as Markdown, too.")
 @click.option("--list", "listing", is_flag=True, help="Print the keys of the cases, as --case takes them; no more.")
 def bench(
     out: str | None, resume: str | None, parallel: bool, timeout: float, ray: str | None, profiler: str,
-    globs: tuple[str, ...], listing: bool, **given: Any,
+    globs: tuple[str, ...], markdown: str | None, listing: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Measure, and write the report."""
     from suites import doctor, profiles, provenance, session
@@ -99,12 +100,12 @@ def bench(
         for kind in {kind for _, kind in run.devices} if profiler != "none" else ():
             if reason := profiles.absent(profiler, kind):
                 _say(f"nothing will be profiled: {reason}")
-        raise SystemExit(_measure_and_report(run, profiler, globs))
+        raise SystemExit(_measure_and_report(run, profiler, globs, markdown))
     except (UsageError, ValueError) as error:
         fail(error)
 
 
-def _measure_and_report(run: Session, profiler: str, globs: tuple[str, ...]) -> int:
+def _measure_and_report(run: Session, profiler: str, globs: tuple[str, ...], markdown: str | None) -> int:
     from suites.session import Terminated
 
     code = 0
@@ -120,7 +121,7 @@ def _measure_and_report(run: Session, profiler: str, globs: tuple[str, ...]) -> 
         code = 1 if tally.faults or tally.disk else 0
         if profiler != "none" and not tally.disk:
             code = _profile(run, profiler, globs) or code
-    return _report(run.folder) or code
+    return _report(run.folder, markdown) or code
 
 
 def _profile(run: Session, profiler: str, globs: tuple[str, ...]) -> int:
@@ -151,7 +152,7 @@ def _say(words: str) -> None:
     click.echo(words, err=True)
 
 
-def _report(folder: Path) -> int:
+def _report(folder: Path, markdown: str | None) -> int:
     """Write the tables and the report of a run, and say where; 1 when that fails."""
     import reports
     from suites.replay import benchmark_json
@@ -166,6 +167,8 @@ def _report(folder: Path) -> int:
         if fault:
             click.echo(f"benchmark.json was not written: {fault}", err=True)
         reports.write(folder)
+        if markdown is not None:
+            reports.write_markdown(folder, markdown)
     except OSError as error:
         click.echo(
             f"the report could not be written: {error.strerror or error}; try: runner.py report {folder}", err=True
@@ -183,7 +186,7 @@ def plan(summary: bool, **given: Any) -> None:
     from collections import Counter
 
     from suites import session
-    from suites.pace import estimate
+    from suites.pace import duration, estimate
     from suites.plan import UsageError
 
     axes = axes_of(given)
@@ -197,14 +200,9 @@ def plan(summary: bool, **given: Any) -> None:
         for case in () if summary else cases:
             click.echo(f"{case.probe:9} {case.key.partition(':')[2]} {' '.join(case.clocks)}".rstrip())
         probes = ", ".join(f"{n} {probe}" for probe, n in Counter(case.probe for case in cases).items())
-        click.echo(f"{device}: {len(cases)} cases ({probes}), about {_time(estimate(cases, axes, kind))}")
+        click.echo(f"{device}: {len(cases)} cases ({probes}), about {duration(estimate(cases, axes, kind))}")
         if left[device]:
             click.echo(left[device])
-
-
-def _time(seconds: float) -> str:
-    digits, size, unit = (0, 1, "s") if seconds < 100 else (1, 60, "min") if seconds < 5400 else (1, 3600, "h")
-    return f"{seconds / size:.{digits}f} {unit}"
 
 
 @cli.command()

@@ -123,6 +123,29 @@ def axes(given: Mapping[str, Any]) -> Axes:
     return Axes(**{name: value for name, value in flat(given).items() if name not in ("gpu", "cpu")})
 
 
+def spoken(words: Mapping[str, Any]) -> dict[str, Any]:
+    """What the command line makes of words given in Python, `kernels=[2, "3s2"]` as `--kernel 2 --kernel 3s2`.
+
+    An option's own name counts as well as the axis's. UsageError as the command line has it.
+    """
+    command = axes_options(click.Command("bench"))
+    known = {n: p for p in command.params for n in (p.name, p.opts[0][2:].replace("-", "_")) if p.name in OPTIONS}
+    line: list[str] = []
+    for name, value in words.items():
+        if name not in known:
+            raise UsageError(f"{name}: no axis of that name; {near(name, known)}there are: {', '.join(OPTIONS)}")
+        option = known[name].opts[0]
+        if value is True or value is False or value is None:
+            line += [option] * bool(value)
+        else:
+            line += [f"{option}={one}" for one in (value if isinstance(value, (list, tuple)) else [value])]
+    try:
+        given: dict[str, Any] = command.make_context("bench", line).params
+    except click.UsageError as error:
+        raise UsageError(error.format_message()) from None
+    return given
+
+
 def only_resume(names: Iterable[str]) -> None:
     """UsageError when any of these stands beside --resume: the run keeps its own, others would be dropped silently."""
     context = click.get_current_context()

@@ -16,6 +16,7 @@ REPORT_SECONDS = {"smoke": 6.0, "default": 14.0, "full": 40.0}
 KERNEL_SECONDS = 0.05  # of a case on CUDA: its kernels are compiled side by side, a second each, before anything else
 SHORTEST = 0.03  # seconds of sampling that a clock of a case gets at least
 BUDGET_MOST = 5.0  # and at most, when a budget is there to be spent
+BELIEF = 3.0  # seconds for which the estimate counts beside what was measured: a run's first cases are no sample
 CEILING = 60.0  # seconds that a clock may take for as many samples as were asked for by number
 # Seconds for each number of the input, and once more for each further time that a window reads it; measured with one
 # thread of an AMD EPYC (Zen 4) and on an H200. A row is evaluated in whole tensors, a network has convolutions.
@@ -92,6 +93,12 @@ def estimate(cases: Iterable[Case], axes: Axes, kind: str) -> float:
     return START_SECONDS + measured + REPORT_SECONDS[axes.profile]
 
 
+def duration(seconds: float) -> str:
+    """Seconds in words."""
+    digits, size, unit = (0, 1, "s") if seconds < 100 else (1, 60, "min") if seconds < 5400 else (1, 3600, "h")
+    return f"{seconds / size:.{digits}f} {unit}"
+
+
 class Pace:
     """One device's clock: sampling time for each case, and the moment when time is up."""
 
@@ -106,7 +113,7 @@ class Pace:
             self._clocks[index] = self._clocks[index + 1] + (len(case.clocks) if case.probe == "latency" else 0)
             self._fixed[index] = self._fixed[index + 1] + cost(case, axes, kind)
         self._start: float | None = None
-        self._real, self._guess = 1.0, 1.0  # seconds apart from further sampling, measured and estimated, so far
+        self._real, self._guess = 0.0, 0.0  # seconds apart from further sampling, measured and estimated, so far
 
     def begin(self) -> None:
         """The first worker is ready."""
@@ -123,10 +130,10 @@ class Pace:
         """Seconds that the cases from this position on will take, as those before it went."""
         least = self._fixed[position] * self._speed()
         wanted = least + self.most * self._clocks[position]
-        return min(wanted, max(least, self._left()))
+        return max(0.0, min(wanted, self._left() if self.bounded else max(least, self._left())))
 
     def _speed(self) -> float:
-        return min(4.0, max(0.25, self._real / self._guess))
+        return min(4.0, max(0.25, (self._real + BELIEF) / (self._guess + BELIEF)))
 
     def request(self, position: int, case: Case) -> dict[str, Any]:
         """Sampling time per clock of the case at this position, and how many samples there have to be."""

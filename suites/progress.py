@@ -23,7 +23,7 @@ class Progress:
         self._lock = threading.Lock()
         self._start = self._said = time.monotonic()
         self._bar: Any = None
-        if self._stream.isatty():
+        if self._stream.isatty() or "ipykernel" in sys.modules:  # a notebook shows a bar, too
             from tqdm import tqdm
 
             self._bar = tqdm(

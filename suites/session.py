@@ -141,6 +141,7 @@ class Session:
         self.entries: dict[str, Any] = {}
         self.spent: dict[str, dict[str, float]] = {}  # seconds by device and part, of all turns of a resumed run
         self._lock = threading.Lock()
+        self.command = machine.private(" ".join(["runner.py", *sys.argv[1:]]))
         self.began = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.plan, self.left, self.said = fitted(axes, devices)
 
@@ -258,7 +259,7 @@ class Session:
         run = {
             **self.source, "time": self.began, "axes": shown, "devices": devices, "parallel": self.parallel,
             "cases": {device: len(part) for device, part in self.plan.items()}, "profile": self.axes.profile,
-            "command": machine.private(" ".join(["runner.py", *sys.argv[1:]])), "shard": self._shard(),
+            "command": self.command, "shard": self._shard(),
             "spent": self.spent, "left_out": self.said, "ray": self.fleet is not None,
         }  # fmt: skip
         store.write_machine(self.folder, {"run": run, "devices": self.entries})

@@ -49,7 +49,7 @@ def test_arrows_point_down(folder: str) -> None:
             assert roots <= allowed, f"{path.name} imports {roots - allowed}"
         assert not roots & {"tests", "runner", "gate"}, path.name
         assert folder != "suites" or not roots & {"counts", "tasks"}, path.name
-        if folder in ("suites", "tasks") and not path.name.startswith(("conftest", "test_", "cli")):
+        if folder in ("suites", "tasks") and not path.name.startswith(("conftest", "test_", "cli", "notebook")):
             above = {n for n in imports(path) if n.startswith("reports.") and n.split(".")[1] not in BELOW}
             assert not above, f"{path.name} imports {above}"
 

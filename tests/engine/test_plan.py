@@ -228,6 +228,24 @@ def test_pace_shares_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pace.Pace(cases, "cpu", Axes(until_precise=True)).request(0, cases[0])["seconds"] == pace.CEILING
 
 
+def test_what_is_left_is_neither_more_than_the_limit_nor_judged_by_one_slow_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
+    cases = plan()
+    clock = pace.Pace(cases, "cpu", Axes())
+    clock.begin()
+    now[0] = 40.0
+    clock.spent(cases[0], 40.0, 0.0)  # the first call of everything
+    assert clock.left(1) <= clock.limit - 40.0
+    free = pace.Pace(cases[:100], "cpu", Axes(methods=("ada",)))
+    free.begin()
+    before = free.left(0)
+    free.spent(cases[0], 0.9, 0.0)  # ten times what was estimated
+    assert free.left(0) < 1.5 * before
+
+
 def test_paths_are_not_published() -> None:
     assert public("/home/someone/ops/mine.py:pool") == "mine.py:pool"
     assert public("ops/mine.py:pool") == "ops/mine.py:pool"

@@ -1,0 +1,57 @@
+"""A run's table as a notebook shows it: what to take for each layer, two pictures, the first rows.
+
+Small and without a script; the page has the rest. This knows the prepared table, answers and charts.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pandas as pd
+
+from reports import answer, frame, sections, view
+from reports.render import TEMPLATES
+from reports.store import Folder
+from reports.svg import Chart
+
+BLOCKS = 3  # layers whose ranked table is shown; the others' sentences are
+PICTURES = ("ratio", "pareto")  # the first chart of each
+
+
+class Measured(pd.DataFrame):
+    """The tidy table of a run; `folder` is where its report is. What is computed of it is a plain DataFrame."""
+
+    _metadata = ["folder"]  # noqa: RUF012 (pandas reads it of the class)
+
+    @classmethod
+    def of(cls, run: Folder) -> Measured:
+        found: Measured = cls(frame.load(run))
+        object.__setattr__(found, "folder", str(run))
+        return found
+
+    def _repr_html_(self) -> str:
+        return html(self.folder) + str(self.head(5).to_html(max_cols=12))
+
+
+def html(run: Folder) -> str:
+    """The answers and pictures of a run."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    rows = view.prepared(frame.table(run))
+    devices = []
+    for group in view.groups(rows):
+        charts = [c for s in sections.sections(group) for c in s["charts"]]
+        shown = [next((c for c in charts if name in c.name), None) for name in PICTURES]
+        pictures = [(_address(chart), chart.alt) for chart in shown if chart is not None]
+        devices.append({"title": group.title, "answers": answer.answers(group), "pictures": pictures})
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    words: dict[str, Any] = {"devices": devices, "columns": answer.COLUMNS, "folder": str(run), "most": BLOCKS}
+    return environment.get_template("notebook.html").render(words)
+
+
+def _address(chart: Chart) -> str:
+    """The chart as an image's address: its styles cannot meet the notebook's."""
+    return "data:image/svg+xml;base64," + base64.b64encode(chart.standalone.encode()).decode()
