@@ -5,7 +5,8 @@ from adapool.convert import convert, parameter_groups, revert
 from adapool.forms import adaptive_pool, fractional_pool
 from adapool.functional import pool, pool_with_extra
 from adapool.lazy import LazyAdaPool1d, LazyAdaPool2d, LazyAdaPool3d
-from adapool.learned import LEARNED, DPPPool, LIPPool, SimplifiedLIP
+from adapool.learned import LEARNED, DPPPool, GatedPool, LIPPool, SimplifiedLIP, StochasticDPPPool
+from adapool.lift import LiftPool
 from adapool.modules import (
     AdaptivePool,
     EDSCWPool1d,
@@ -59,6 +60,8 @@ from adapool.named import (
 )
 from adapool.registry import Method, Operand, get, method, names
 from adapool.released import convert_state_dict, install_aliases
+from adapool.sampled import S3Pool1d, S3Pool2d, S3Pool3d
+from adapool.trained import MixedPool1d, MixedPool2d, MixedPool3d, PowerPool1d, PowerPool2d, PowerPool3d
 from adapool.unpooling import max_unpool, unpool, unpool_weights
 from adapool.window import Window
 
@@ -80,6 +83,7 @@ __all__ = [
     "EMPool2d",
     "EMPool3d",
     "FractionalPool",
+    "GatedPool",
     "IDWPool1d",
     "IDWPool2d",
     "IDWPool3d",
@@ -87,16 +91,27 @@ __all__ = [
     "LazyAdaPool1d",
     "LazyAdaPool2d",
     "LazyAdaPool3d",
+    "LiftPool",
     "MaxUnpool1d",
     "MaxUnpool2d",
     "MaxUnpool3d",
     "Method",
+    "MixedPool1d",
+    "MixedPool2d",
+    "MixedPool3d",
     "Operand",
     "Pool",
+    "PowerPool1d",
+    "PowerPool2d",
+    "PowerPool3d",
+    "S3Pool1d",
+    "S3Pool2d",
+    "S3Pool3d",
     "SimplifiedLIP",
     "SoftPool1d",
     "SoftPool2d",
     "SoftPool3d",
+    "StochasticDPPPool",
     "StochasticPool1d",
     "StochasticPool2d",
     "StochasticPool3d",

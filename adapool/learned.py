@@ -15,9 +15,12 @@ from torch import Tensor, nn
 from adapool.arguments import deferred
 from adapool.functional import pool
 from adapool.layer import Layer
-from adapool.window import WHOLE, Ints, Window
+from adapool.lift import LiftPool
+from adapool.sampled import S3Pool1d, S3Pool2d, S3Pool3d, Sampled, as_blocks, check_abutting
+from adapool.window import WHOLE, Ints, Sizes, Window
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_CONVOLVE = {1: nn.functional.conv1d, 2: nn.functional.conv2d, 3: nn.functional.conv3d}
 _NORM = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 
 
@@ -93,8 +96,7 @@ def local_mean(x: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -
         before = p + 1 - (k - 1) // 2  # the first cell's three taps start at (k - 1) // 2 - p - 1
         margins += [before, (o - 1) * s + 3 - before - n]
     padded = nn.functional.pad(x, margins)
-    convolve = {1: nn.functional.conv1d, 2: nn.functional.conv2d, 3: nn.functional.conv3d}[window.rank]
-    guide: Tensor = convolve(padded, weight, bias, window.stride, groups=x.shape[-window.rank - 1])
+    guide: Tensor = _CONVOLVE[window.rank](padded, weight, bias, window.stride, groups=x.shape[-window.rank - 1])
     return guide
 
 
@@ -156,6 +158,78 @@ class DPPPool(Layer):
         )
 
 
+class StochasticDPPPool(Sampled):
+    """Stochastic detail-preserving pooling (S-DPP): DPP at every place, then S3Pool's draw of places.
+
+    `dpp` is a DPPPool of size k and stride 1; the input is continued by its last line, so that there is one of its
+    cells for every place. Then as S3Pool: in training places are drawn, in evaluation blocks of k are averaged, which
+    for grid = k is the expectation of training. Shape: `(N, C, *spatial)` to `size // k` for each axis.
+    Source: Saeedan et al. 2018 (arXiv 1804.04438).
+
+    >>> StochasticDPPPool(2, channels=3, full=True)(torch.ones(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 4, 4])
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        channels: int,
+        kernel_size: Ints = 2,
+        *,
+        full: bool = False,
+        symmetric: bool = True,
+        grid: Ints | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.kernel, self.grid = as_blocks(rank, kernel_size, grid)
+        self.generator = generator
+        self.dpp = DPPPool(rank, channels, self.kernel, 1, full=full, symmetric=symmetric)
+
+    def everywhere(self, x: Tensor) -> Tensor:
+        margins = [margin for k in reversed(self.kernel) for margin in (0, k - 1)]
+        found: Tensor = self.dpp(nn.functional.pad(x, margins, "replicate"))
+        return found
+
+
+class GatedPool(Layer):
+    """Gated max-average pooling: `y = s max_i x_i + (1 - s) mean_i x_i`, `s = sigmoid(sum_i w_i x_i)`.
+
+    One mask w of the window's shape, without bias, for all channels; `per_channel=True` has one for each. It starts
+    normal with deviation 0.1, as in the authors' networks. Padded taps are in neither maximum, mean nor sum.
+    Shape: `(N, C, *spatial)`. Source: Lee et al. 2016 (arXiv 1509.08985).
+
+    >>> GatedPool(2, channels=3)(torch.ones(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 4, 4])
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        channels: int,
+        kernel_size: Ints = 2,
+        stride: Ints | None = None,
+        padding: Ints = 0,
+        *,
+        per_channel: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_channels(rank, channels)
+        self.window = Window.make(rank, kernel_size, stride, padding)
+        if WHOLE in self.window.kernel:
+            raise TypeError(f"kernel_size: expected an int or {rank} ints, got {kernel_size!r}")
+        self.mask = nn.Parameter(torch.empty(channels if per_channel else 1, 1, *self.window.kernel))
+        nn.init.normal_(self.mask, std=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        window = self.window
+        convolve = _CONVOLVE[window.rank]
+        channels = x.shape[-window.rank - 1]
+        mask = self.mask.expand(channels, *self.mask.shape[1:])
+        gate: Tensor = convolve(x, mask, None, window.stride, window.padding, groups=channels)
+        return pool(x, "mixed", window.kernel, window.stride, window.padding, alpha=gate.sigmoid())
+
+
 def _check_channels(rank: int, channels: int) -> None:
     if rank not in _CONV:
         raise ValueError(f"rank: expected 1, 2 or 3, got {rank!r}")
@@ -163,9 +237,37 @@ def _check_channels(rank: int, channels: int) -> None:
         raise ValueError(f"channels: expected a positive int, got {channels!r}")
 
 
+def _abutting(make: Callable[..., Layer]) -> Callable[..., Layer]:
+    """A factory of the table for what takes no stride of its own and no padding."""
+
+    def made(rank: int, channels: int, kernel_size: Sizes, stride: Ints | None = None, padding: Ints = 0) -> Layer:
+        check_abutting(rank, kernel_size, stride, padding)
+        return make(rank, channels, kernel_size)
+
+    return made
+
+
+def _s3(rank: int, channels: int, kernel_size: Ints) -> Layer:
+    return (S3Pool1d, S3Pool2d, S3Pool3d)[rank - 1](kernel_size)
+
+
+def _lift(rank: int, channels: int, kernel_size: Ints) -> Layer:
+    if set(Window.make(rank, kernel_size).kernel) != {2}:
+        raise ValueError(f"kernel_size: expected 2, got {kernel_size!r}")
+    return LiftPool(rank, channels)
+
+
 LEARNED: dict[str, Callable[..., Any]] = {
     "lip_simplified": LIPPool,
     "lip_bottleneck": partial(LIPPool, bottleneck=128),
     "dpp_full": partial(DPPPool, full=True),
     "dpp_full_asym": partial(DPPPool, full=True, symmetric=False),
+    "sdpp": _abutting(StochasticDPPPool),
+    "sdpp_asym": _abutting(partial(StochasticDPPPool, symmetric=False)),
+    "sdpp_full": _abutting(partial(StochasticDPPPool, full=True)),
+    "sdpp_full_asym": _abutting(partial(StochasticDPPPool, full=True, symmetric=False)),
+    "gated": GatedPool,
+    "s3": _abutting(_s3),
+    "s3_eval": _abutting(lambda *given: _s3(*given).eval()),
+    "lift": _abutting(_lift),
 }

@@ -13,6 +13,7 @@ from adapool.region import Region, per_tap
 from adapool.registry import Operand, method
 from adapool.similarity import DISTANCES, LIKENESSES, distance, likeness
 
+LEAST = 1e-6  # of the power means: smaller activations count as this one
 FAR = -1e4  # exponents below this weigh nothing in any dtype
 
 Weighted = tuple[Tensor, Tensor]
@@ -75,6 +76,34 @@ def lp(region: Region, p: Tensor | float) -> Tensor:
 def lp_abs(region: Region, p: Tensor | float) -> Tensor:
     """Lp norm, the power sum of magnitudes."""
     return _norm(region, region.values.abs(), p)
+
+
+@method(
+    "y = ((1/N) sum_i max(a_i, 1e-6)^p)^(1/p) (power_sum: without 1/N)",
+    "Gulcehre et al. 2014 (arXiv 1311.1780); GeM, Radenovic et al. 2018 (arXiv 1711.02512)",
+    operands=(Operand("p", default=3.0, least=1.0, learned=True),),
+    power_sum={"mean": False},
+)
+def power(region: Region, p: Tensor | float, mean: bool = True) -> Tensor:
+    """Power mean of the positive parts (GeM): the average at p = 1, the maximum as p grows."""
+    values = region.values.clamp(min=LEAST)
+    scale = region.scale(values)
+    powers = (values / scale) ** per_tap(p)
+    total = region.mean(powers) if mean else region.sum(powers)
+    return (scale * total ** (1 / per_tap(p))).squeeze(-1)
+
+
+@method(
+    "y = alpha max_i a_i + (1 - alpha) (1/N) sum_i a_i",
+    "Lee et al. 2016 (arXiv 1509.08985); alpha drawn: Yu et al. 2014",
+    operands=(Operand("alpha", default=0.5, learned=True, mixes=True),),
+    holds="bounded homogeneous",
+)
+def mixed(region: Region, alpha: Tensor | float) -> Tensor:
+    """Mixed max-average pooling."""
+    (top, _), (mean, _) = max(region), avg(region)
+    y: Tensor = alpha * top + (1 - alpha) * mean
+    return y
 
 
 def _mass(region: Region) -> Tensor:

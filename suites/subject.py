@@ -231,6 +231,7 @@ def _released(case: Case, device: torch.device) -> Subject:
 
 def _learned(case: Case, device: torch.device) -> Subject:
     from adapool.learned import LEARNED
+    from adapool.sampled import Sampled
 
     torch.manual_seed(0)
     try:
@@ -244,16 +245,20 @@ def _learned(case: Case, device: torch.device) -> Subject:
     names = [name for name, _ in module.named_parameters()]
     params = [param.requires_grad_(False) for param in module.parameters()]
     start = [param.detach().clone() for param in params]
-    inputs = [_zeros(case, device), *params]
+    sizes = [module.uniforms(case.spatial)] if isinstance(module, Sampled) and module.training else []
+    inputs = [_zeros(case, device), *params, *(torch.zeros(size, device=device) for size in sizes)]
+    wanted = range(1 + len(params))
 
     def given(to: Any, x: Tensor, *values: Tensor) -> Tensor:
-        y: Tensor = torch.func.functional_call(to, dict(zip(names, values, strict=True)), (x,))
+        held = dict(zip(names, values, strict=False))
+        y: Tensor = torch.func.functional_call(to, held, (x, *values[len(names) :]))
         return y
 
     return Subject(
-        inputs, lambda x, *_: module(x), partial(given, exact), tuple(range(len(inputs))), "the module in float64",
-        lambda numbers: [*_normal(case, numbers), *start], {"parameters": "initial values"}, True,
-        given=partial(given, module),
+        inputs, lambda x, *values: module(x, *values[len(names) :]), partial(given, exact), tuple(wanted),
+        "the module in float64",
+        lambda numbers: [*_normal(case, numbers), *start, *(numbers.uniform((size,)) for size in sizes)],
+        {"parameters": "initial values"}, True, given=partial(given, module),
     )  # fmt: skip
 
 

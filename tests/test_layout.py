@@ -25,8 +25,8 @@ BELOW = ("record", "fleet", "store", "interval", "profile")  # what of reports t
 ORDER = [
     "window", "grid", "region", "registry", "similarity", "methods", "plain",
     "native_library", "native_gradients", "native_rules", "native",
-    "arguments", "functional", "forms", "unpooling", "layer", "learned", "named", "modules", "adaptive", "released",
-    "lazy", "survey", "exchange", "convert",
+    "arguments", "functional", "forms", "unpooling", "layer", "share", "sampled", "lift", "learned", "named", "modules",
+    "adaptive", "trained", "released", "lazy", "survey", "exchange", "convert",
 ]  # fmt: skip
 
 

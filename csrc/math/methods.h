@@ -1,4 +1,4 @@
-// The list of compiled methods, and those that do not weigh taps: max, sum, stochastic, lp, lp_abs.
+// The list of compiled methods, and those that do not weigh taps: max, sum, mixed, stochastic, lp, power.
 // Host and device. Adding a method: write its struct, add its line to ADAPOOL_METHODS.
 #pragma once
 #include "math/ada.h"
@@ -18,7 +18,10 @@
   X(ada, Ada)                          \
   X(dpp, Dpp)                          \
   X(dpp_asym, DppAsym)                 \
-  X(lip, Lip)
+  X(lip, Lip)                          \
+  X(power, Power)                      \
+  X(power_sum, PowerSum)               \
+  X(mixed, Mixed)
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -125,6 +128,66 @@ template <class V, bool magnitude> struct LpOf : Plain<V> {
 };
 template <class V> using Lp = LpOf<V, false>;
 template <class V> using LpAbs = LpOf<V, true>;
+
+// power: y = top T^(1/p), T = (1/N) sum t^p, t = max(a, 1e-6) / top; power_sum without 1/N.
+//   dy/da = T^(1/p-1) t^(p-1) / N, 0 below 1e-6;  dy/dp = y (sum t^p ln t / (N T) - ln T / p) / p
+template <class V, bool mean> struct PowerOf : Plain<V> {
+  static constexpr int operands = 1;
+  static constexpr double least = 1e-6;
+  V p, top, total, n, rise;  // total: T; n: N or 1; rise: T^(1/p-1) / N
+  ADAPOOL_HD V scaled(V a) const { return select(a < V(least), V(least), a) / top; }
+  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>& o) {
+    p = o.at[0];
+    n = mean ? V(r.count) : V(1);
+    Most<V> largest{V(least)};
+    r.each([&](const Tap<V>& t, auto& most) { most.take(t.a); }, largest);
+    top = select(largest.value < infinity<V>(), largest.value, V(1));
+    V all = V(0);
+    r.each([&](const Tap<V>& t, auto& sum) { sum += pow_of(scaled(t.a), p); }, all);
+    total = all / n;
+    rise = pow_of(total, V(1) / p - V(1)) / n;
+  }
+  ADAPOOL_HD V pooled() const { return top * pow_of(total, V(1) / p); }
+  ADAPOOL_HD V slope(const Tap<V>& t) const {
+    return select(t.a < V(least), V(0), rise * pow_of(scaled(t.a), p - V(1)));
+  }
+  template <class R> ADAPOOL_HD V operand(int, const R& r) const {
+    V all = V(0);
+    r.each([&](const Tap<V>& t, auto& sum) {
+      const V x = scaled(t.a);
+      sum += select(x == V(0), V(0), pow_of(x, p) * log_of(x));
+    }, all);
+    return pooled() * (all / (total * n) - log_of(total) / p) / p;
+  }
+};
+template <class V> using Power = PowerOf<V, true>;
+template <class V> using PowerSum = PowerOf<V, false>;
+
+// mixed: y = alpha max + (1 - alpha) mean; the maximum's part of a gradient goes to the first of equal ones.
+template <class V> struct Mixed : Plain<V> {
+  static constexpr int operands = 1;
+  V alpha, top, level, rest;  // level: the mean; rest: (1 - alpha) / N
+  IndexOf<V> chosen;
+  template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>& o) {
+    alpha = o.at[0];
+    Most<V> size{V(0)};
+    Pick<V> best;
+    r.each([&](const Tap<V>& t, auto& most, auto& pick) {
+      most.take(abs_of(t.a));
+      pick.take(t.a > pick.a || (t.a != t.a && pick.a == pick.a), t);
+    }, size, best);
+    top = best.a;
+    chosen = best.index;
+    const V unit = unit_of(size.value);
+    level = unscaled(scaled_mean(r, unit), unit);
+    rest = (V(1) - alpha) / V(r.count);
+  }
+  ADAPOOL_HD V pooled() const { return alpha * top + (V(1) - alpha) * level; }
+  ADAPOOL_HD V slope(const Tap<V>& t) const {
+    return rest + select(IndexOf<V>(int32_t(t.index)) == chosen, alpha, V(0));
+  }
+  template <class R> ADAPOOL_HD V operand(int, const R&) const { return top - level; }
+};
 
 enum class Method : int32_t {
 #define ADAPOOL_NAME(name, Struct) name,

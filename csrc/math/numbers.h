@@ -103,6 +103,7 @@ template <class V> ADAPOOL_HD V sign_of(V a) { return select(a > V(0), V(1), sel
 template <class V> ADAPOOL_HD V pow_of(V a, V p) {  // the usual exponents without a logarithm
   if (all(p == V(1))) return a;
   if (all(p == V(2))) return a * a;
+  if (all(p == V(3))) return a * a * a;
   if (all(p == V(0.5))) return root_of(a);
   if (all(p == V(0))) return V(1);
   return any_pow(a, p);

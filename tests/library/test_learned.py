@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 
@@ -14,10 +16,15 @@ from adapool.learned import local_mean
 def test_shapes_and_gradients(name: str, rank: int) -> None:
     torch.manual_seed(0)
     for kernel, stride, padding in ((2, 2, 0), (3, 2, 1), (2, 1, 0), (3, 3, 0), (5, 2, 2)):
-        layer = LEARNED[name](rank, 3, kernel, stride, padding)
+        layer = None
+        with contextlib.suppress(ValueError):  # of what takes no such window; two by two all of them do
+            layer = LEARNED[name](rank, 3, kernel, stride, padding)
+        if layer is None:
+            assert (kernel, stride) != (2, 2)
+            continue
         for parameter in layer.parameters():  # away from symmetric starts
             torch.nn.init.normal_(parameter, std=0.3)
-        x = torch.randn(2, 3, *(8, 7, 6)[:rank]).requires_grad_()
+        x = torch.randn(2, 3, *(8, 7 - (name == "lift"), 6)[:rank]).requires_grad_()
         y = layer(x)
         assert y.shape == pool(x, "avg", kernel, stride, padding).shape
         y.square().sum().backward()

@@ -229,10 +229,12 @@ def test_mixed_dtypes_keep_their_own_gradients(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_nothing_is_laundered(name: str, value: float) -> None:
     x = sample(1, 1, 6, dtype=torch.float32).abs()
+    x[0, 0, 1] = -1e30
+    limit = pool(x, name, 3).flatten()[0]
     x[0, 0, 1] = value
     y = pool(x, name, 3).flatten()
-    dropped = value == -math.inf and name in ("max", "stochastic_eval")  # -inf is not the maximum and has no mass
-    assert not y[0].isfinite() or (dropped and name == "max")
+    low = value == -math.inf and y[0] == limit  # as any number that is low enough: the maximum does not see it
+    assert not y[0].isfinite() or (low and limit.abs() < 1e3)
     assert y[1].isfinite()
 
 

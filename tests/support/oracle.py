@@ -63,6 +63,9 @@ DEFINITIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "dpp": dpp,
     "dpp_asym": lambda a: dpp(a, False),
     "lip": softpool,
+    "power": lambda a: (math.fsum(max(v, 1e-6) ** 3 for v in a) / len(a)) ** (1 / 3),
+    "power_sum": lambda a: math.fsum(max(v, 1e-6) ** 3 for v in a) ** (1 / 3),
+    "mixed": lambda a: 0.5 * max(a) + 0.5 * math.fsum(a) / len(a),
 }
 
 

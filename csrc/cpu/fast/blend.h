@@ -92,7 +92,7 @@ template <bool dice, bool soft, int K, class Taps> struct BlendWindows : Opened<
   }
 
   // dy / dbeta
-  template <class F> ADAPOOL_INLINE V difference(const F& beside) {
+  template <class F> ADAPOOL_INLINE V difference(V, const F& beside) {
     weigh(beside);
     return (mean - top) + p1 - p2;
   }

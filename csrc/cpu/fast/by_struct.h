@@ -41,24 +41,32 @@ template <int K, class Taps> struct WindowRegion {
 };
 
 template <template <class> class Method> struct ByStruct {
-  static constexpr bool operand = false, weighed = false, detaches = Method<float>::weighted;
+  static_assert(Method<float>::operands <= 1);
+  static constexpr bool operand = Method<float>::operands == 1, weighed = false;
+  static constexpr bool detaches = Method<float>::weighted;
 
   template <int K, class Taps> struct Windows {
     using P = Pack<float>;
     Taps taps;
     static constexpr int bad = 0;  // the structs hold for every number
+    Prepared<Method, P> cell;
     Sharing<Method, P> sharing;
 
     ADAPOOL_INLINE void begin(const Windows& opened) { taps = opened.taps; }
     ADAPOOL_INLINE void open() {}
-    template <class F = Nothing> ADAPOOL_INLINE V pooled(V, const F& beside = {}) {
-      for (int i = 0; i < K; ++i) beside(i);
-      return prepared(false).m.pooled().raw;
+    template <class F = Nothing> ADAPOOL_INLINE V pooled(V operand, const F& beside = {}) {
+      prepare(operand, false, beside);
+      return cell.m.pooled().raw;
     }
-    template <bool exact, class F = Nothing> ADAPOOL_INLINE void differentiate(V, V g, const F& beside = {}) {
-      for (int i = 0; i < K; ++i) beside(i);
-      sharing = prepared(exact).times(P(g));
+    template <class F> ADAPOOL_INLINE V difference(V operand, const F& beside) {
+      prepare(operand, false, beside);
+      return apart();
     }
+    template <bool exact, class F = Nothing> ADAPOOL_INLINE void differentiate(V operand, V g, const F& beside = {}) {
+      prepare(operand, exact, beside);
+      sharing = cell.times(P(g));
+    }
+    ADAPOOL_INLINE V apart() const { return cell.operand(0, WindowRegion<K, Taps>{taps, true}).raw; }
     template <bool exact> ADAPOOL_INLINE void share(int i, V* to) const {
       const WindowRegion<K, Taps> r{taps, exact};
       V a[K];
@@ -67,10 +75,9 @@ template <template <class> class Method> struct ByStruct {
     }
 
    private:
-    ADAPOOL_INLINE Prepared<Method, P> prepared(bool slopes) const {
-      Prepared<Method, P> cell;
-      cell.prepare(WindowRegion<K, Taps>{taps, slopes}, CellOperands<P>{}, slopes);
-      return cell;
+    template <class F> ADAPOOL_INLINE void prepare(V operand, bool slopes, const F& beside) {
+      for (int i = 0; i < K; ++i) beside(i);
+      cell.prepare(WindowRegion<K, Taps>{taps, slopes}, CellOperands<P>{{P(operand)}, {true}}, slopes);
     }
   };
 };

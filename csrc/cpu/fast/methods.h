@@ -9,4 +9,6 @@
   X(idw)                        \
   X(softpool)                   \
   X(edscw)                      \
-  X(ada)
+  X(ada)                        \
+  X(power)                      \
+  X(mixed)

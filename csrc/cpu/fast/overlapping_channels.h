@@ -39,7 +39,8 @@ template <class M, int K, int S, Computes computes, bool weighed, bool one> void
         if (r.ahead[0].lines > 0) r.ask<K, S, true>(j, row);
       });
       V by{};
-      if constexpr (M::operand) by = grad * w.apart();
+      if constexpr (M::operand)
+        if (r.by_beta) by = grad * w.apart();
       const auto add = [&](int i, const V* share) __attribute__((always_inline)) {
         V old[K - S];
         for (int k = 0; k < K - S; ++k) old[k] = one ? kept[i][k] : load(carried(i, k, c));

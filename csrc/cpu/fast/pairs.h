@@ -84,7 +84,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_eight
     if constexpr (!target) {
       V y;
       if constexpr (computes == Computes::value) y = w.pooled(beta);
-      else y = w.difference(Nothing{}) * load_pair(grad_at, grad_at + (both ? channels : 0));
+      else y = w.difference(beta, Nothing{}) * load_pair(grad_at, grad_at + (both ? channels : 0));
       if (__builtin_expect(w.bad, 0)) fallback_channels<1, kHalf>(r, w.bad, j, c, &y, nullptr);
       store_low(r.out + j * channels + c, y);
       if (both) store_low(r.out + (j + 1) * channels + c, swapped(y));
@@ -92,7 +92,8 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_eight
       const V grad = load_pair(grad_at, grad_at + (both ? channels : 0)) * same(r.gain);
       w.template differentiate<exact>(beta, grad);
       V by{};
-      if constexpr (M::operand) by = grad * w.apart();
+      if constexpr (M::operand)
+        if (r.by_beta) by = grad * w.apart();
       const auto single = [&](V v) __attribute__((always_inline)) { return both ? v : joined(v, V{}, kHalf); };
       if (__builtin_expect(w.bad, 0)) {
         V share[K * K];

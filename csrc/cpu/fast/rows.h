@@ -134,7 +134,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_line(
     if constexpr (computes == Computes::value) {
       store(r.out + j, Order::natural(w.pooled(beta, beside)));
     } else if constexpr (computes == Computes::difference) {
-      store(r.out + j, Order::natural(w.difference(beside)) * r.grad.at(0, j));
+      store(r.out + j, Order::natural(w.difference(beta, beside)) * r.grad.at(0, j));
     } else {
       constexpr bool exact = computes == Computes::exact;
       const V grad = Order::lanes(r.grad.at(0, j)) * same(r.gain);
@@ -264,7 +264,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_cells
       if constexpr (computes == Computes::value || computes == Computes::difference) {
         V y;
         if constexpr (computes == Computes::value) y = w.pooled(beta, beside);
-        else y = w.difference(beside) * load(r.grad + j * r.channels + c);
+        else y = w.difference(beta, beside) * load(r.grad + j * r.channels + c);
         if (__builtin_expect(w.bad, 0)) fallback_channels<1>(r, w.bad, j, c, &y, nullptr);
         store(r.out + j * r.channels + c, y);
       } else {
@@ -272,7 +272,8 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_cells
         const V grad = load(r.grad + j * r.channels + c) * same(r.gain);
         w.template differentiate<exact>(beta, grad, beside);
         V by{};
-        if constexpr (M::operand) by = grad * w.apart();
+        if constexpr (M::operand)
+          if (r.by_beta) by = grad * w.apart();
         if (__builtin_expect(w.bad, 0)) {
           V share[K * K];
           for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
