@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The command line: bench, tasks, plan, report, compare, doctor, gate, baseline. The work is in suites, tasks, reports.
+"""The command line: bench, network, tasks, plan, report, compare, doctor, gate, baseline. The work is elsewhere.
 
 Nothing heavy is imported until a command needs it. Exit codes: 0 all measured, 1 some case failed or was incorrect,
 2 usage, 130 and 143 stopped by Ctrl-C and SIGTERM (what was measured is kept and reported).
@@ -16,7 +16,7 @@ try:
 
     from gate.cli import baseline, gate
     from suites.options import axes as axes_of
-    from suites.options import axes_options, listed, only_resume, percent
+    from suites.options import axes_options, listed, network_options, only_resume, percent
     from tasks.cli import tasks
 except ModuleNotFoundError as error:
     if error.name != "click":
@@ -176,6 +176,36 @@ def _report(folder: Path, markdown: str | None) -> int:
         return 1
     click.echo(str(folder / "report.html"))
     return 0
+
+
+@cli.command()
+@click.argument("model")
+@network_options
+@click.option("--out", metavar="DIR", help="Folder of the run; default: results/<UTC time>-<id>.")
+def network(model: str, image: str | None, out: str | None, **given: Any) -> None:
+    """Measure MODEL with its pools exchanged, against itself as it was: a forward, a training step, memory, energy.
+
+    MODEL is path/to/file.py:function, which returns a module, torchvision:resnet50, timm:NAME, transformers:CONFIG (a
+    class such as ResNetConfig, or a folder with a config.json), or one of resnet18, resnet50, densenet, resnext, unet,
+    c3d; resnet18:16 is of width 16. `bench --resume RUN` continues a run that was stopped.
+    """
+    from dataclasses import replace
+
+    from suites import doctor, provenance, session
+    from suites.case import sizes
+    from suites.plan import UsageError
+
+    if lacking := doctor.lacking():
+        fail(f"{', '.join(lacking)} not installed; {doctor.EXTRA}")
+    try:
+        axes = replace(axes_of(given), network=model, image=sizes("image", image, 1) if image else ())
+        devices = session.targets(session.Where(given["cpu"], given["gpu"]))
+        provenance.check()  # complain before a folder is made
+        session.fitted(axes, devices)
+        run = session.Session(session.fresh_folder(out), axes, devices, parallel=False, timeout=60.0)
+        raise SystemExit(_measure_and_report(run, "none", (), None))
+    except (UsageError, ValueError) as error:
+        fail(error)
 
 
 @cli.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
@@ -91,17 +92,34 @@ class Candidate:
             return "its indices are used (return_indices=True), and other methods have none"
         if self.is_global() and not asked.global_pools:
             return "pools the whole extent; global_pools=True replaces it"
-        if self.dilation and asked.method in LEARNED:
-            return f"has dilation={module.dilation}, which {asked.method} does not take"
         if getattr(module, "divisor_override", None) is not None:
             return f"is a sum over divisor_override={module.divisor_override} and no mean"
         if asked.method == "avg" and self.counts_padding():
             return "its mean counts padded zeros (count_include_pad=True), and that of avg does not"
-        if asked.method in LEARNED and len(self.channels()) != 1:
+        if asked.method not in LEARNED:
+            return ""
+        if len(self.channels()) != 1:
             known = ", ".join(map(str, sorted(self.channels())))
             why = f"its calls have {known}, so give each a module" if known else "none is known, so give example="
             return f"{asked.method} needs one number of channels; {why}"
+        if self.dilation:
+            return f"has dilation={module.dilation}, which {asked.method} does not take"
+        if self.window()["ceil_mode"] and "ceil_mode" not in signature(LEARNED[asked.method]).parameters:
+            return f"needs ceil_mode, which {asked.method} does not have"
+        try:
+            self._learned(asked, torch.device("meta"))
+        except (TypeError, ValueError) as error:
+            return f"{asked.method} does not take it ({error})"
         return ""
+
+    def _learned(self, asked: Request, device: torch.device) -> nn.Module:
+        """A layer of LEARNED; TypeError or ValueError for a window that it does not take."""
+        (channels,) = self.channels()
+        window = self.window()
+        ceil_mode = {"ceil_mode": True} if window.pop("ceil_mode") else {}
+        with device:
+            made: nn.Module = LEARNED[asked.method](self.rank, channels, **window, **ceil_mode, **asked.options)
+        return made
 
     @property
     def dilation(self) -> tuple[int, ...]:
@@ -151,9 +169,7 @@ class Candidate:
                 else LAYERS[self.rank - 1](beta=beta, **given)
             )
         elif asked.method in LEARNED:
-            (channels,) = self.channels()
-            with device:
-                made = LEARNED[asked.method](self.rank, channels, **window, **asked.options).to(dtype)
+            made = self._learned(asked, device).to(dtype)
         else:
             made = Pool(asked.method, **window, **asked.options)
         if not self.strided and self.counts_padding():

@@ -54,7 +54,8 @@ class LazyAdaPool(LazyModuleMixin, AdaPool):
         x, _ = make_batched(x, self.rank)
         shape: tuple[int, ...] = (x.shape[1], *(1,) * self.rank)
         if self.per == "place":
-            window = Window.make(self.rank, self.kernel_size, self.stride, self.padding, self.ceil_mode)
+            apart = self.options.get("dilation", 1)
+            window = Window.make(self.rank, self.kernel_size, self.stride, self.padding, self.ceil_mode, apart)
             shape = window.output(x.shape[-self.rank :])
         beta: Any = self.beta
         beta.materialize(shape)

@@ -22,9 +22,10 @@ OPTIONS = {
 
 
 def words(run: Mapping[str, Any], device: str) -> str:
-    """The command but for the case; empty where the run (of machine.json) does not say its axes."""
+    """The command but for the case; empty where the run (of machine.json) does not say its axes, or is of a network,
+    whose records have a command each."""
     axes = run.get("axes")
-    if not isinstance(axes, dict):
+    if not isinstance(axes, dict) or axes.get("network"):
         return ""
     found = ["python", "runner.py", "bench", *(["--cpu"] if device == "cpu" else ["--gpu", device])]
     for name, option in OPTIONS.items():

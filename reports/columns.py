@@ -20,10 +20,10 @@ class Column(NamedTuple):
 _ROWS = """
 run           | computed | -    | name of the run folder; a number is added when two folders have the same name
 case          | record   | -    | the case's name, the same text in every run: the key for joins
-method        | record   | -    | pooling method
+method        | record   | -    | pooling method; original for a network as it was
 implementation| record   | -    | native, plain (eager), compiled, torch (its own), released, own, copy (ceiling)
 direction     | record   | -    | forward, backward, both, inverse, or none where it has no meaning
-kernel        | record   | -    | window size per axis, as 3x3
+kernel        | record   | -    | window size per axis, as 3x3; of a network none, whose name is in its case's
 stride        | record   | -    | stride per axis
 padding       | record   | -    | padding per axis, per side
 ceil_mode     | record   | -    | whether the output size is rounded up
@@ -32,10 +32,10 @@ dtype         | record   | -    | input element type
 layout        | record   | -    | nchw or channels_last, so named in every rank
 device        | record   | -    | cpu or the GPU's UUID
 device_name   | computed | -    | the device's name from machine.json; the machine key where it has none
-probe         | record   | -    | latency, memory, energy, retention or kernels (first calls)
-metric        | record   | -    | what was measured
+probe         | record   | -    | latency, memory, energy, retention, network or kernels (first calls)
+metric        | record   | -    | what was measured; of a network also step (of training) and pools (their part of it)
 unit          | record   | -    | SI unit of median, lo and hi
-clock         | record   | -    | latency only: cold, hot, graph or host
+clock         | record   | -    | latency and network only: cold, hot, graph or host
 protocol      | record   | -    | retention only: P1 reconstruct, P2 against an antialiased downsample, P3 own inverse
 image         | record   | -    | retention only: the image's name
 status        | record   | -    | ok, skipped, failed, timeout, oom or incorrect; only ok has a number
@@ -48,7 +48,7 @@ discarded     | computed | 1    | samples that were measured and not kept
 stop          | record   | -    | why sampling ended: precise, budget or max samples
 gbps          | computed | GB/s | bytes / median / 1e9, latency only
 percent_of_copy|computed | %    | gbps as a share of the copy's of the same run, machine, clock and size
-ratio_to_avg  | computed | 1    | median over the median of torch's avg_pool at the same coordinates (s, B and J only)
+ratio_to_avg  | computed | 1    | median over torch's avg_pool there, or over the network as it was (s, B and J only)
 ratio_lo      | computed | 1    | lower end of the ratio's interval, at least 95 %; empty below 7 samples
 ratio_hi      | computed | 1    | upper end of the same interval
 bytes         | record   | B    | compulsory bytes of the definition: what any implementation has to read and write

@@ -177,13 +177,15 @@ def _throughput(frame: DataFrame) -> None:
 
 
 def _against_avg(frame: DataFrame) -> None:
-    """Ratios to torch's avg_pool at the same coordinates, for what adds up: seconds, bytes, joules."""
-    on = [*SOURCE, *COORDINATES, "probe", "metric", "clock"]
-    avg = frame[frame["method"].eq("avg") & frame["implementation"].eq("torch") & frame["median"].gt(0)]
+    """Ratios to torch's avg_pool at the same coordinates, or to the network as it was, for what adds up: s, B, J."""
+    frame["_what"] = frame["case"].str.split("/").str[5].where(frame["probe"].eq("network"), "")  # which network
+    on = [*SOURCE, *COORDINATES, "probe", "metric", "clock", "_what"]
+    is_avg = frame["method"].isin(["avg", "original"]) & frame["implementation"].eq("torch")
+    avg = frame[is_avg & frame["median"].gt(0)]
     avg = avg.drop_duplicates(on, keep="last")[[*on, "median", *WIDE]]
     joined = frame[on].merge(avg, "left", on).set_axis(frame.index)
     counts = frame["unit"].isin(["s", "B", "J"])
     frame["ratio_to_avg"] = (frame["median"] / joined["median"]).where(counts)
-    is_avg = frame["method"].eq("avg") & frame["implementation"].eq("torch")
+    del frame["_what"]
     for ratio, end, other in (("ratio_lo", "_lo", "_hi"), ("ratio_hi", "_hi", "_lo")):
         frame[ratio] = (frame[end] / joined[other]).where(counts & ~is_avg)  # avg over itself is 1 without doubt

@@ -27,7 +27,11 @@ METRICS = {  # probe -> metric -> unit; a new metric is one entry here
     "retention": {"psnr": "dB", "ssim": "1", "side_bytes": "B"},
     "kernels": {"first_call": "s"},
     "task": {"accuracy": "1", "miou": "1", "psnr": "dB", "ssim": "1", "step": "s"},  # a trained network
-}
+    "network": {
+        "forward": "s", "step": "s", "pools": "s", "peak_bytes": "B", "saved_bytes": "B", "parameters": "1",
+        "energy": "J",
+    },
+}  # fmt: skip
 
 Line = str | bytes  # named here because Record has a field called bytes
 
@@ -170,7 +174,8 @@ def _check_probe(r: Record) -> None:
     _one_of("metric", r.metric, tuple(METRICS[r.probe]))
     if r.unit != METRICS[r.probe][r.metric]:
         raise _fault("unit", f"{METRICS[r.probe][r.metric]!r} for {r.metric}", r.unit)
-    _only_for(r, "clock", r.clock, "latency", CLOCKS)
+    if r.probe != "network" or r.clock is not None:
+        _only_for(r, "clock", r.clock, "network" if r.probe == "network" else "latency", CLOCKS)
     _only_for(r, "protocol", r.protocol, "retention", PROTOCOLS)
     if r.probe != "retention":
         if r.image is not None:

@@ -21,6 +21,7 @@ from reports import (
     frame,
     implementations,
     losses,
+    networks,
     pack,
     profiles,
     retained,
@@ -135,6 +136,7 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str], folder: Path) -
                 "answers": answer.answers(group),
                 "columns": answer.COLUMNS,
                 "losses": losses.losses(group.rows),
+                "networks": networks.networks(group),
                 "sections": made,
                 "retention": retained.retention(group),
                 "decibel": _drawn(retained.differences(group), charts),
@@ -189,6 +191,7 @@ def _contents(devices: list[dict[str, Any]], trained: list[Any], together: bool)
     for device in devices:
         made.append((device["anchor"], device["title"], 1))
         made += [(f"{device['anchor']}-answer", "What to take", 2)] if device["answers"] else []
+        made += [(f"{device['anchor']}-networks", "Networks", 2)] if device["networks"] else []
         made += [(section["anchor"], section["title"], 2) for section in device["sections"]]
         made += [(device["decibel"]["anchor"], "The last decibel", 2)] if device["decibel"] else []
         parts = {

@@ -46,6 +46,8 @@ def prepared(frame: DataFrame) -> DataFrame:
     rows: DataFrame = frame.assign(r=range(len(frame)))
     parts = (rows[name] for name in ("kernel", "stride", "padding", "ceil_mode"))
     rows["window"] = [window(*row) for row in zip(*parts, strict=True)]
+    of_network = rows["probe"].eq("network")
+    rows["window"] = rows["window"].where(~of_network, rows["case"].str.split("/").str[5])
     rows["subject"] = rows["method"] + " " + rows["implementation"]
     sides = [float(k.split("x")[0]) for k in rows["kernel"].fillna("0").replace("", "0")]
     rows["side"] = sides
@@ -72,7 +74,7 @@ def value_text(row: dict[Any, Any]) -> str:
 
 
 def ratio_text(row: dict[Any, Any]) -> str:
-    exact = row["unit"] == "B" or (row["method"] == "avg" and row["implementation"] == "torch")
+    exact = row["unit"] == "B" or (row["method"] in ("avg", "original") and row["implementation"] == "torch")
     return digits.times(row["ratio_to_avg"], row["ratio_lo"], row["ratio_hi"], exact)
 
 

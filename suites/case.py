@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+ORIGINAL = "original"  # the method of a network as it was
 INVERSES = ("max_unpool", "adaunpool_masks", "adaunpool_guide")
 EXAMPLE = "ada/native/forward/float32/nchw/k2s2p0/4x64x56x56"
 _WINDOW = re.compile(r"(?P<k>[\dx]+)(s(?P<s>[\dx]+))?(p(?P<p>[\dx]+))?(?P<c>c)?")
@@ -88,6 +89,8 @@ class Case:
     own: str | None = None  # where one's own operator is: path.py:name, or entry:name
     images: str | None = None  # retention only: the folder given, None for the built-in photographs
     crop: int | None = None  # retention only: longest side used of a photograph
+    network: str | None = None  # of a network: MODEL as the command line has it; no window then
+    strided: bool = False  # of a network: strided convolutions, too, are exchanged
 
     @property
     def rank(self) -> int:
@@ -95,6 +98,8 @@ class Case:
 
     @property
     def window(self) -> str:
+        if self.network is not None:
+            return label(self.network) + "+strided" * self.strided
         tail = "c" if self.ceil_mode else ""
         return f"k{text(self.kernel)}s{text(self.stride)}p{text(self.padding)}{tail}"
 
@@ -195,6 +200,13 @@ class Case:
     def command(self, device: str, seed: int) -> str:
         """The command line that measures this case alone."""
         where = ["--cpu"] if device == "cpu" else ["--gpu", device]
+        if self.network is not None:
+            path, colon, model = self.network.rpartition(":")
+            words = ["python", "runner.py", "network", f"{public(path)}{colon}{model}", *where, "--implementation"]
+            words += [self.implementation, *([] if self.method == ORIGINAL else ["--method", self.method])]
+            words += ["--batch", str(self.shape[0]), "--image", "x".join(map(str, self.shape[1:]))]
+            words += ["--dtype", self.dtype, "--layout", self.layout, *["--strided"] * self.strided]
+            return shlex.join([*words, "--seed", str(seed)])
         probe = "latency" if self.probe == "kernels" else self.probe  # every run makes its kernels first
         words = ["python", "runner.py", "bench", *where, "--probe", probe]
         words += ["--method", public(self.own) if self.own else self.method]
@@ -221,3 +233,9 @@ def public(path: str | None) -> str:
     if path is None:
         return ""
     return Path(path).name if Path(path).is_absolute() else path
+
+
+def label(model: str) -> str:
+    """What a record calls a network: MODEL without a path, without a slash."""
+    path, colon, name = model.rpartition(":")
+    return f"{public(path)}{colon}{name}".replace("/", "~")

@@ -44,7 +44,8 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
 
     found: dict[str, dict[str, Any]] = {}
     for record in read(folder):
-        words = [record.case, record.clock or record.metric, record.device if record.device != "cpu" else ""]
+        metric = None if record.probe == "latency" else record.metric
+        words = [record.case, record.clock, metric, record.device if record.device != "cpu" else ""]
         found.setdefault(record.probe, {})["-".join(word for word in words if word)] = record
     return found
 

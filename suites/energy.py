@@ -7,28 +7,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
 
 from suites import verify
 from suites.case import Case
 from suites.latency import Finding
 from suites.nvml import Watch, warnings
 from suites.sampling import Samples
-from suites.timed import Timed
+from suites.timed import Outputs, Timed
 
 WINDOW_SECONDS = 5.0  # the counter is a filtered 1 s average on some GPUs
 REPEATS = 3
 IDLE_SECONDS = 2.0
 
 
+def _judged(timed: Timed, state: list[Tensor], snapshot: Outputs) -> tuple[str | None, bool]:
+    return verify.after(timed, state, snapshot)[0], timed.subject.oracle is not None
+
+
 def measure(
     case: Case,
-    make: Callable[[], Timed],
+    make: Callable[[], Any],
     watch: Watch | None,
     synchronize: Callable[[], None],
     window: float = WINDOW_SECONDS,
     idle: float = IDLE_SECONDS,
+    judge: Callable[[Any, list[Tensor], Outputs], tuple[str | None, bool]] = _judged,
 ) -> list[Finding]:
-    """One finding: joules per call above idle, a sample per window."""
+    """One finding: joules per call above idle, a sample per window; `judge` gives a fault, and whether it verifies."""
     if watch is None:
         return [
             Finding("energy", status="skipped", reason="no NVML device: energy is read from an NVIDIA GPU's counter")
@@ -65,10 +73,10 @@ def measure(
         "window_s": seconds, "calls_per_sample": calls, "idle_w": round(idle_watts, 3), "state_before": before,
         "state_after": after, "source": "nvmlDeviceGetTotalEnergyConsumption",
     }  # fmt: skip
-    fault, _ = verify.after(timed, state, tuple(out.detach().clone() for out in outputs))
+    fault, verified = judge(timed, state, tuple(out.detach().clone() for out in outputs))
     if fault is not None:
         return [Finding("energy", status="incorrect", reason=fault, how=how)]
-    how["verified"] = timed.subject.oracle is not None
+    how["verified"] = verified
     if "shared device" in said:
         reason = "another process used the GPU during the window, so its joules are not this call's"
         return [Finding("energy", status="failed", reason=reason, how=how, warnings=said)]

@@ -270,7 +270,7 @@ class Loop:
         self.spent[part] = self.spent.get(part, 0.0) + seconds
 
     def _timeout(self, case: Case) -> float:
-        slow = {"energy": 120.0}.get(case.probe, 300.0 if case.implementation == "compiled" else 0.0)
+        slow = {"energy": 120.0, "network": 900.0}.get(case.probe, 300.0 if case.implementation == "compiled" else 0.0)
         axes = self.run_.axes
         asked = pace.CEILING * len(case.clocks) if axes.min_samples or axes.until_precise else 0.0
         return asked + max(self.run_.timeout, slow)

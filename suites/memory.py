@@ -10,6 +10,7 @@ import gc
 import json
 import tempfile
 import weakref
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def measure(case: Case, device: torch.device, seed: int) -> list[Finding]:
     fault = untimed(timed)  # and what a first call sets up for good is not the call's own
     if fault is not None:
         return [Finding("peak_bytes", status="incorrect", reason=fault)]
-    peak, how = (_cuda_peak if device.type == "cuda" else _cpu_peak)(timed)
+    peak, how = (cuda_peak if device.type == "cuda" else cpu_peak)(timed)
     how |= {"operands": timed.subject.operands, "verified": timed.subject.oracle is not None}
     found = [Finding("peak_bytes", value=peak, how=how, warnings=list(timed.subject.notes))]
     if case.direction == "forward" and timed.subject.wanted:
@@ -37,7 +38,7 @@ def measure(case: Case, device: torch.device, seed: int) -> list[Finding]:
     return found
 
 
-def _cpu_peak(timed: Timed) -> tuple[float, dict[str, Any]]:
+def cpu_peak(timed: Timed) -> tuple[float, dict[str, Any]]:
     gc.collect(1)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         outputs = timed()
@@ -66,7 +67,7 @@ def trace_peak(events: list[dict[str, Any]]) -> tuple[int, int, int]:
     return peak, len(grown), sum(grown)
 
 
-def _cuda_peak(timed: Timed) -> tuple[float, dict[str, Any]]:
+def cuda_peak(timed: Timed) -> tuple[float, dict[str, Any]]:
     device = timed.inputs[0].device
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)  # after the warm-up call, before the one that counts
@@ -92,7 +93,13 @@ class _Saved:
 
 
 def saved_bytes(timed: Timed) -> tuple[float, dict[str, Any]]:
-    """Bytes of the distinct storages that forward keeps for backward; kept inputs count, and are told apart.
+    """Bytes of the distinct storages that forward keeps for backward; kept inputs count, and are told apart."""
+    leaves = [t.detach().requires_grad_(i in timed.subject.wanted) for i, t in enumerate(timed.inputs)]
+    return saved_by(lambda: timed.subject.call(*leaves), timed.inputs)
+
+
+def saved_by(call: Callable[[], Tensor], given: Iterable[Tensor]) -> tuple[float, dict[str, Any]]:
+    """Bytes that `call` keeps for its backward, and those of them that are `given` ones'.
 
     Looked at when forward is done: what belonged to a part of the graph that nothing needs is gone by then.
     """
@@ -102,11 +109,9 @@ def saved_bytes(timed: Timed) -> tuple[float, dict[str, Any]]:
         held.add(saved := _Saved(tensor))
         return saved
 
-    inputs = timed.inputs
-    own = {t.untyped_storage().data_ptr() for t in inputs}
-    leaves = [t.detach().requires_grad_(i in timed.subject.wanted) for i, t in enumerate(inputs)]
+    own = {t.untyped_storage().data_ptr() for t in given}
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
-        y = timed.subject.call(*leaves)
+        y = call()
     storages = {s.data_ptr(): s.nbytes() for s in (saved.tensor.untyped_storage() for saved in held)}
     total = sum(storages.values())
     of_inputs = sum(size for place, size in storages.items() if place in own)

@@ -49,11 +49,17 @@ def _basic(inputs: int, width: int, stride: int) -> nn.Module:
     return _Residual(body, inputs, width, stride)
 
 
+def _bottleneck(inputs: int, width: int, stride: int, wide: int = 1, groups: int = 1) -> nn.Module:
+    """`wide width` channels inside, in groups, and `4 width` behind."""
+    inside = wide * width
+    first = nn.Sequential(_conv(2, inputs, inside, 1), nn.ReLU())
+    middle = nn.Sequential(_conv(2, inside, inside, 3, stride, groups), nn.ReLU())
+    return _Residual(nn.Sequential(first, middle, _conv(2, inside, 4 * width, 1)), inputs, 4 * width, stride)
+
+
 def _grouped(inputs: int, width: int, stride: int) -> nn.Module:
-    """ResNeXt's bottleneck of four channels a group, `2 width` channels inside and `4 width` behind."""
-    inside = nn.Sequential(_conv(2, inputs, 2 * width, 1), nn.ReLU())
-    middle = nn.Sequential(_conv(2, 2 * width, 2 * width, 3, stride, groups=width // 2), nn.ReLU())
-    return _Residual(nn.Sequential(inside, middle, _conv(2, 2 * width, 4 * width, 1)), inputs, 4 * width, stride)
+    """ResNeXt's: twice as wide inside, in groups of four channels."""
+    return _bottleneck(inputs, width, stride, 2, width // 2)
 
 
 def _stages(
@@ -73,6 +79,12 @@ def resnet18(classes: int = 10, width: int = 64, channels: int = 3, small: bool 
     """He et al. 2015: max pooling in the stem, then strided convolutions."""
     body = _stages(_basic, 1, width, (2, 2, 2, 2))
     return nn.Sequential(_stem(channels, width, small), body, _head(8 * width, classes))
+
+
+def resnet50(classes: int = 10, width: int = 64, channels: int = 3, small: bool = False) -> nn.Module:
+    """He et al. 2015, the stride in the middle of a block: max pooling in the stem, then strided convolutions."""
+    body = _stages(_bottleneck, 4, width, (3, 4, 6, 3))
+    return nn.Sequential(_stem(channels, width, small), body, _head(32 * width, classes))
 
 
 def resnext(classes: int = 10, width: int = 64, channels: int = 3, small: bool = False) -> nn.Module:
@@ -163,6 +175,7 @@ class Network:
 
 NETWORKS = {
     "resnet18": Network(resnet18, (3, 224, 224)),
+    "resnet50": Network(resnet50, (3, 224, 224)),
     "densenet": Network(densenet, (3, 224, 224)),
     "resnext": Network(resnext, (3, 224, 224)),
     "unet": Network(UNet, (3, 224, 224)),

@@ -108,6 +108,19 @@ def axes_options(command: Any) -> Any:
     return command
 
 
+def network_options(command: Any) -> Any:
+    """Those of them that a network has, and its own."""
+    own = [
+        click.option("--strided", is_flag=True, help="Exchange strided convolutions, too: stride 1, then the pool."),
+        click.option("--batch", type=click.IntRange(min=1), help="Default: 4 on a CPU, 64 on a GPU."),
+        click.option("--image", metavar="CxHxW", help="Of one input; default: what the model's paper has."),
+    ]
+    names = ("methods", "implementations", "dtypes", "layouts", "clocks", "min_samples", "seed", "gpu", "cpu")
+    for option in reversed([*own, *(OPTIONS[name] for name in names)]):
+        command = option(command)
+    return command
+
+
 def flat(given: Mapping[str, Any]) -> dict[str, Any]:
     """The values of options that may be repeated and joined by commas as one tuple each."""
     return {

@@ -17,6 +17,7 @@ KERNEL_SECONDS = 0.05  # of a case on CUDA: its kernels are compiled side by sid
 SHORTEST = 0.03  # seconds of sampling that a clock of a case gets at least
 BUDGET_MOST = 5.0  # and at most, when a budget is there to be spent
 BELIEF = 3.0  # seconds for which the estimate counts beside what was measured: a run's first cases are no sample
+NETWORK = (4.0, 40.0)  # seconds of sampling of a network's forward and of its step, and at most for samples enough
 CEILING = 60.0  # seconds that a clock may take for as many samples as were asked for by number
 # Seconds for each number of the input, and once more for each further time that a window reads it; measured with one
 # thread of an AMD EPYC (Zen 4) and on an H200. A row is evaluated in whole tensors, a network has convolutions.
@@ -46,6 +47,8 @@ def fixed(case: Case, kind: str) -> float:
     """Seconds of a case apart from sampling: inputs, verification in float64, the trace."""
     if case.probe == "retention":
         return 0.06 + 0.3e-6 * math.prod(case.shape)
+    if case.probe == "network":
+        return 4 * NETWORK[0] + (17.5 if kind == "cuda" else 0.0)
     if case.probe == "energy":
         return 17.5 if kind == "cuda" else 0.001
     compiling = 15.0 if case.implementation == "compiled" else KERNEL_SECONDS if kind == "cuda" else 0.0
@@ -76,7 +79,7 @@ def bounded(axes: Axes) -> bool:
     if axes.budget is not None:
         return True
     return not (
-        axes.methods or axes.kernels or axes.shapes or axes.dtypes or axes.images or axes.cases
+        axes.network or axes.methods or axes.kernels or axes.shapes or axes.dtypes or axes.images or axes.cases
         or axes.min_samples or axes.until_precise
     )  # fmt: skip
 
@@ -137,9 +140,12 @@ class Pace:
 
     def request(self, position: int, case: Case) -> dict[str, Any]:
         """Sampling time per clock of the case at this position, and how many samples there have to be."""
+        axes = self._axes
+        if case.probe == "network":
+            least = axes.min_samples or FEWEST
+            return {"seconds": NETWORK[0], "rule": {"least": least, "ceiling": NETWORK[1], "fair": FAIR}}
         if case.probe != "latency":
             return {"seconds": 0.0}
-        axes = self._axes
         spare = (self._left() - self._fixed[position] * self._speed()) / max(1, self._clocks[position])
         seconds = min(self.most, max(SHORTEST, spare))
         if axes.until_precise:

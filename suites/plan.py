@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from suites import layers, rounds
-from suites.case import INVERSES, ITEM_BYTES, Case, Pane, sizes, text
+from suites.case import INVERSES, ITEM_BYTES, ORIGINAL, Case, Pane, sizes, text
 
 TORCH = ("avg", "max", "lp", "max_unpool")
 RELEASED = ("ada", "edscw", "idw", "softpool")  # what the released packages have
 PROBES = ("latency", "memory", "energy", "retention")
+EXCHANGED = ("max", "avg", "softpool", "edscw", "ada")  # in a network, unless methods are asked for
 IMPLEMENTATIONS = ("native", "plain", "compiled", "torch", "released", "own", "copy")
 DIRECTIONS = ("forward", "backward", "both", "inverse")
 ALSO = {
@@ -53,6 +54,10 @@ class Axes:
     until_precise: bool = False  # sample until the interval is 0.5 % of the median
     cases: tuple[str, ...] = ()  # keys or globs of the plan's cases that are wanted
     shard: str | None = None  # "2/4": the second of four shares of the plan
+    network: str | None = None  # a model instead of tensors: MODEL of `runner.py network`
+    image: tuple[int, ...] = ()  # of it: (C, *spatial)
+    batch: int | None = None
+    strided: bool = False
     compare_with: tuple[str, ...] = ()  # implementations beside the profile's or the chosen ones
 
     @property
@@ -81,6 +86,8 @@ class Names:
 
 def build(axes: Axes, names: Names, kind: str) -> list[Case]:
     """The cases of one device of `kind` ("cpu", "cuda"), as `rounds` orders them; UsageError for axes without sense."""
+    if axes.network is not None:
+        return networks(axes, names, kind)
     preset = axes.preset
     _known("dtype", axes.dtypes, tuple(ITEM_BYTES))
     _known("layout", axes.layouts, ("nchw", "channels_last"))
@@ -118,6 +125,35 @@ def build(axes: Axes, names: Names, kind: str) -> list[Case]:
             f"direction {', '.join(axes.directions) or 'all'}"
         )
     return rounds.arranged(list(seen.values()))
+
+
+def networks(axes: Axes, names: Names, kind: str) -> list[Case]:
+    """A case for each method and implementation, and one for the network as it was."""
+    from suites import models
+
+    _known("dtype", axes.dtypes, tuple(ITEM_BYTES))
+    _known("layout", axes.layouts, ("nchw", "channels_last"))
+    _known("implementation", axes.implementations, ("native", "plain", "torch"))
+    clocks = axes.clocks or {"cpu": ("hot",), "cuda": ("host", "graph")}[kind]
+    _known("clock", clocks, ("hot",) if kind == "cpu" else ("hot", "host", "graph"))
+    known = (*names.region, *names.learned)
+    _known("method", axes.methods, known)
+    assert axes.network is not None
+    models.check(axes.network)
+    image = axes.image or models.image(axes.network)
+    shape = (axes.batch or {"cpu": 4, "cuda": 64}[kind], *image)
+    asked = axes.implementations or ("native", "torch")
+    subjects = [(ORIGINAL, "torch")] if "torch" in asked else []
+    for method in axes.methods or EXCHANGED:
+        subjects += [(method, one) for one in (("plain",) if method in names.learned else asked) if one != "torch"]
+    return [
+        Case(
+            "network", method, implementation, "both", (), (), (), False, shape, dtype, layout, clocks,
+            network=axes.network, strided=axes.strided,
+        )
+        for dtype in axes.dtypes or ("float32",) for layout in axes.layouts or ("nchw",)
+        for method, implementation in subjects
+    ]  # fmt: skip
 
 
 def choose(asked: Sequence[str], names: Names) -> tuple[str, ...]:

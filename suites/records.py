@@ -15,7 +15,7 @@ from reports.record import METRICS, Record, unit
 from suites.case import Case
 from suites.machine import private
 
-FIRST_METRIC = {"latency": "time", "memory": "peak_bytes", "energy": "energy", "retention": "psnr"}
+FIRST_METRIC = {"latency": "time", "memory": "peak_bytes", "energy": "energy", "retention": "psnr", "network": "step"}
 
 
 @dataclass(frozen=True)

@@ -102,19 +102,24 @@ class Workbench:
         if case.probe == "latency":
             self.clocks.rule = Rule(**request.get("rule", {}))
             found = latency.measure(case, self.device, self.clocks, request["seconds"], seed)
+        elif case.probe == "network":
+            from suites import network
+
+            self.clocks.rule = Rule(**request.get("rule", {}))
+            found = network.measure(case, self.device, self.clocks, self.watch, request["seconds"], seed)
         else:
             with spent.on(case.probe):
                 found = self._apart(case, seed)
         after = self.watch.state() if self.watch else None
         for finding in found:
-            if self.watch and case.probe == "latency":
+            if self.watch and case.probe in ("latency", "network"):
                 finding.how |= {"state_before": before, "state_after": after}
                 finding.warnings += said(before, after)
-            if case.probe == "latency" and self.device.type == "cpu":
+            if finding.clock and self.device.type == "cpu":
                 others = machine.others(work, machine.work())
                 finding.how["others_cpu"] = others
                 finding.warnings += ["busy machine"] * (others is not None and others > machine.BUSY)
-            if case.probe in ("latency", "memory"):
+            if case.probe in ("latency", "memory", "network"):
                 finding.how["threads"] = self.setup["threads"]
         return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import os
 import re
 import shlex
@@ -190,38 +189,11 @@ def test_three_cases_are_profiled_and_fewer_are_a_failure(tmp_path: Path) -> Non
     assert (tmp_path / "out" / "profile.tar.gz").is_file()
 
 
-def network(tmp_path: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, ".ci/network.py", *words],
-        cwd=ROOT, env={**os.environ, "OUT": str(tmp_path), **environment}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
-def test_network_hands_its_options_on(tmp_path: Path) -> None:
-    done, commands = run(tmp_path, "network", "--model", "resnet18", "--batch", "64")
-    assert done.returncode == 0, done.stderr
-    assert [words[1:] for words in commands if ".ci/network.py" in words] == [
-        [".ci/network.py", "--model", "resnet18", "--batch", "64"]
-    ]
-
-
-def test_a_training_step_of_a_tiny_network(tmp_path: Path) -> None:
-    words = ("--model", "tiny", "--device", "cpu", "--batch", "2", "--size", "16", "--rounds", "6", "--calls", "1")
-    done = network(tmp_path, *words)
-    assert done.returncode == 0, done.stderr
-    held = json.loads((tmp_path / "network.json").read_text())
-    rows = {row["pool"]: row for row in held["rows"]}
-    assert len(rows) == 6 and set(rows) >= {"torch max 3/2 p1", "AdaPool 3/2 p1", "AdaPool 2/2", "our max 3/2 p1"}
-    for name, row in rows.items():
-        assert name in done.stdout and len(row["samples_s"]) == 6
-        assert row["lo_s"] == min(row["samples_s"]) <= row["median_s"] <= row["hi_s"] == max(row["samples_s"])
-        assert row["peak_bytes"] is None
-    assert rows["torch max 3/2 p1"]["ratio"] == rows["torch max 3/2 p1"]["ratio_hi"] == 1
-
-
-def test_without_torchvision_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "torchvision.py").write_text("raise ImportError('as if it were not there')\n")
-    done = network(tmp_path, "--device", "cpu", "--batch", "2", PYTHONPATH=str(tmp_path))
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == "network: torchvision, which has resnet50, is not installed; --model tiny needs none\n"
-    assert network(tmp_path, "--size", "10", "--device", "cpu").returncode == 2
+def test_the_network_is_measured_with_its_options(tmp_path: Path) -> None:
+    for words, model in (((), "resnet50"), (("torchvision:resnet18", "--method", "ada"), "torchvision:resnet18")):
+        done, commands = run(tmp_path, "network", *words)
+        assert done.returncode == 0, done.stderr
+        (asked,) = [words[3:] for words in commands if words[1:3] == ["runner.py", "network"]]
+        context = cli.commands["network"].make_context("network", asked)
+        assert context.params["model"] == model and context.params["dtypes"] == (["bfloat16"],)
+        assert (tmp_path / "out" / "network.tar.gz").is_file()

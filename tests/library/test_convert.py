@@ -277,14 +277,26 @@ def test_device_dtype_and_mode_are_those_of_the_place() -> None:
     assert model[0][2].training and not model.eval()[0][2].training
 
 
-def test_learned_methods_take_their_channels() -> None:
+@pytest.mark.parametrize("method", adapool.LEARNED)
+def test_learned_methods_take_their_channels(method: str) -> None:
     model = NETWORKS["unet"].make(width=4)
-    for method in adapool.LEARNED:
-        convert(model, method, strided=True)
-        model(torch.randn(1, 3, 16, 16)).square().sum().backward()
-        assert revert(model) == ("pool.0", "pool.1", "pool.2")
+    convert(model, method)
+    model(torch.randn(1, 3, 16, 16)).square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert revert(model) == ("pool.0", "pool.1", "pool.2")
+
+
+def test_what_a_learned_method_does_not_take() -> None:
     with pytest.raises(ValueError, match=r"needs one number of channels; none is known, so give example="):
         convert(Branches(), "lip_simplified")
+    with pytest.raises(ValueError, match=r"0.2: MaxPool2d.*; lift does not take it \(stride: expected"):
+        convert(resnet18(width=4), "lift")
+    assert convert(resnet18(width=4), "dpp_full", strided=True).replaced
+    dilated = nn.Sequential(nn.Conv2d(1, 2, 1), nn.MaxPool2d(2, dilation=2))
+    with pytest.raises(ValueError, match=r"has dilation=2, which gated does not take"):
+        convert(dilated, "gated")
+    with pytest.raises(ValueError, match=r"needs ceil_mode, which sdpp does not have"):
+        convert(resnet18(width=4), "sdpp", nn.Conv2d, strided=True)
 
 
 def test_copies_go_back_and_keep_what_was_learned() -> None:

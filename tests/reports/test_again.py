@@ -60,7 +60,9 @@ def test_every_case_of_a_plan_comes_back_alone(given: dict, tmp_path: Path, monk
 
 
 def test_every_axis_is_said_but_those_of_time_and_share() -> None:
-    assert {field.name for field in fields(Axes)} - set(again.OPTIONS) == {"budget", "cases", "shard"}
+    of_a_network = {"network", "image", "batch", "strided"}  # whose records say theirs
+    assert {field.name for field in fields(Axes)} - set(again.OPTIONS) - of_a_network == {"budget", "cases", "shard"}
+    assert again.words({"axes": {"network": "resnet18", "seed": 0}}, "cpu") == ""
 
 
 def test_kernels_are_made_by_every_probe_of_their_case() -> None:
