@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
+from torch.compiler import is_compiling, is_exporting
 
 from adapool import methods as _rows  # noqa: F401  (declares the methods)
 from adapool import native, plain
@@ -53,6 +53,11 @@ def uses_native(
     if implementation == "native" and rows_alone:
         raise ValueError(f"implementation: no compiled kernel for {rows_alone}; 'auto' and 'plain' take the plain row")
     able = not rows_alone and native.has_kernel(entry.name, dtype, device.type)
+    if able and entry.kernel is not None and is_traced() and (is_exporting() or not is_compiling()):
+        raise ValueError(
+            f"implementation: method {entry.name!r} is compiled from a source of one's own, which a program loaded "
+            "elsewhere would not have; export it with implementation='plain'"
+        )
     if implementation == "native" and not able:
         raise ValueError(
             f"implementation: no compiled kernel for method {entry.name!r}, {dtype} on "

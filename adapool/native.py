@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
+from adapool import native_library
 from adapool.native_gradients import (
     POOL,
     UNPOOL,
@@ -18,13 +20,28 @@ from adapool.native_gradients import (
     pool_of,
     unpool_of,
 )
-from adapool.native_library import DTYPES, LOADED, METHODS, TENSOR, Operands, encode, has_kernel, status
+from adapool.native_library import DTYPES, LOADED, METHODS, TENSOR, Operands, encode, status
+from adapool.registry import find
 from adapool.window import Window
 
 if LOADED:
     from adapool import native_rules as _rules  # noqa: F401  (shapes and vmap of the operators)
 
 __all__ = ["DTYPES", "METHODS", "TENSOR", "has_kernel", "pool", "status", "supports", "unpool", "unpool_masks"]
+
+
+def has_kernel(method: str, dtype: torch.dtype, device: str) -> bool:
+    """Whether a compiled kernel exists for this method, dtype and type of device.
+
+    A person's own method is compiled when this first asks for it, seconds of a C++ compiler or of NVRTC, and held
+    against its row; what is wrong with it raises.
+    """
+    entry = find(method)
+    if entry is None or entry.kernel is None:
+        return native_library.has_kernel(method, dtype, device)
+    from adapool import native_own  # which few need
+
+    return native_own.has_kernel(method, dtype, device)
 
 
 def supports(method: str, x: Tensor) -> bool:

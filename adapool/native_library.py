@@ -90,6 +90,11 @@ def status() -> dict[str, str]:
     return found
 
 
+def available(device: str) -> bool:
+    """Whether the library is loaded for this type of device."""
+    return device in _LOADED
+
+
 def has_kernel(method: str, dtype: torch.dtype, device: str) -> bool:
     """Whether a compiled kernel exists for this method, dtype and type of device."""
     return method in METHODS and device in _LOADED and dtype in DTYPES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
@@ -31,6 +32,32 @@ class Operand:
 
 
 @dataclass(frozen=True)
+class Kernel:
+    """The C++ of a person's own method: text that defines its struct, and where that stands."""
+
+    text: str
+    file: str
+    line: int = 1
+
+    @classmethod
+    def of(cls, given: str, row: Callable[..., Any]) -> Kernel:
+        """From the text itself, or a file beside the row's."""
+        if not isinstance(given, str):
+            raise TypeError(f"kernel: expected C++ as text or the name of its file, got {type(given).__name__}")
+        beside = Path(row.__code__.co_filename)
+        if "{" in given:
+            try:
+                before, found, _ = beside.read_text().partition(given)
+            except OSError:  # of an interactive session
+                found = ""
+            return cls(given, str(beside), before.count("\n") + 1) if found else cls(given, f"{row.__name__}.h")
+        path = beside.parent / given
+        if not path.is_file():
+            raise ValueError(f"kernel: expected C++ as text or a file beside {beside.name}, got {given!r}")
+        return cls(path.read_text(), str(path.resolve()))
+
+
+@dataclass(frozen=True)
 class Method:
     """One pooling method: a frozen row of the table.
 
@@ -52,6 +79,7 @@ class Method:
     expectation: str | None = None
     holds: frozenset[str] = frozenset()
     constants: Mapping[str, Any] = field(default_factory=dict)  # what sets this variant of the row apart
+    kernel: Kernel | None = None  # a person's own, which is compiled when it is first wanted
     rows_alone: str = ""  # what of it no compiled kernel has, in words
 
     def comparing(self, similarity: str, measure: str | None) -> Method:
@@ -89,25 +117,34 @@ def method(
     measures: Mapping[str, str] | None = None,
     expectation: str | None = None,
     holds: str = "",
+    kernel: str | None = None,
     **variants: Mapping[str, Any],
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a row: `@method(formula, source)` above a plain-torch function of one region.
 
     The function's name is the method's, its docstring the title. `variants` declares the same row again under
     another name with other constants: `dpp_asym={"symmetric": False}`. `holds` are words of `Method.holds`.
+
+    `kernel` is for a method of one's own: C++ that defines its struct, named as the method in CamelCase, by the
+    contract of csrc/math/methods.h; as text, or the file beside the row's that has it. Raises ValueError for a name
+    that is taken.
     """
+    if kernel is not None and variants:
+        raise ValueError(f"kernel: expected a method without variants, got {', '.join(variants)}")
     claims = frozenset(holds.split())
     if not claims <= HOLDS:
         raise ValueError(f"holds: expected words of {', '.join(sorted(HOLDS))}, got {holds!r}")
 
     def declare(row: Callable[..., Any]) -> Callable[..., Any]:
-        title = (row.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        title = ((row.__doc__ or "").strip().splitlines() or [row.__name__])[0].rstrip(".")
+        own = None if kernel is None else Kernel.of(kernel, row)
         for name, constants in {row.__name__: {}, **variants}.items():
             if name in _METHODS:
                 raise ValueError(f"method {name!r} is declared twice")
             _METHODS[name] = Method(
-                name, row, title, formula, source, operands, extra, measures or {}, expectation, claims, dict(constants)
-            )
+                name, row, title, formula, source, operands, extra, measures or {}, expectation, claims,
+                dict(constants), own,
+            )  # fmt: skip
         return row
 
     return declare
@@ -116,6 +153,11 @@ def method(
 def names() -> tuple[str, ...]:
     """All region methods, in the order of their declaration."""
     return tuple(_METHODS)
+
+
+def find(name: str) -> Method | None:
+    """The method called `name`, where there is one."""
+    return _METHODS.get(name)
 
 
 def get(name: str) -> Method:

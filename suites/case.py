@@ -210,7 +210,7 @@ class Case:
         probe = "latency" if self.probe == "kernels" else self.probe  # every run makes its kernels first
         words = ["python", "runner.py", "bench", *where, "--probe", probe]
         words += ["--method", public(self.own) if self.own else self.method]
-        if not self.own:
+        if self.implementation != "own":
             words += ["--implementation", self.implementation]
         for option, value in (("kernel", self.kernel), ("stride", self.stride), ("padding", self.padding)):
             words += [f"--{option}", text(value)]

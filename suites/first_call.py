@@ -42,8 +42,14 @@ def chosen(cases: Iterable[Case], kind: str) -> list[Case]:
 
 def words(case: Case) -> tuple[str, ...]:
     """The calls of a case as csrc/cuda/host/describe.h has them."""
-    from adapool import registry
+    import torch
 
+    from adapool import native, registry
+    from suites import own
+
+    if case.own is not None:  # its kernels' source is in no table before
+        own.load(case.own)
+        native.has_kernel(case.method, getattr(torch, case.dtype), "cuda")
     method, calls, operand = case.method, ("forward", "backward")[: 1 + (case.direction != "forward")], "number"
     if case.direction == "inverse":
         method, calls = "weights" if case.method == "adaunpool_masks" else "ada", ("unpool",)

@@ -7,6 +7,9 @@ function
   `region.values [N, C, *out, taps]`; further parameters need defaults; or
 * any other: `f(x, kernel_size, stride, padding) -> y`, x `(N, C, *spatial)`, the three as tuples of one int per axis.
 
+* A function under `@method(..., kernel=...)` is a method of the library from when its file is run: measured as native,
+  plain and compiled like any other.
+
 The result is a floating-point tensor `(N, C, *out)` with `out = floor((size + 2 padding - kernel) / stride) + 1`;
 anything else is refused, a tuple around it too: what else it holds would be timed, and counted as memory, but is no
 pooled tensor. An own operator has no oracle: its output is checked for shape, for finiteness, and against a second run
@@ -23,6 +26,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +82,20 @@ def find(asked: str) -> tuple[str, str] | None:
     return name, asked
 
 
+def is_compiled(where: str) -> bool:
+    """Whether the operator is declared as a method with a kernel, `@method(..., kernel=...)`. Runs no code of it."""
+    path, _, name = where.rpartition(":")
+    if path == "entry":
+        return False
+    calls = [
+        call
+        for node in ast.parse(Path(path).read_bytes()).body
+        if isinstance(node, ast.FunctionDef) and node.name == name
+        for call in node.decorator_list
+    ]
+    return any(isinstance(call, ast.Call) and "kernel" in {word.arg for word in call.keywords} for call in calls)
+
+
 def entries() -> tuple[str, ...]:
     """The names that installed packages offer."""
     return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
@@ -97,6 +115,12 @@ def load(where: str) -> Own:
 
 
 def _module(path: Path) -> Any:
+    return _run(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _run(path: Path, changed: int) -> Any:
+    """The file's code run once, for it may declare methods: again only where it was changed since."""
     spec = importlib.util.spec_from_file_location(f"own_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path.name}: expected a Python file")

@@ -241,7 +241,7 @@ def variants(method: str, names: Names) -> tuple[str, ...]:
     """The implementations that a subject can have."""
     if method == "copy":
         return ("copy",)
-    if method in names.own:
+    if method in names.own and method not in names.region:
         return ("own",)
     if method in names.learned:
         return ("plain",)

@@ -62,7 +62,8 @@ def names(methods: Sequence[str]) -> tuple[Names, tuple[str, ...]]:
     if not methods:
         found = {name: f"entry:{name}" for name in own.entries() if name not in (*region(), *LEARNED)}
     compiled = tuple(kind for kind, status in native.status().items() if status == "ok")
-    return Names(tuple(region()), tuple(LEARNED), found, compiled), tuple(asked)
+    kernels = (name for name, where in found.items() if own.is_compiled(where))
+    return Names((*region(), *kernels), tuple(LEARNED), found, compiled), tuple(asked)
 
 
 def targets(where: Where) -> list[tuple[str, str]]:

@@ -59,6 +59,8 @@ class Subject:
 def build(case: Case, device: torch.device, seed: int) -> Subject:
     """The subject of a case; Unavailable when there is none here, and whatever an own operator raises."""
     makers = {"copy": _copy, "torch": _torch, "own": _own, "compiled": _region, "released": _released}
+    if case.own is not None:
+        own.load(case.own)  # which may declare the method
     maker = makers.get(case.implementation)
     if maker is None:
         maker = _region if case.method in registry.names() else _inverse if case.direction == "inverse" else _learned

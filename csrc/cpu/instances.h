@@ -1,15 +1,7 @@
-// The names by which operators.cpp calls the loops compiled for one computing type and one instruction set. Arguments are
-// pointers without type, because each instruction set has its own copies of the (identical) structs.
+// The names by which operators.cpp calls the loops compiled for one computing type and one instruction set (Loops of
+// table.h). Arguments are pointers without type, because each instruction set has its own copies of the (identical) structs.
 #pragma once
 #include <cstdint>
-
-namespace adapool {
-
-using Loops = bool (*)(int32_t method, int32_t direction, const void* job, const void* reduction, double* partial,
-                        const void* result,
-                        void (*parallel)(int64_t, int64_t, void (*)(int64_t, int64_t, void*), void*));
-
-}  // namespace adapool
 
 #define ADAPOOL_JOIN_(a, b, c, d) a##b##c##d
 #define ADAPOOL_JOIN(a, b, c, d) ADAPOOL_JOIN_(a, b, c, d)

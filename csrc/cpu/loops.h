@@ -269,16 +269,20 @@ void operand_loop(const Job& job, const Reduction& reduction, double* partial, c
 
 // The launch choice of the CPU's generic loops, which compute in S whatever the tensors hold. A gather with a reduction
 // wants both gradients at once: false if that cannot be, and nothing was done.
+template <template <class> class M, class S>
+bool run_struct(Direction direction, const Job& job, const Reduction* reduction, double* partial, const Any* result,
+                Parallel run) {
+  if (direction == Direction::gather) return gather_loop<M, S>(job, reduction, result, run);
+  if (direction == Direction::forward) forward_loop<M, S>(job, run);
+  else if constexpr (M<S>::operands > 0) operand_loop<M, S>(job, *reduction, partial, *result, run);
+  return true;
+}
 template <class S>
 bool run_cpu(Method method, Direction direction, const Job& job, const Reduction* reduction, double* partial,
              const Any* result, Parallel run) {
   bool done = true;
   with_method(method, [&](auto choice) {
-    using C = decltype(choice);
-    if (direction == Direction::forward) forward_loop<C::template Struct, S>(job, run);
-    else if (direction == Direction::gather) done = gather_loop<C::template Struct, S>(job, reduction, result, run);
-    else if constexpr (C::template Struct<S>::operands > 0)
-      operand_loop<C::template Struct, S>(job, *reduction, partial, *result, run);
+    done = run_struct<decltype(choice)::template Struct, S>(direction, job, reduction, partial, result, run);
   });
   return done;
 }

@@ -9,7 +9,7 @@
   bool ADAPOOL_LOOPS(double, isa) ADAPOOL_PARAMETERS;                   \
   bool ADAPOOL_LOOPS(float, isa) ADAPOOL_PARAMETERS;                    \
   }
-#define ADAPOOL_TABLE(isa) {ADAPOOL_LOOPS(double, isa), ADAPOOL_LOOPS(float, isa)}
+#define ADAPOOL_TABLE(isa) #isa, {ADAPOOL_LOOPS(double, isa), ADAPOOL_LOOPS(float, isa)}
 
 ADAPOOL_DECLARE(portable)
 #ifdef ADAPOOL_X86
@@ -21,6 +21,7 @@ namespace adapool {
 namespace {
 
 struct Table {
+  const char* isa;
   Loops loops[2];   // in double, in float
   Fast fast;
   Fast narrow;       // for what lanes of AVX-512 are too many for; or null
@@ -57,6 +58,12 @@ struct Cpu {
   static bool done(const Call& call, Direction direction, const Reduction* reduction, double* partial, const Any* result) {
     const int32_t method = int32_t(call.traits.method), type = int32_t(call.type()), way = int32_t(direction);
     const Job& job = call.job;
+    const Entry& own = method_table().at(call.traits.method);
+    if (!own.source.empty()) {
+      const Loops its = own.loops[call.type() == Type::float64].load();
+      STD_TORCH_CHECK(its != nullptr, "method: ", own.name, " was not made for the CPU");
+      return its(method, way, &job, reduction, partial, result, in_threads);
+    }
     for (const Fast fast : {best().fast, best().narrow})
       if (fast && fast(method, type, way, &job, reduction, result, in_threads)) return true;
     const Loops loops = best().loops[call.type() == Type::float64 ? 0 : 1];
@@ -82,4 +89,8 @@ struct Cpu {
 STABLE_TORCH_LIBRARY_IMPL(adapool, CPU, m) { register_on<Cpu>(m); }
 
 }  // namespace
+
+// Of the loops that run here, for those that are compiled later (own.cpp).
+extern "C" __attribute__((visibility("default"))) const char* adapool_isa() { return best().isa; }
+
 }  // namespace adapool

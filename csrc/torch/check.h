@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "job.h"
-#include "math/methods.h"
 #include "math/masks.h"
+#include "table.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -22,19 +22,10 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using Ints = std::vector<int64_t>;
 
-struct Traits {  // what a binding must know of a method
-  Method method;
-  bool weighted, indices, logits;
-  int operands;
-};
-
 inline Traits traits_of(const std::string& name) {
-#define ADAPOOL_TRAITS(key, S)                                                                   \
-  if (name == #key)                                                                              \
-    return {Method::key, S<float>::weighted, S<float>::indices, S<float>::logits, S<float>::operands};
-  ADAPOOL_METHODS(ADAPOOL_TRAITS)
-#undef ADAPOOL_TRAITS
-  STD_TORCH_CHECK(false, "method: expected a compiled one, got ", name);
+  const Entry* entry = method_table().find(name);
+  STD_TORCH_CHECK(entry != nullptr, "method: expected a compiled one, got ", name);
+  return entry->traits;
 }
 
 inline Type type_of(const Tensor& t, const char* what) {

@@ -24,10 +24,7 @@ std::vector<int64_t> numbers_of(const std::string& word) {
 }
 
 Method method_of(const std::string& word) {
-#define ADAPOOL_WORD(name, Struct) \
-  if (word == #name) return Method::name;
-  ADAPOOL_METHODS(ADAPOOL_WORD)
-#undef ADAPOOL_WORD
+  if (const Entry* entry = method_table().find(word)) return entry->traits.method;
   refuse("method", word);
 }
 

@@ -10,5 +10,6 @@ struct DeviceSource {
 };
 
 std::span<const DeviceSource> device_sources();
+std::span<const DeviceSource> loop_sources();  // the headers of the CPU's general loops, for cpu/own.cpp
 
 }  // namespace adapool::cuda

@@ -1,9 +1,12 @@
-# Writes the C++ file that holds the device sources as text (device_sources.h).
-#   cmake -DOUT=sources.cpp -DROOT=csrc "-DFILES=cuda/a.cuh;math/b.h" -P embed.cmake
+# Writes the C++ file that holds the device sources as text (device_sources.h), or those that FUNCTION names there.
+#   cmake -DOUT=sources.cpp -DROOT=csrc "-DFILES=cuda/a.cuh;math/b.h" [-DFUNCTION=loop_sources] -P embed.cmake
 # FILES are paths below ROOT, or absolute ones; their names in the library are those below ROOT. NVRTC has no folders and
 # knows a header by its whole name: what a file includes from beside itself is written with the name below ROOT.
 cmake_minimum_required(VERSION 3.22)
 get_filename_component(ROOT "${ROOT}" ABSOLUTE)
+if(NOT FUNCTION)
+  set(FUNCTION device_sources)
+endif()
 set(PIECE 15000)  # bytes: compilers need only accept string literals of some 16 KB
 
 set(paths "")
@@ -35,7 +38,7 @@ file(WRITE "${OUT}" "// Written by embed.cmake.
 
 namespace adapool::cuda {
 
-std::span<const DeviceSource> device_sources() {
+std::span<const DeviceSource> ${FUNCTION}() {
   static constexpr DeviceSource sources[] = {
 ${table}  };
   return sources;

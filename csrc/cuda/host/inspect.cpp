@@ -8,6 +8,7 @@
 #include "cuda/host/describe.h"
 #include "cuda/host/tune.h"
 #include "device_sources.h"
+#include "kernels.h"
 #include "nvrtc.h"
 
 #define ADAPOOL_C extern "C" __attribute__((visibility("default")))
@@ -56,6 +57,18 @@ ADAPOOL_C int adapool_compile(const char* text, int architecture, int want_ptx, 
     *log = copy(error.what());
     return 1;
   }
+}
+
+// What the disk's cache has under a key: 1, and the bytes, freed by adapool_free; or 0.
+ADAPOOL_C int adapool_read_cache(const char* key, char** bytes, size_t* size) {
+  const auto found = adapool::cuda::disk().read(key);
+  if (!found) return 0;
+  *bytes = copy(*found);
+  *size = found->size();
+  return *bytes != nullptr;
+}
+ADAPOOL_C void adapool_write_cache(const char* key, const char* bytes, size_t size) {
+  adapool::cuda::disk().write(key, {bytes, size});
 }
 
 ADAPOOL_C void adapool_free(void* made) { std::free(made); }

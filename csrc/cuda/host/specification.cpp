@@ -2,28 +2,21 @@
 #include "cuda/host/specification.h"
 
 #include <sstream>
+#include <stdexcept>
 
 namespace adapool::cuda {
 namespace {
 
-struct Words {
-  const char *name, *its_struct;
-};
-Words words_of(Method method) {
-#define ADAPOOL_WORDS(name, Struct) {#name, #Struct},
-  constexpr Words all[] = {ADAPOOL_METHODS(ADAPOOL_WORDS)};
-#undef ADAPOOL_WORDS
-  return all[int(method)];
-}
+const Entry& entry_of(Method method) { return method_table().at(method); }
 const char* word_of(Type type) {
   constexpr const char* words[] = {"double", "float", "Half", "BFloat16"};
   return words[int(type)];
 }
-struct Entry {
+struct Place {  // of a kernel's body
   const char *file, *function;
 };
-Entry entry_of(Kind kind) {
-  constexpr Entry entries[] = {{"forward", "forward"},
+Place place_of(Kind kind) {
+  constexpr Place places[] = {{"forward", "forward"},
                                {"backward_apart", "backward_apart"},
                                {"backward_overlap", "backward_overlap"},
                                {"large_window", "large_forward"},
@@ -31,7 +24,7 @@ Entry entry_of(Kind kind) {
                                {"large_window", "large_gather"},
                                {"totals", "totals"},
                                {"masks", "masks"}};
-  return entries[int(kind)];
+  return places[int(kind)];
 }
 std::string axes(const int32_t* n) {
   return std::to_string(n[0]) + "x" + std::to_string(n[1]) + "x" + std::to_string(n[2]);
@@ -41,6 +34,11 @@ std::string axes(const int32_t* n) {
 
 Shape shape_of(Method method, bool wide) {
   Shape shape{};
+  if (const Entry& entry = entry_of(method); !entry.source.empty()) {
+    const Shape* known = entry.shapes[wide].load();
+    if (known == nullptr) throw std::runtime_error("adapool: method " + entry.name + " was not made for CUDA");
+    return *known;
+  }
   const auto fill = [&](auto number, auto choice) {
     using V = decltype(number);
     using C = decltype(choice);
@@ -52,9 +50,9 @@ Shape shape_of(Method method, bool wide) {
 }
 
 std::string name_of(const Specification& s) {
-  const Entry entry = entry_of(s.kind);
+  const Place entry = place_of(s.kind);
   std::ostringstream name;
-  name << (s.kind == Kind::totals || s.kind == Kind::masks ? "" : words_of(s.method).name) << ' ' << entry.function << ' '
+  name << (s.kind == Kind::totals || s.kind == Kind::masks ? "" : entry_of(s.method).name) << ' ' << entry.function << ' '
        << word_of(s.x) << (s.channels_last ? " channels_last" : "");
   if (s.kernel[0] > 0) name << ' ' << axes(s.kernel) << " stride " << axes(s.stride) << " padding " << axes(s.padding);
   if (s.unpool) name << " unpool";
@@ -66,7 +64,7 @@ std::string name_of(const Specification& s) {
 }
 
 Source source_of(const Specification& s) {
-  const Entry entry = entry_of(s.kind);
+  const Place entry = place_of(s.kind);
   const std::string name = name_of(s);
   std::ostringstream text;
   text << "// " << name << "\n#include \"cuda/" << entry.file << ".cuh\"\n\nusing namespace adapool;\n\n";
@@ -82,7 +80,8 @@ Source source_of(const Specification& s) {
     text << "  ADAPOOL_HD static constexpr int " << its << "(int i) { return i == 0 ? " << int(n[0]) << " : i == 1 ? "
          << int(n[1]) << " : " << int(n[2]) << "; }\n";
   };
-  text << "struct S {\n  template <class V> using Method = adapool::" << words_of(s.method).its_struct << "<V>;\n";
+  if (s.kind != Kind::totals) text << entry_of(s.method).source;
+  text << "struct S {\n  template <class V> using Method = adapool::" << entry_of(s.method).its_struct << "<V>;\n";
   type("X", s.x);
   type("Cells", s.cells);
   type("Out", s.out);

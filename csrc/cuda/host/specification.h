@@ -7,6 +7,7 @@
 #include "job.h"
 #include "math/cell.h"
 #include "math/masks.h"
+#include "table.h"
 
 namespace adapool::cuda {
 
@@ -54,11 +55,6 @@ static_assert(std::has_unique_object_representations_v<Specification>, "its byte
 std::string name_of(const Specification& s);  // one line
 Source source_of(const Specification& s);
 
-// What the host must know of a method's struct.
-struct Shape {
-  bool ordered, logits, scales;
-  int operands, words;  // words: of what is left of a region for its gradient
-};
 Shape shape_of(Method method, bool wide);
 inline Shape shape_of(const Specification& s) { return shape_of(s.method, s.x == Type::float64); }
 

@@ -115,7 +115,13 @@ def emulated_library(csrc: Path = CSRC) -> Path:
     """The folder of a library whose CPU operators are those of a CUDA device."""
     host = [p for p in sorted((csrc / "cuda" / "host").glob("*.cpp")) if p.stem not in ("operators", "stream")]
     with tempfile.TemporaryDirectory() as folder:
-        sources = [HERE / "operators.cpp", csrc / "torch" / "schemas.cpp", *host, _embedded(csrc, Path(folder))]
+        sources = [
+            HERE / "operators.cpp",
+            csrc / "own.cpp",
+            csrc / "torch" / "schemas.cpp",
+            *host,
+            _embedded(csrc, Path(folder)),
+        ]
         return _library(csrc, [(path, []) for path in sources])
 
 
