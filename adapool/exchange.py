@@ -83,14 +83,13 @@ class Candidate:
             return "is none of torch.nn's max and average pools"
         if not any(type(module).forward is kind.forward for kind in KINDS):
             return "has a forward of its own"
-        if self.strided:
-            times = "x".join(map(str, module.stride))
-            return f"with stride 1 it would take {times} times the work" if max(module.stride) > 2 else ""
+        if self.strided and max(module.stride) > 2:
+            return f"with stride 1 it would take {'x'.join(map(str, module.stride))} times the work"
         if self.adaptive and set(sizes if isinstance(sizes := module.output_size, tuple) else (sizes,)) != {1}:
             return "its windows differ in size from cell to cell"
         if getattr(module, "return_indices", False):
             return "its indices are used (return_indices=True), and other methods have none"
-        if self.is_global() and not asked.global_pools:
+        if not self.strided and self.is_global() and not asked.global_pools:
             return "pools the whole extent; global_pools=True replaces it"
         if getattr(module, "divisor_override", None) is not None:
             return f"is a sum over divisor_override={module.divisor_override} and no mean"
@@ -124,7 +123,7 @@ class Candidate:
     @property
     def dilation(self) -> tuple[int, ...]:
         """Of a max pool; empty where its taps are neighbours."""
-        gaps = self.axes("dilation") if hasattr(self.module, "dilation") else ()
+        gaps = self.axes("dilation") if hasattr(self.module, "dilation") and not self.strided else ()
         return gaps if set(gaps) - {1} else ()
 
     def counts_padding(self) -> bool:
