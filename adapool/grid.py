@@ -62,11 +62,11 @@ def fractional(spatial: Sequence[int], kernel: Sequence[int], out: Sequence[int]
 
     u is the plane's of `samples [N, C, rank]`, whose last axis is in the order of the spatial ones; as torch's.
     """
-    axes = []
+    axes, samples = [], samples.to(torch.promote_types(samples.dtype, torch.float32))
     for axis, (n, k, cells) in enumerate(zip(spatial, kernel, out, strict=True)):
         u, cell = samples[..., axis, None], torch.arange(cells, device=samples.device)
         step = (n - k) / (cells - 1) if cells > 1 else 0.0
-        start = ((cell + u) * step).long() - (u * step).long()
+        start = (((cell + u) * step).long() - (u * step).long()).clamp(0, n - k)  # no sample reads beyond the plane
         start = torch.where(cell == cells - 1, n - k, start)
         axes.append(start.unsqueeze(-1) + torch.arange(k, device=samples.device))
     return _grid(axes, spatial, False)

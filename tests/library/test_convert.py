@@ -200,6 +200,9 @@ def test_a_dilation_stays(method: str) -> None:
     assert place.note.endswith("its dilation has no compiled kernel")
     expected = pool(x) if method == "max" else adapool.pool(x, "ada", 2, 2, 1, dilation=(2, 1))
     torch.testing.assert_close(model(x), expected)
+    placed = adapool.LazyAdaPool2d(2, "place", 2, padding=1, dilation=(2, 1))
+    torch.testing.assert_close(placed(x), adapool.pool(x, "ada", 2, 2, 1, dilation=(2, 1)))
+    assert placed.beta.shape == (5, 5)
     with pytest.raises(ValueError, match=r"has dilation=\(2, 1\), which lip_simplified does not take"):
         convert(nn.Sequential(pool), "lip_simplified", example=x)
 
