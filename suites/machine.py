@@ -1,6 +1,6 @@
 """What a run ran on: CPU and software. No host name, no user name, no absolute path: reports get published.
 
-Every fact may be missing and is None then. Imports torch only for `software`.
+Every fact may be missing and is None then. Imports torch only for `software` and `device`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import platform
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 BUSY = 0.1  # from this share of the CPUs on, others disturb a measurement
@@ -31,6 +34,15 @@ def private(words: str) -> str:
 def cores() -> int:
     """CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device(kind: str) -> torch.device:
+    """The device of this kind that a process measures; RuntimeError where torch sees none."""
+    import torch
+
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(f"torch {torch.__version__} sees no CUDA device (built for CUDA {torch.version.cuda})")
+    return torch.device("cuda", 0) if kind == "cuda" else torch.device("cpu")
 
 
 def cpu() -> dict[str, Any]:

@@ -161,9 +161,8 @@ class Profiler:
     def _call(self, wanted: Wanted, base: Path) -> list[str]:
         """The process in which the case runs."""
         case = wanted.case
-        stand_in = os.environ.get("ADAPOOL_STAND_IN") == "cpu"
         words = [sys.executable, "-m", "suites.profiled", case.name, *(["--own", case.own] if case.own else [])]
-        words += ["--device", "cpu" if stand_in else wanted.kind, "--seed", str(self.seed)]
+        words += ["--device", wanted.kind, "--seed", str(self.seed)]
         words += ["--calls", str(self._calls), "--threads", str(cores())]
         return [*words, "--trace", f"{base}.torch.json.gz"] if self.name == "torch" else words
 

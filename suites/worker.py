@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from suites.case import Case
     from suites.latency import Finding
 
-STAND_IN = "ADAPOOL_STAND_IN"  # set to "cpu" by tests: GPU cases run on the CPU under the GPU's label
-
 
 class Workbench:
     """The device, its clocks and its watch, kept for all the cases of this process."""
@@ -34,10 +32,7 @@ class Workbench:
         from suites import machine, nvml
 
         self.setup = setup
-        cuda = setup["kind"] == "cuda" and os.environ.get(STAND_IN) != "cpu"
-        if cuda and not torch.cuda.is_available():
-            raise RuntimeError(f"torch {torch.__version__} sees no CUDA device (built for CUDA {torch.version.cuda})")
-        self.device = torch.device("cuda", 0) if cuda else torch.device("cpu")
+        self.device = machine.device(setup["kind"])
         torch.set_num_threads(setup["threads"])
         self.stack = contextlib.ExitStack()
         self.watch: nvml.Watch | None = None
@@ -49,7 +44,7 @@ class Workbench:
             facts["uuid"] = setup["device"]
         else:
             facts = machine.cpu()
-        if cuda:
+        if self.device.type == "cuda":
             from suites.cuda_clocks import CudaClocks
 
             more = torch.cuda.get_device_properties(0)

@@ -18,6 +18,14 @@ from suites.nvml import Gpu, allowed
 
 ROOT = Path(__file__).parents[2]
 TAIL = "1111-2222-3333-444444444444"
+ON_THE_CPU = """import suites.machine
+
+def device(kind):
+    import torch
+    return torch.device("cpu")
+
+suites.machine.device = device
+"""
 WELL, HOT, MUTE, LOST = (f"GPU-{str(n) * 8}-{TAIL}" for n in range(4))
 
 
@@ -34,7 +42,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     )
     environment = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
     path = os.pathsep.join(p for p in (str(folder), os.environ.get("LD_LIBRARY_PATH", "")) if p)
-    return {**environment, "LD_LIBRARY_PATH": path, "PYTHONPATH": str(ROOT), "ADAPOOL_STAND_IN": "cpu"}
+    (folder / "sitecustomize.py").write_text(ON_THE_CPU)
+    return {**environment, "LD_LIBRARY_PATH": path, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
 
 
 def ask(code: str, environment: dict[str, str]) -> object:
