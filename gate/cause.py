@@ -28,7 +28,7 @@ SILENT = ("allowed", "spill_loads")  # go with others
 COUNTED = 0.005  # fewer instructions than this fraction explain nothing
 SECONDS = 600
 # In a process of its own: two libraries that declare the same operators cannot be loaded into one.
-COUNT = """import sys; from suites.ab_worker import enter; enter(sys.argv[1])
+COUNT = """import sys; from suites.build_import import enter; enter(sys.argv[1])
 from gate import cause; cause.tell(sys.argv[2:])"""
 
 Table = Mapping[str, Mapping[str, int]]

@@ -5,11 +5,10 @@ The harness is the caller's; only adapool comes from the builds. Knows no statis
 
 from __future__ import annotations
 
-import os
+import contextlib
+import io
 import random
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,15 +18,15 @@ from typing import Any
 
 from reports import interval, store
 from reports.record import Record
-from suites import machine, provenance, records
+from suites import machine, provenance
 from suites.builds import Build
 from suites.case import Case
-from suites.link import Died, Link, TimedOut
+from suites.engine import Device, Here, Run
 from suites.plan import Axes, UsageError
+from suites.progress import Progress
 
 SIDES = ("base", "head")
 ROUNDS = 2  # a case is measured so often in a pass, far apart: a neighbour rarely hits it twice
-STRIKES = 3
 REPEATED = ("latency", "energy")  # probes whose numbers vary from pass to pass
 FOLDER = "passes"
 SMOKE = Axes(
@@ -40,27 +39,14 @@ class Broken(RuntimeError):
     """A side cannot be measured at all."""
 
 
-class Side(Link):
-    """A worker whose adapool is a build's. (Link starts `suites.worker` and nothing else.)"""
+class Held(Here):
+    """This machine, whose device is the experiment's from its first pass to its last; without a worker it is over."""
 
-    def __init__(self, setup: dict[str, Any], environment: dict[str, str]) -> None:
-        self._read, write = os.pipe()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "suites.ab_worker"],
-            stdin=subprocess.PIPE, stdout=self._errors, stderr=self._errors, pass_fds=(write,),
-            env={**_own(setup["build"]), **environment, "PYTHONPATH": str(machine.ROOT)}, start_new_session=True,
-            cwd=machine.ROOT,
-        )  # fmt: skip
-        os.close(write)
-        self._pending = b""
-        self.pid = self._process.pid
-        self._tell({**setup, "answers": write})
+    shared = True
+    starts = 1
 
-
-def _own(build: str | None) -> dict[str, str]:
-    """This environment, without the library it may name, which would be both sides', where a side has a build."""
-    return {name: value for name, value in os.environ.items() if build is None or name != "ADAPOOL_LIBRARY_DIR"}
+    def held(self, device: Device, say: Callable[[str], object], stopped: Callable[[], bool]) -> Any:
+        return contextlib.nullcontext()
 
 
 @dataclass
@@ -100,25 +86,34 @@ class Experiment:
         """One pass: a fresh process of one side, all cases in a shuffled order, sampled ones in every round."""
         begin = time.monotonic()
         draw = random.Random(f"{self.seed}/{stage}/{pair}/{side}")
-        folder = self.out / FOLDER / f"{stage}-{pair:02d}-{side}"
-        runner = _Runner(self, side)
-        try:
-            with store.Writer(folder) as writer:
-                for turn in range(ROUNDS):
-                    order = [case for case in cases if turn == 0 or case.probe == "latency"]
-                    draw.shuffle(order)
-                    for case in order:
-                        for record in runner.measure(case):
-                            writer.append(record)
-        finally:
-            runner.close()
+        order: list[Case] = []
+        for turn in range(ROUNDS):
+            some = [case for case in cases if turn == 0 or case.probe == "latency"]
+            draw.shuffle(some)
+            order += some
+        with store.Writer(self.out / FOLDER / f"{stage}-{pair:02d}-{side}") as writer:
+            progress, axes, source = Progress(len(order), io.StringIO()), Axes(seed=self.seed), self.source(side)
+            run = Run(writer, progress, axes, source, self._learned, set(), self.timeout)
+            tally = run.go([self._device(side, order)], parallel=False)
+        if run.gone or run.stop.is_set():
+            why = run.gone[0][2] if run.gone else tally.disk or tally.faults[-1]
+            raise Broken(f"{side} ({self.builds[side].name}): {why}")
         self.spent.append(time.monotonic() - begin)
 
-    def origin(self, side: str, key: str) -> records.Origin:
+    def _device(self, side: str, cases: Sequence[Case]) -> Device:
+        setup, environment = self.setup(side), self.environment()
+        return Device(self.device, self.kind, tuple(cases), setup, environment, Held(), even=self.seconds)
+
+    def _learned(self, device: str, facts: dict[str, Any]) -> str:
+        key = machine.key(facts)
+        self.facts[key] = facts
+        return key
+
+    def source(self, side: str) -> dict[str, Any]:
+        """The code of a side, as its records state it."""
         build = self.builds[side]
-        source = provenance.source()
-        commit, dirty = (source["commit"], source["dirty"]) if build.folder is None else (build.commit, build.dirty)
-        return records.Origin(self.device, key, build.version, commit, dirty, self.seed)
+        own = {"version": build.version, "commit": build.commit, "dirty": build.dirty}
+        return provenance.source() if build.folder is None else own
 
     def setup(self, side: str) -> dict[str, Any]:
         folder = self.builds[side].folder
@@ -132,59 +127,6 @@ class Experiment:
         threads = str(self.threads if self.kind == "cpu" else machine.cores())
         found = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONHASHSEED": "0"}
         return {**found, "KINETO_LOG_LEVEL": "5", "CUDA_VISIBLE_DEVICES": self.device if self.kind == "cuda" else ""}
-
-
-class _Runner:
-    """One side's worker for one pass; a case that kills it costs a restart, three of those the rest of the pass."""
-
-    def __init__(self, experiment: Experiment, side: str) -> None:
-        self.experiment, self.side = experiment, side
-        self.link: Link | None = None
-        self.strikes = 0
-        self.origin = experiment.origin(side, experiment.device)
-
-    def measure(self, case: Case) -> list[Record]:
-        if self.strikes >= STRIKES:
-            return self._ended(case, "failed", f"the pass was given up after {STRIKES} crashes")
-        if self.link is None:
-            self._start()
-        assert self.link is not None
-        try:
-            reply = self.link.ask({"case": case.to_dict(), "seconds": self.experiment.seconds}, self.experiment.timeout)
-        except TimedOut as error:
-            return self._struck(case, "timeout", str(error))
-        except Died as error:
-            return self._struck(case, "failed", str(error))
-        if "findings" in reply:
-            return [records.make(case, finding, self.origin) for finding in reply["findings"]]
-        if reply.get("restart"):
-            return self._struck(case, reply["status"], reply["reason"])
-        return self._ended(case, reply["status"], reply["reason"])
-
-    def _start(self) -> None:
-        experiment = self.experiment
-        try:
-            self.link = Side(experiment.setup(self.side), experiment.environment())
-            facts = self.link.ready()
-        except (Died, TimedOut) as error:
-            self.close()
-            raise Broken(f"no worker of {self.side} ({experiment.builds[self.side].name}) starts: {error}") from None
-        key = machine.key(facts)
-        experiment.facts[key] = facts
-        self.origin = replace(self.origin, machine=key)
-
-    def _struck(self, case: Case, status: str, reason: str) -> list[Record]:
-        self.strikes += 1
-        self.close()
-        return self._ended(case, status, reason)
-
-    def _ended(self, case: Case, status: str, reason: str) -> list[Record]:
-        return [records.make(case, finding, self.origin) for finding in records.ended(case, status, reason)]
-
-    def close(self) -> None:
-        if self.link is not None:
-            self.link.close()
-            self.link = None
 
 
 def _left(seconds: float) -> str:
@@ -228,9 +170,9 @@ def merge(experiment: Experiment) -> None:
             for record in found if of == side else ():
                 held.setdefault(record.key, []).append(record)
         store.append(experiment.out / side, [_together(group) for group in held.values()])
-        origin = experiment.origin(side, "")
+        source = {name: experiment.source(side)[name] for name in ("version", "commit", "dirty")}
         run = {
-            "version": origin.version, "commit": origin.commit, "dirty": origin.dirty, "time": made,
+            **source, "time": made,
             "seed": experiment.seed, "build": experiment.builds[side].name, "parts": experiment.builds[side].parts,
             "command": machine.private(" ".join(["runner.py", *sys.argv[1:]])), "cases": len(held),
         }  # fmt: skip

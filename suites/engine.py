@@ -28,7 +28,8 @@ STRIKES = 3
 class Here:
     """How a loop reaches a device of this machine; another place has the same methods, and may raise Gone."""
 
-    shared = False  # whether another device of the run can take over what this one cannot measure
+    shared = False  # whether its loss ends its loop at once, for another device, or the caller, to see to what is left
+    starts = STRIKES  # how often a worker that does not start is tried
 
     def held(self, device: Device, say: Callable[[str], object], stopped: Callable[[], bool]) -> Any:
         return device_lock.held(device.id, say, stopped)
@@ -50,6 +51,7 @@ class Device:
     source: dict[str, Any] | None = None  # the code that runs there, where that may be another than here
     note: dict[str, Any] = field(default_factory=dict)  # what its records say of where they were measured
     left: tuple[Case, ...] = ()  # out by plan: records without a number
+    even: float | None = None  # seconds of sampling that every case gets, in place of its share of the run's time
 
 
 class Run:
@@ -132,7 +134,8 @@ class Loop:
         self.origin = Origin(
             device.id, device.id, code["version"], code["commit"], code["dirty"], run.axes.seed, device.note
         )
-        self.pace = pace.Pace(device.cases, device.kind, run.axes)
+        own = pace.Pace(device.cases, device.kind, run.axes)
+        self.pace = own if device.even is None else pace.Even(device.even)
         self.spent = run.tally.spent.setdefault(device.id, {})
         run.progress.expect(device.id, self.pace.left(0))
 
@@ -167,8 +170,10 @@ class Loop:
                 self.link.close()
 
     def _first_calls(self) -> None:
-        """Has the worker make the kernels of all its cases, side by side; what a first call takes is a record."""
-        cases = first_call.chosen(self.device.cases, self.device.kind)
+        """Has the worker make the kernels of all its cases, side by side; what a first call takes is a record, but not
+        one to compare: other builds have them on disk or have not.
+        """
+        cases = first_call.chosen(self.device.cases, self.device.kind) if self.device.even is None else []
         if not cases or self.run_.stop.is_set() or not self._start():
             return
         assert self.link is not None
@@ -236,7 +241,7 @@ class Loop:
 
     def _start(self) -> bool:
         """A worker that passed its health check; three that do not in a row, and the device counts as lost."""
-        for attempt in range(STRIKES):
+        for attempt in range(tries := self.device.place.starts):
             if self.run_.stop.is_set():
                 return False
             begin = time.monotonic()
@@ -248,7 +253,7 @@ class Loop:
                 if self.link is not None:
                     self.link.close()
                     self.link = None
-                self.run_.progress.say(f"{self.device.id}: worker does not start ({attempt + 1} of {STRIKES}): {why}")
+                self.run_.progress.say(f"{self.device.id}: worker does not start ({attempt + 1} of {tries}): {why}")
                 continue
             finally:
                 self._spend("start", time.monotonic() - begin)

@@ -16,6 +16,7 @@ from suites.case import Case
 from suites.clocks import Measured
 from suites.compiled import Best
 from suites.sampling import Rule, Samples
+from suites.slowed import Slowed
 from suites.subject import Unavailable, build
 from suites.timed import Timed
 
@@ -45,11 +46,16 @@ class Finding:
     shape: tuple[int, ...] | None = None
 
 
-def measure(case: Case, device: torch.device, clocks: Clocks, seconds: float, seed: int) -> list[Finding]:
-    """One finding per clock. An incorrect result has a reason and no speed, as has a clock that cannot measure it."""
+def measure(
+    case: Case, device: torch.device, clocks: Clocks, seconds: float, seed: int, slower: float = 0.0
+) -> list[Finding]:
+    """One finding per clock. An incorrect result has a reason and no speed, as has a clock that cannot measure it.
+
+    `slower` is a fraction of its time by which the subject is slowed down.
+    """
     with spent.on("inputs"):
         subject = build(case, device, seed)
-        timed = Timed(subject, case, seed)
+        timed = Slowed(subject, case, seed, slower) if slower else Timed(subject, case, seed)
     found = []
     for clock in case.clocks:
         try:

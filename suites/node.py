@@ -45,6 +45,7 @@ class Node:
     """One device of the cluster behind its actor: a place as the engine knows them."""
 
     shared = True
+    starts = 3
 
     def __init__(self, number: int, kind: str, actor: Any) -> None:
         self.number, self.kind, self.actor = number, kind, actor

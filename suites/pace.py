@@ -102,6 +102,28 @@ def duration(seconds: float) -> str:
     return f"{seconds / size:.{digits}f} {unit}"
 
 
+class Even:
+    """A device's clock without an end: the same sampling time for every case, as the sides of a comparison need it."""
+
+    limit = math.inf
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def begin(self) -> None: ...
+
+    def over(self) -> bool:
+        return False
+
+    def left(self, position: int) -> float:
+        return 0.0
+
+    def request(self, position: int, case: Case) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def spent(self, case: Case, seconds: float, sampled: float) -> None: ...
+
+
 class Pace:
     """One device's clock: sampling time for each case, and the moment when time is up."""
 

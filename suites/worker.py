@@ -1,7 +1,8 @@
 """One process for one device: reads a case a line, measures it, answers a line. Dies alone when a case kills it.
 
 Started by the engine as `python -m suites.worker`; the first line on stdin is the setup, answers go to the descriptor
-that the setup names, so that whatever an operator prints cannot spoil them. Knows nothing of plans or records.
+that the setup names, so that whatever an operator prints cannot spoil them. A setup may name a `build`, the folder from
+which adapool comes, and cases to `slow` down by a fraction. Knows nothing of plans or records.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ class Workbench:
         work = machine.work()
         if case.probe == "latency":
             self.clocks.rule = Rule(**request.get("rule", {}))
-            found = latency.measure(case, self.device, self.clocks, request["seconds"], seed)
+            slower = self.setup.get("slow", {}).get(case.key, 0.0)
+            found = latency.measure(case, self.device, self.clocks, request["seconds"], seed, slower)
         elif case.probe == "network":
             from suites import network
 
@@ -193,6 +195,10 @@ def main() -> None:
             out.flush()
 
         try:
+            if setup.get("build") is not None:
+                from suites.build_import import enter
+
+                enter(setup["build"])
             bench = Workbench(setup)
         except Exception as error:
             say({"fault": f"{type(error).__name__}: {error}"})

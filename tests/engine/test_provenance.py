@@ -14,11 +14,14 @@ from pathlib import Path
 import pytest
 
 from adapool import native_library
+from reports import store
 from suites import ab, doctor, provenance
 from suites.builds import Build
+from suites.case import Case
 from suites.plan import UsageError
 from tests.support.engine_runs import ROOT
 
+CASE = Case("memory", "avg", "plain", "forward", (2, 2), (2, 2), (0, 0), False, (1, 2, 8, 8), "float32", "nchw")
 EDITABLE = """
 import importlib.util, os, sys
 
@@ -149,12 +152,10 @@ def test_a_side_of_a_comparison_runs_its_own_library_or_none(tmp_path: Path, mon
         else:
             (build / "adapool" / native_library.NAME).unlink()
         sides = {"base": Build("base", build), "head": Build("head", build)}
-        runner = ab._Runner(ab.Experiment(tmp_path / "out", sides, []), "head")
-        try:
-            if said is not None:
-                with pytest.raises(ab.Broken, match=said):
-                    runner._start()
-            else:
-                runner._start()
-        finally:
-            runner.close()
+        experiment = ab.Experiment(tmp_path / "out", sides, [])
+        if said is not None:
+            with pytest.raises(ab.Broken, match=said):
+                experiment.one("screen", 0, "head", [CASE])
+        else:
+            experiment.one("screen", 1, "head", [CASE])
+            assert {record.status for record in store.read(tmp_path / "out" / "passes" / "screen-01-head")} == {"ok"}

@@ -51,8 +51,8 @@ def test_each_side_of_a_comparison_has_its_own(tmp_path: Path) -> None:
     (tmp_path / "bare" / "adapool" / "__init__.py").write_text("")
     builds = {"base": Build("old", tmp_path / "old"), "head": Build("installed", None)}
     experiment = Experiment(tmp_path, builds, [])
-    assert experiment.origin("base", "cpu").version == "0.0.9"
-    assert experiment.origin("head", "cpu").version == adapool.__version__
+    assert experiment.source("base")["version"] == "0.0.9"
+    assert experiment.source("head")["version"] == adapool.__version__
     assert Build("bare", tmp_path / "bare").version == "unknown"
 
 

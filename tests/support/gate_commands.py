@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def run(*words: str, library: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command line; `library`: the folder that adapool is imported from."""
-    enter = f"from suites.ab_worker import enter; enter({str(library)!r}); " if library else ""
+    enter = f"from suites.build_import import enter; enter({str(library)!r}); " if library else ""
     script = f"{enter}import click; from gate.cli import baseline, gate; group = click.Group(); "
     script += "group.add_command(gate); group.add_command(baseline); group()"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
