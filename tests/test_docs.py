@@ -45,6 +45,28 @@ def test_the_readme_s_kernel_is_the_tested_one() -> None:
     assert block == (README.parent / "tests" / "support" / "gem.h").read_text()
 
 
+PAGES = ("README.md", *(f"docs/{page.name}" for page in sorted((README.parent / "docs").glob("*.md"))))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    path = README.parent / page
+    prose = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", prose):
+        file = (path.parent / target[0]).resolve() if target[0] else path
+        assert file.exists(), f"{page} links {target[0]}"
+        if target[1]:
+            heads = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+            assert target[1] in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}, target
+
+
+def test_the_readmes_table_is_what_the_committed_runs_give() -> None:
+    from reports import readme
+
+    page = README.read_text()
+    assert readme.put(page, readme.table(readme.read(readme.KEPT.read_text()))) == page, "python -m reports.readme"
+
+
 def test_readme_names_every_method() -> None:
     text = README.read_text()
     assert not [name for name in (*adapool.names(), *adapool.LEARNED) if f"`{name}`" not in text]

@@ -1,4 +1,5 @@
-"""The README's section on the gate: its commands are right, and those of the CI jobs run as they stand there."""
+"""The README's section on the gate, and docs/gate.md: their commands are right, and those of the CI jobs run as they
+stand there."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from gate.cli import baseline, gate
 
 ROOT = Path(__file__).parents[2]
 SECTION = (ROOT / "README.md").read_text().partition("## The regression gate")[2].partition("\n## ")[0]
+SECTION += (ROOT / "docs" / "gate.md").read_text()
 COMMAND = re.compile(r"^(?:\s+- (?:run: )?)?(python runner\.py (?:gate|baseline) [^#\n]+)", re.MULTILINE)
 JOBS = [COMMAND.findall(block) for block in re.findall(r"```yaml\n(.*?)```", SECTION, re.DOTALL)]
 RELEASE = ".".join(torch.__version__.split("+")[0].split(".")[:2])
