@@ -104,7 +104,7 @@ def _go(run: Any) -> int:
         code = 1
     click.echo(trials_text.text(run.folder), nl=False)
     counts = ", ".join(f"{n} {status}" for status, n in sorted(run.tally.items())) or "nothing new"
-    click.echo(f"{counts}; {run.seconds:.0f} s", err=True)
+    click.echo(f"{counts}; {run.seconds:.0f} s, of CPUs {run.spent:.0f} s", err=True)
     code = code or int("failed" in run.tally)
     try:
         click.echo(str(reports.write(run.folder)))

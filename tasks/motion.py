@@ -36,8 +36,8 @@ class Move:
     @staticmethod
     def drawn(rng: np.random.Generator) -> Move:
         """Some of everything, as a hand-held camera has it."""
-        pan = rng.uniform(-3, 3, 2)
-        return Move(pan[0], pan[1], rng.uniform(-0.08, 0.08), rng.uniform(-0.08, 0.08))
+        pan = rng.uniform(-4, 4, 2)
+        return Move(pan[0], pan[1], rng.uniform(-0.1, 0.1), rng.uniform(-0.1, 0.1))
 
 
 KINDS = {  # class -> a move of size 1
@@ -101,7 +101,7 @@ MOTION = Task(
     subjects=METHODS,
     sizes={
         "smoke": Size(2, 40, 16, 256, 128),
-        "default": Size(5, 250, 16, 1024, 256),
+        "default": Size(5, 240, 16, 1024, 256),
         "full": Size(10, 4000, 32, 8192, 2048),
     },
     fault=lambda sources: photographs.fault(sources.images, SIDE + 2 * REACH),

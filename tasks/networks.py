@@ -77,17 +77,13 @@ class Hourglass(nn.Module):
 
     def __init__(self, subject: str, channels: int, width: int) -> None:
         super().__init__()
-
-        def conv(inputs: int, outputs: int = width) -> nn.Conv2d:
-            return nn.Conv2d(inputs, outputs, 3, padding=1)
-
-        self.features = nn.Sequential(conv(channels), nn.ReLU(), conv(width), nn.ReLU())
+        self.features = nn.Sequential(_conv(2, channels, width), nn.ReLU(), _conv(2, width, width), nn.ReLU())
         self.pool = Pooling(subject, 2, width)
-        self.body = nn.Sequential(conv(width), nn.ReLU(), conv(width), nn.ReLU())
-        last = conv(width, 3)
+        self.body = _Residual(2, width, width)
+        last = nn.Conv2d(width, 3, 3, padding=1)
         for parameter in last.parameters():
             nn.init.zeros_(parameter)  # so that training starts from the guess
-        self.tail = nn.Sequential(conv(width), nn.ReLU(), last)
+        self.tail = nn.Sequential(_conv(2, width, width), nn.ReLU(), last)
 
     def forward(self, x: Tensor) -> Tensor:
         small, undo = self.pool.reversible(self.features(x))

@@ -1,4 +1,4 @@
-"""Segmentation of objects composed on photographs: discs, squares and triangles filled with other photographs."""
+"""Segmentation of objects composed on photographs: discs, squares and triangles, told apart by their texture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tasks.task import Data, Picture, Size, Sources, Task, rng
 
 SIDE = 32
 WIDTH = 8
-CLASSES = ("background", "disc", "square", "triangle")
+CLASSES = ("background", "plain", "striped", "checked")
+OUTLINES = ("disc", "square", "triangle")
 COLORS = ((0.15, 0.15, 0.15), (0.0, 0.45, 0.7), (0.87, 0.56, 0.02), (0.0, 0.62, 0.45))
 
 
@@ -39,6 +40,22 @@ def inside(shape: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArra
     return (y >= -0.68) & (y <= 1.35 - 1.74 * abs(x))
 
 
+def texture(label: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where the second of an object's two colours is; bands and fields are 1 wide."""
+    if label == "plain":
+        return np.zeros(x.shape, bool)
+    bands = np.floor(x) % 2 == 0
+    return bands if label == "striped" else bands ^ (np.floor(y) % 2 == 0)
+
+
+def colors(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two colours [3, 1, 1] that differ by at least 0.3 in brightness."""
+    while True:
+        first, second = rng.uniform(0, 1, (2, 3, 1, 1))
+        if abs(first.mean() - second.mean()) >= 0.3:
+            return first, second
+
+
 def compose(photos: list[Picture], rng: np.random.Generator) -> tuple[Picture, NDArray[np.int64]]:
     """A picture [3, SIDE, SIDE] with one or two objects, the later in front, and the class of each of its pixels."""
     picture = photographs.piece(photos, SIDE, rng).copy()
@@ -50,9 +67,11 @@ def compose(photos: list[Picture], rng: np.random.Generator) -> tuple[Picture, N
         cx, cy = rng.uniform(size / 2, SIDE - size / 2, 2)
         u, v = (xs - cx) / size, (ys - cy) / size
         sine, cosine = np.sin(angle), np.cos(angle)
-        mask = inside(CLASSES[label], cosine * u - sine * v, sine * u + cosine * v)
-        filling = photographs.piece(photos, SIDE, rng)
-        picture[:, mask] = 0.4 * filling[:, mask] + 0.6 * rng.uniform(0, 1, (3, 1))
+        x, y = cosine * u - sine * v, sine * u + cosine * v
+        mask = inside(OUTLINES[rng.integers(len(OUTLINES))], x, y)
+        first, second = colors(rng)
+        band = size / rng.uniform(2, 3)  # of pixels
+        picture[:, mask] = np.where(texture(CLASSES[label], x * band, y * band), first, second)[:, mask]
         labels[mask] = label
     return picture, labels
 
@@ -64,7 +83,7 @@ def _composed(sources: Sources, size: Size, seed: int) -> Data:
         found.append(
             (torch.from_numpy(np.stack([p for p, _ in made])), torch.from_numpy(np.stack([m for _, m in made])))
         )
-    return Data(found[0], found[1], 0.5, CLASSES)
+    return Data(found[0], found[1], 0.45, CLASSES)
 
 
 def _network(subject: str, data: Data) -> nn.Module:
@@ -79,14 +98,14 @@ def _pictures(data: Data, outputs: Tensor, i: int) -> dict[str, Picture]:
 
 SHAPES = Task(
     name="shapes",
-    title="Segmentation of objects composed on photographs (three shapes, 32 x 32 pixels)",
+    title="Segmentation of objects composed on photographs (three textures, 32 x 32 pixels)",
     metric="miou",
-    floor="a mean IoU of 50 %",
+    floor="a mean IoU of 45 %",
     baselines=("avg", "max"),
     subjects=METHODS,
     sizes={
         "smoke": Size(2, 40, 16, 256, 64),
-        "default": Size(5, 250, 16, 1024, 192),
+        "default": Size(5, 220, 16, 1024, 128),
         "full": Size(10, 5000, 32, 8192, 1024),
     },
     fault=lambda sources: photographs.fault(sources.images, SIDE),

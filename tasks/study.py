@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import resource
 import signal
 import time
 from collections.abc import Generator, Iterator
@@ -105,7 +106,7 @@ class Run:
         self.trials, self.faults = planned(study)
         self.source = provenance.source()
         self.began = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self.seconds = 0.0
+        self.seconds = self.spent = 0.0  # that pass, and those of the workers' CPUs
         self.tally: dict[str, int] = {}
 
     @classmethod
@@ -123,12 +124,12 @@ class Run:
             raise UsageError(
                 f"resume: expected a run of tasks, got {str(folder)!r}; a bench run goes on by bench"
             ) from None
-        run.began, run.seconds = held["time"], held["seconds"]
+        run.began, run.seconds, run.spent = held["time"], held["seconds"], held["spent"]
         return run
 
     def go(self) -> None:
         """Does the trials that have no record yet. KeyboardInterrupt passes through, with all that was done on disk."""
-        begun = time.perf_counter()
+        begun, before = time.perf_counter(), sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
         self.facts = {**machine.cpu(), "software": machine.software()}
         self.machine = machine.key(self.facts)
         with store.Writer(self.folder) as self.writer, terminable():
@@ -142,6 +143,7 @@ class Run:
                 self._work([t for t in left if t.task not in self.faults])
             finally:
                 self.seconds += time.perf_counter() - begun
+                self.spent += sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
                 self._save()
 
     def _work(self, trials: list[Trial]) -> None:
@@ -208,14 +210,15 @@ class Run:
         return "native" if self.facts["software"]["native"].get(self.study.device) == "ok" else "plain"
 
     def _save(self) -> None:
-        again = {"study": asdict(self.study), "time": self.began, "seconds": self.seconds}
+        again = {"study": asdict(self.study), "time": self.began, "seconds": self.seconds, "spent": self.spent}
         store.write_file(self.folder / RESUME, json.dumps(again, indent=1).encode())
         shown = asdict(self.study) | {
             name: None if getattr(self.study, name) is None else "given" for name in ("images", "video", "fashion")
         }
         run = {
             **self.source, "time": self.began, "study": shown, "trials": len(self.trials), "jobs": self.jobs,
-            "seconds": round(self.seconds, 1), "profile": self.study.profile, "left_out": self.faults,
+            "seconds": round(self.seconds, 1), "cpu_seconds": round(self.spent, 1),
+            "profile": self.study.profile, "left_out": self.faults,
             "tasks": about(self.trials),
         }  # fmt: skip
         store.write_machine(self.folder, {"run": run, "devices": {self.machine: self.facts}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tasks.classification import DIGITS, FASHION
 from tasks.motion import MOTION
-from tasks.restoration import SUPER_RESOLUTION
+from tasks.restoration import INTERPOLATION, SUPER_RESOLUTION, VIDEO
+from tasks.segmentation import SHAPES
 
-TASKS = {task.name: task for task in (DIGITS, FASHION, SUPER_RESOLUTION, MOTION)}
+TASKS = {task.name: task for task in (DIGITS, FASHION, SHAPES, SUPER_RESOLUTION, INTERPOLATION, VIDEO, MOTION)}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tasks.pooling import METHODS
 
-HOURGLASS = (*METHODS, "max+bilinear", "avg+bilinear", "ada+bilinear", "ada+transposed")
+HOURGLASS = (*METHODS, "avg+bilinear", "ada+bilinear", "ada+transposed")
 Picture = NDArray[np.float32]
 
 
@@ -66,6 +66,7 @@ class Task:
     loss: Callable[[Tensor, Tensor], Tensor]
     score: Callable[[Tensor, Tensor], dict[str, float]]
     pictures: Callable[[Data, Tensor, int], dict[str, Picture]] | None = None  # of one test example, [3, H, W]
+    rate: float = 1e-2  # of Adam at its highest
     rank: int = 2
     source: str | None = None  # the field of Sources that this task's data come from
 

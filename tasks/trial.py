@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from tasks.pooling import betas, project
 from tasks.task import Data, Picture, Size, Sources, Task
 
-RATE = 3e-3  # Adam's, after a warm-up of a tenth of the steps falling to 0 by a cosine
 POINTS = 5  # of a learning curve, the last at the end
 SHOWN = 3  # test examples whose pictures are kept
 BINS = 20  # of beta's histogram over [0, 1]
@@ -58,8 +57,8 @@ def _alone() -> Iterator[None]:
 def _trained(task: Task, network: nn.Module, data: Data, size: Size, seed: int, device: torch.device) -> Outcome:
     x, y = (part.to(device) for part in data.train)
     start = betas(network)
-    optimizer = torch.optim.Adam(network.parameters(), RATE)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, size.steps, pct_start=0.1)
+    optimizer = torch.optim.Adam(network.parameters(), task.rate)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, task.rate, size.steps, pct_start=0.1)  # then down by a cosine
     points = {max(1, round(size.steps * (i + 1) / POINTS)) for i in range(POINTS)}
     curve, seconds, losses = [], [], []
     for step, rows in enumerate(_batches(len(x), size, seed), 1):
