@@ -147,7 +147,7 @@ def result(name: str, records: list[Record], about: dict[str, Any]) -> Result:
     return Result(
         name, about["title"], metric, good[0].unit if good else "", reference, about["floor"], floor,
         max((len(line.scores) for line in lines), default=0), trained, lines,
-        claims(scores) if trained else [], [*_low(low, base), *doubts(lines)], _holes(records),
+        claims(scores) if trained else [], [*(_low(low, base) if trained else []), *doubts(lines)], _holes(records),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reports import digits, extras, plots, trials, trials_text
-from reports.svg import GRID, INK, MUTE, SERIES, Chart, canvas, finish
+from reports.svg import INK, MUTE, SERIES, Chart, canvas, finish
 from reports.trials import Line, Result
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def sections(runs: list[tuple[str, Path]]) -> list[dict[str, Any]]:
                     "heads": trials_text.heads(result),
                     "rows": [trials_text.cells(result, line) for line in result.lines],
                     "claims": [_claim(result, claim) for claim in result.claims],
-                    "seeds": result.seeds,
+                    "seeds": trials_text.seeds(result),
                     "charts": _charts(anchor, result),
                     "pictures": _pictures(path, result.name),
                 }
@@ -62,8 +62,8 @@ def _charts(anchor: str, result: Result) -> list[Chart]:
         )
         made += _differences(anchor, result, rows)
     made.append(_curves(anchor, result, word))
-    made += [_beta(f"{anchor}-beta-{line.subject}", line) for line in result.lines if _layers(line)]
-    return made
+    layers = _layers(result)
+    return [*made, _beta(f"{anchor}-beta", layers)] if layers else made
 
 
 def _rows(result: Result) -> DataFrame:
@@ -150,48 +150,53 @@ def _curves(anchor: str, result: Result, word: str) -> Chart:
         return finish(figure, f"{anchor}-curve", title, f"{title}. At the end: {last}.", rows)
 
 
-def _layers(line: Line) -> dict[str, list[dict[str, Any]]]:
-    """What each layer's beta became, by seed."""
+def _layers(result: Result) -> dict[str, list[dict[str, Any]]]:
+    """What the beta of each subject's layer became, by seed."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for facts in line.facts.values():
-        for name, beta in facts.get("beta", {}).items():
-            found.setdefault(name, []).append(beta)
+    for line in result.lines:
+        for facts in line.facts.values():
+            for name, beta in facts.get("beta", {}).items():
+                found.setdefault(f"{line.subject} {name}", []).append(beta)
     return found
 
 
-def _beta(name: str, line: Line) -> Chart:
+def _beta(name: str, layers: dict[str, list[dict[str, Any]]]) -> Chart:
     """A histogram of each layer's beta over seeds and places, and under it the map of its places, a mean over seeds."""
     import numpy as np
     import pandas as pd
     from matplotlib.patches import Rectangle
 
-    layers = _layers(line)
     points = []
-    with canvas(1.0 + 1.6 * len(layers), 2.6) as (figure, ax):
+    mapped = any(beta["map"] for of in layers.values() for beta in of)
+    with canvas(4.6, 2.8 if mapped else 1.5) as (figure, ax):
         for i, (layer, of) in enumerate(layers.items()):
+            left = i * 1.25
             counts = np.sum([beta["histogram"] for beta in of], axis=0)
-            high = counts / counts.max()
-            ax.bar(i * 1.2 + (np.arange(len(high)) + 0.5) / len(high), high, 1 / len(high), color=_NOTED["ada"])
+            ax.bar(
+                left + (np.arange(len(counts)) + 0.5) / len(counts),
+                counts / counts.max(),
+                1 / len(counts),
+                color=_NOTED["ada"],
+            )
             maps = [beta["map"] for beta in of if beta["map"] is not None]
-            if maps:
-                grid = np.mean(maps, axis=0)
-                tall, wide = (1 / max(grid.shape),) * 2
-                for y, x in np.ndindex(*grid.shape):
-                    place = (i * 1.2 + x * wide, -0.35 - (y + 1) * tall)
-                    ax.add_patch(Rectangle(place, wide, tall, color=_shade(float(grid[y, x])), linewidth=0))
+            grid = np.mean(maps, axis=0) if maps else np.zeros((0, 0))
+            for y, x in np.ndindex(*grid.shape):
+                side = 1 / max(grid.shape)
+                place = (left + x * side, -0.3 - (y + 1) * side)
+                ax.add_patch(Rectangle(place, side, side, color=_shade(float(grid[y, x])), linewidth=0))
             mean = sum(beta["mean"] for beta in of) / len(of)
-            ax.text(i * 1.2 + 0.5, 1.06, f"{layer}: {mean:.2f}", ha="center", fontsize=8)
+            ax.text(left + 0.5, 1.06, f"{layer} {mean:.2f}", ha="center", fontsize=7.5)
             for x, word in ((0, "0"), (0.5, "½"), (1, "1")):
-                ax.text(i * 1.2 + x, -0.04, word, ha="center", va="top", fontsize=7)
-            points.append({"x": i * 1.2 + mean, "y": 0.0, "tip": f"{layer}: mean beta {mean:.3f}", "r": -1})
+                ax.text(left + x, -0.04, word, ha="center", va="top", fontsize=7)
+            points.append({"x": left + mean, "y": 0.0, "tip": f"{layer}: mean beta {mean:.3f}", "r": -1})
         rows = pd.DataFrame(points).assign(implementation="native")
         ax.scatter(rows["x"], rows["y"], s=20, color=INK, zorder=4).set_gid("tips")
-        ax.set(xlim=(-0.08, 1.2 * len(layers) - 0.1), ylim=(-1.4, 1.2), xticks=[], yticks=[])
+        right = 1.25 * max(len(layers), 3) - 0.1
+        ax.set(xlim=(-0.08, right), ylim=(-1.35 if mapped else -0.2, 1.2), xticks=[], yticks=[])
         ax.grid(visible=False)
         for spine in ax.spines.values():
             spine.set_visible(False)
-        ax.axhline(0, color=GRID, linewidth=0.8)
-        title = f"beta of {line.subject}: 0 is softpool, 1 is edscw"
+        title = "beta: 0 is softpool, 1 is edscw" + ("; below, its map" if mapped else "")
         alt = f"{title}. " + "; ".join(point["tip"] for point in points)
         return finish(figure, name, title, alt, rows)
 

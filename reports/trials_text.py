@@ -66,9 +66,13 @@ def verdict(result: Result) -> str:
     if not result.trained:
         return f"not trained: a baseline is below the floor or was not asked for, so nothing is claimed; {floor}"
     if result.seeds < trials.LEAST:
-        return f"{result.seeds} seeds, no intervals below {trials.LEAST}, so nothing is claimed; {floor}"
+        return f"{seeds(result)}, no intervals below {trials.LEAST}, so nothing is claimed; {floor}"
     parts = [f"{words}: {', '.join(map(pair, found))}" for words, found in _sorted(result.claims) if found]
     return f"of the paper's order {'; '.join(parts) or 'no pair was asked for'}; {floor}"
+
+
+def seeds(result: Result) -> str:
+    return f"{result.seeds} seed{'' if result.seeds == 1 else 's'}"
 
 
 def pair(claim: Claim) -> str:
@@ -112,7 +116,7 @@ def _block(result: Result, markdown: bool) -> str:
     if markdown:
         table = [f"| {' | '.join(row)} |" for row in rows]
         table.insert(1, "|---|" + "---:|" * (len(rows[0]) - 1))
-        head, says = f"### {result.title}, {result.seeds} seeds\n", [f"* {line}" for line in says]
+        head, says = f"### {result.title}, {seeds(result)}\n", [f"* {line}" for line in says]
     else:
         wide = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         table = [
@@ -121,5 +125,5 @@ def _block(result: Result, markdown: bool) -> str:
             )
             for row in rows
         ]
-        head, says = f"{result.title}, {result.seeds} seeds", [f"  {line}" for line in says]
+        head, says = f"{result.title}, {seeds(result)}", [f"  {line}" for line in says]
     return "\n".join([head, *(table if result.lines else []), *([""] if markdown else []), *says, ""])

@@ -26,7 +26,7 @@ def _listed(context: click.Context, option: click.Parameter, values: tuple[str, 
     multiple=True,
     callback=_listed,
     metavar="NAME",
-    help="digits, fashion-mnist, shapes, super-resolution, interpolation, motion; default: all.",
+    help="digits, fashion-mnist, shapes, super-resolution, interpolation, video, motion; default: all there are.",
 )
 @click.option(
     "--method",
@@ -41,7 +41,7 @@ def _listed(context: click.Context, option: click.Parameter, values: tuple[str, 
     "--first-seed", "first", type=click.IntRange(min=0), default=0, metavar="N", help="Count seeds from here."
 )
 @click.option("--images", metavar="DIR", help="Photographs; default: scikit-image's.")
-@click.option("--video", metavar="DIR|FILE", help="Frames to interpolate between, beside the generated ones.")
+@click.option("--video", metavar="DIR|FILE", help="A further task: the frames between those of this video.")
 @click.option("--fashion-mnist", "fashion", metavar="DIR", help="Its four files; default: where Debian puts them.")
 @click.option("--gpu", "device", flag_value="cuda", default="cpu", help="Train on the first GPU.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Trials side by side on the CPU; default: one a core.")

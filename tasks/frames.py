@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from suites import images
 from suites.machine import private
@@ -45,15 +49,22 @@ def _folder(path: Path) -> list[Picture]:
 def _file(path: Path) -> list[Picture]:
     import imageio.v3 as imageio
 
-    shots = []
+    shots: list[Picture] = []
     try:
-        for shot in imageio.imiter(path):
-            grey = shot if shot.ndim == 3 else np.repeat(shot[..., None], 3, -1)
-            white = np.iinfo(grey.dtype).max if np.issubdtype(grey.dtype, np.integer) else 1
-            shots.append((grey[..., :3] / white).astype(np.float32).transpose(2, 0, 1))
-            if len(shots) == MOST:
-                break
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of every reader that is tried in turn
+            with imageio.imopen(path, "r") as file:
+                for some in islice(file.iter(), MOST):
+                    shots += _shots(some)[: MOST - len(shots)]
     except Exception as error:  # each reader has errors of its own
         words = private(str(error))[:200]
         raise ValueError(f"video: {path.name} cannot be read ({type(error).__name__}: {words})") from None
     return shots
+
+
+def _shots(given: NDArray[Any]) -> list[Picture]:
+    """The frames in what a reader gives at once: one or several, [H, W] or [H, W, colours] each."""
+    colors = given if given.ndim > 2 and given.shape[-1] in (3, 4) else np.repeat(given[..., None], 3, -1)
+    white = np.iinfo(given.dtype).max if np.issubdtype(given.dtype, np.integer) else 1
+    stack = (colors[..., :3] / white).astype(np.float32).reshape(-1, *colors.shape[-3:-1], 3)
+    return list(stack.transpose(0, 3, 1, 2))

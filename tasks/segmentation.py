@@ -44,7 +44,7 @@ def texture(label: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
     """Where the second of an object's two colours is; bands and fields are 1 wide."""
     if label == "plain":
         return np.zeros(x.shape, bool)
-    bands = np.floor(x) % 2 == 0
+    bands: NDArray[np.bool_] = np.floor(x) % 2 == 0
     return bands if label == "striped" else bands ^ (np.floor(y) % 2 == 0)
 
 

@@ -61,13 +61,14 @@ def planned(study: Study) -> tuple[list[Trial], dict[str, str]]:
     from tasks.pooling import METHODS
     from tasks.table import TASKS
 
-    for asked, known, what in ((study.tasks, tuple(TASKS), "task"), (study.methods, METHODS, "method")):
-        for name in asked:
+    for names, known, what in ((study.tasks, tuple(TASKS), "task"), (study.methods, METHODS, "method")):
+        for name in names:
             if name not in known:
                 raise UsageError(f"{what}: expected one of {', '.join(known)}, got {name!r}")
     trials, faults = [], {}
     for task in TASKS.values():
-        if study.tasks and task.name not in study.tasks:
+        asked = task.name in study.tasks if study.tasks else task.source != "video" or study.video is not None
+        if not asked:
             continue
         fault = task.fault(_sources(study))
         if fault is not None:
