@@ -36,7 +36,7 @@ Table = Mapping[str, Mapping[str, int]]
 
 def of_kernels(moved: Sequence[Case], base: Build, head: Build, kind: str) -> dict[str, str]:
     """Case -> what is different in its kernels, as far as that is known."""
-    native = [case for case in moved if case.implementation == "native" and case.probe in REPEATED]
+    native = [case for case in moved if case.implementation == "native" and case.probe in REPEATED and case.kernel]
     if not native or base.parts.get("native") == head.parts.get("native"):
         return {}
     return (_on_cuda if kind == "cuda" else _on_cpu)(native, base, head)

@@ -75,6 +75,7 @@ def gate() -> None:
 @click.option("--smoke", is_flag=True, help="A few cases, under 5 minutes on two CPU cores.")
 @click.option("--unstable-ok", is_flag=True, help="Exit with 0 in place of 3 where the machine is too unstable to say; "
               "a wrong result, a confirmed regression and more bytes fail all the same.")  # fmt: skip
+@click.option("--network", metavar="MODEL", help="This model's forward and training step instead of pooling calls.")
 @click.option("--builds", metavar="DIR", default="results/builds", show_default=True, help="Where builds are kept.")
 @options(_WHERE, _CASES)
 def ab(base: str, head: str, smoke: bool, unstable_ok: bool, builds: str, **given: Any) -> None:

@@ -114,7 +114,8 @@ def _axes(given: Mapping[str, Any], preset: Axes | None) -> Axes:
     names = (
         "methods", "implementations", "kernels", "shapes", "dtypes", "directions", "probes", "clocks",
     )  # fmt: skip
-    return Axes(**axes | {name: tuple(given[name]) for name in names if given.get(name)})
+    asked = {name: tuple(given[name]) for name in names if given.get(name)}
+    return Axes(**{**axes, **asked, "network": given.get("network")})
 
 
 def _folder(device: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from gate.sampled import Sampled
 from reports.record import Record
-from reports.rules import ABSOLUTE, HIGHER_IS_BETTER, SAMPLED, Rules
+from reports.rules import ABSOLUTE, HIGHER_IS_BETTER, SAMPLED, TIMES, Rules
 
 VERDICTS = {  # in the order in which a reader wants them
     "REGRESSED": "worse, beyond the margin: confirmed by fresh pairs, or a number that repeats exactly",
@@ -143,7 +143,7 @@ def sampled(passes: Sequence[Pass], rules: Rules) -> list[Sampled]:
     for name, cases in groups.items():
         metric = name.split()[0]
         margins = {case: rules.margin(metric, case) for case in cases}
-        controls = {case for case in cases if metric == "time" and rules.is_control(case)}
+        controls = {case for case in cases if metric in TIMES and rules.is_control(case)}
         values = {
             case: {side: {at: min(map(quiet, records)) for at, records in held.items()} for side, held in sides.items()}
             for case, sides in cases.items()

@@ -27,7 +27,7 @@ from suites.progress import Progress
 
 SIDES = ("base", "head")
 ROUNDS = 2  # a case is measured so often in a pass, far apart: a neighbour rarely hits it twice
-REPEATED = ("latency", "energy")  # probes whose numbers vary from pass to pass
+REPEATED = ("latency", "energy", "network")  # probes whose numbers vary from pass to pass
 FOLDER = "passes"
 SMOKE = Axes(
     profile="smoke", methods=("ada", "edscw", "softpool", "idw", "lp", "max", "avg", "dpp"), kernels=("2", "3s2"),
@@ -88,7 +88,7 @@ class Experiment:
         draw = random.Random(f"{self.seed}/{stage}/{pair}/{side}")
         order: list[Case] = []
         for turn in range(ROUNDS):
-            some = [case for case in cases if turn == 0 or case.probe == "latency"]
+            some = [case for case in cases if turn == 0 or case.probe in ("latency", "network")]
             draw.shuffle(some)
             order += some
         with store.Writer(self.out / FOLDER / f"{stage}-{pair:02d}-{side}") as writer:
@@ -139,6 +139,10 @@ def cases(axes: Axes, device: str, kind: str, builds: Mapping[str, Build], enoug
 
     compiled = any("native" in build.parts for build in builds.values())
     wanted = axes.implementations or (("native" if compiled else "plain"), "torch", "copy")
+    if axes.network is not None:
+        wanted = tuple(name for name in dict.fromkeys((*wanted, "torch")) if name != "copy")  # as it was: the control
+        of_network: list[Case] = session.cases(replace(axes, implementations=wanted), [(device, kind)])[device]
+        return of_network
     if kind == "cpu" and not axes.clocks:  # a flush takes longer than most calls, and leaves few samples
         axes = replace(axes, clocks=("hot",))
     if not axes.implementations and axes.profile != "smoke" and compiled:

@@ -150,12 +150,15 @@ def measure(case: Case, device: torch.device, clocks: Any, watch: Any, seconds: 
     saved, source = memory.saved_by(lambda: network.loss(network.x), {network.x, *network.model.parameters()})
     found.append(Finding("saved_bytes", value=saved, how={**how, **source}))
     found.append(Finding("parameters", value=float(sum(p.numel() for p in network.model.parameters())), how=how))
+    if watch is not None:
+        step = lambda: Call(network, True, seed)  # noqa: E731
+        found += energy.measure(case, step, watch, lambda: _wait(device), judge=lambda *_: (None, True))
+    return found
 
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
 
-    return found + energy.measure(case, lambda: Call(network, True, seed), watch, wait, judge=lambda *_: (None, True))
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def judged(metric: str, clock: str, measured: Measured, how: dict[str, Any]) -> Finding:
