@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from suites.case import Case
 
 PROBE, METRIC = "kernels", "first_call"
+APART = ("retention", "network")  # only their worker knows which tensors are pooled
 SECONDS = 300.0  # that all of them may take
 Make = Callable[[str], int]  # a call in words -> how many of its kernels were compiled just now
 
@@ -28,12 +29,10 @@ class Made(NamedTuple):
 
 
 def chosen(cases: Iterable[Case], kind: str) -> list[Case]:
-    """The cases whose first calls are prepared, each once whatever is measured of it: native ones on CUDA. Retention is
-    left out, since only its worker knows the photographs.
-    """
+    """The cases whose first calls are prepared, each once whatever is measured of it: native ones on CUDA."""
     if kind != "cuda":
         return []
-    native = (case for case in cases if case.implementation == "native" and case.probe != "retention")
+    native = (case for case in cases if case.implementation == "native" and case.probe not in APART)
     found: dict[str, Case] = {}
     for case in native:
         found.setdefault(case.name, replace(case, probe=PROBE))

@@ -15,7 +15,7 @@ import reports
 import runner
 from adapool import native
 from reports import frame, networks, store, view
-from suites import models, network, plan, records, session
+from suites import first_call, models, network, plan, records, session
 from suites.case import Case
 from suites.clocks import CpuClocks
 from suites.options import axes as axes_of
@@ -89,6 +89,7 @@ def test_the_cases_of_a_network(small: str) -> None:
     subjects = [(case.method, case.implementation) for case in found]
     assert subjects == [("ada", "native"), ("ada", "plain"), ("lip_simplified", "plain")]
     assert "/resnet18+strided/" in found[0].name
+    assert first_call.chosen(found, "cuda") == [], "only the worker knows what is pooled"
     for wrong in ({"methods": ("sotfpool",)}, {"dtypes": ("int8",)}, {"clocks": ("graph",)}):
         with pytest.raises(UsageError):
             cases("resnet18", **wrong)
