@@ -1,4 +1,7 @@
-"""The answer of a report as Markdown, for an issue or a README: what native loses, what to take, the ranked tables."""
+"""The answer of a report as Markdown, for an issue or a README: what native loses, what to take, the ranked tables.
+
+Of trained networks the table of each task.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reports import answer, frame, losses, store, view
+from reports import answer, frame, losses, store, trials, trials_text, view
 from reports.store import Folder
 
 
 def write(runs: Folder | Sequence[Folder], file: Folder) -> None:
-    """Writes the answers of a run, or of several together, into a Markdown file."""
+    """Writes the answers of a run, or of several together, into a Markdown file; of trained networks, their tables."""
     rows = view.prepared(frame.table(runs))
     lines = ["# Pooling methods, measured"]
-    for group in view.groups(rows):
+    for group in view.groups(rows[rows["probe"].ne(trials.PROBE)]):
         lines += ["", f"## {_escaped(group.title)}", *_lost(losses.losses(group.rows))]
         for block in answer.answers(group):
             lines += ["", *_block(block)]
+    for trained in filter(None, (trials_text.markdown(path) for path in frame.folders(runs))):
+        lines += ["", trained.rstrip()]
     store.write_file(Path(file), ("\n".join(lines) + "\n").encode())
 
 
