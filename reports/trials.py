@@ -116,7 +116,7 @@ def results(run: Path) -> list[Result]:
 
 
 def result(name: str, records: list[Record], about: dict[str, Any]) -> Result:
-    """What the records of one task come to; `about` is what the run says of the task."""
+    """What the records of one task come to, the best subject first; `about` is what the run says of the task."""
     metric, (reference, *_) = about["metric"], about["baselines"]
     good = [record for record in records if record.status == "ok"]
     subjects = list(dict.fromkeys(record.method for record in good))
@@ -139,6 +139,7 @@ def result(name: str, records: list[Record], about: dict[str, Any]) -> Result:
                 next((int(f["parameters"]) for f in facts.values()), 0), facts,
             )
         )  # fmt: skip
+    lines.sort(key=lambda line: -line.mean)
     floors = [f["floor"] for line in lines for f in line.facts.values()]
     floor = _mean(floors)
     low = [line for line in lines if line.mean < floor]

@@ -151,7 +151,7 @@ FASHION = Task(
     subjects=METHODS,
     sizes={
         "smoke": Size(2, 40, 32, 2000, 500),
-        "default": Size(5, 400, 24, 10000, 1000),
+        "default": Size(5, 500, 24, 10000, 1000),
         "full": Size(10, 4000, 64, 60000, 10000),
     },
     fault=_fashion_fault,
