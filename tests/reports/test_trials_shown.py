@@ -30,9 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             }  # fmt: skip
             same = {"probe": "task", "case": f"digits/{subject}/{seed}", "method": subject, "direction": "both"}
             value = 0.91 + 0.01 * seed + more
-            score = make(
-                **same, metric="accuracy", value=value, samples=None, kept=None, stop=None, measurement=facts
-            )
+            score = make(**same, metric="accuracy", value=value, samples=None, kept=None, stop=None, measurement=facts)
             step = 0.01 * (1.5 if subject == "ada" else 1)
             steps = make(
                 **same, metric="step", value=step, samples=[step], kept=[True], stop=None, measurement={"seed": seed}
