@@ -1,6 +1,16 @@
 """adapool: exact, differentiable pooling methods for PyTorch. `import adapool` needs torch and nothing else."""
 
-from adapool.adaptive import AdaPool1d, AdaPool2d, AdaPool3d, AdaUnpool1d, AdaUnpool2d, AdaUnpool3d
+from adapool.adaptive import (
+    AdaPool1d,
+    AdaPool2d,
+    AdaPool3d,
+    AdaptiveAdaPool1d,
+    AdaptiveAdaPool2d,
+    AdaptiveAdaPool3d,
+    AdaUnpool1d,
+    AdaUnpool2d,
+    AdaUnpool3d,
+)
 from adapool.convert import convert, parameter_groups, revert
 from adapool.forms import adaptive_pool, fractional_pool
 from adapool.functional import pool, pool_with_extra
@@ -74,6 +84,9 @@ __all__ = [
     "AdaUnpool1d",
     "AdaUnpool2d",
     "AdaUnpool3d",
+    "AdaptiveAdaPool1d",
+    "AdaptiveAdaPool2d",
+    "AdaptiveAdaPool3d",
     "AdaptivePool",
     "DPPPool",
     "EDSCWPool1d",

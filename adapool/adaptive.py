@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from adapool import named
 from adapool.arguments import check_choice, check_flag
+from adapool.forms import adaptive_pool, output_sizes
 from adapool.functional import run
-from adapool.layer import Layer, check_options, ranks
+from adapool.layer import WINDOWLESS, Layer, check_options, ranks
 from adapool.registry import get
 from adapool.share import Constraint, Sharing, Start, starting
 from adapool.window import Ints, Sizes, per_axis
@@ -97,6 +98,41 @@ class AdaPool(Sharing):
         )
 
 
+class AdaptiveAdaPool(AdaPool):
+    """AdaPool to a given output size, so that one beta for each place serves every input size: `adapool.adaptive_pool`.
+
+    output_size: sizes, or one for all axes; None keeps an axis. beta and the keywords are AdaPool's, less the window.
+    Shape: `(N, C, *spatial)` or `(C, *spatial)` to `(N, C, *output_size)`.
+
+    >>> layer = AdaptiveAdaPool2d((3, 2), beta=(3, 2))
+    >>> [tuple(layer(torch.ones(1, 4, *size)).shape) for size in ((7, 5), (9, 8))]
+    [(1, 4, 3, 2), (1, 4, 3, 2)]
+    """
+
+    rank: ClassVar[int]
+
+    def __init__(
+        self,
+        output_size: Sizes,
+        beta: Start = None,
+        beta_trainable: bool = True,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> None:
+        kept = {name: options.pop(name) for name in ("constraint", "beta_init") if name in options}
+        check_options(get("ada"), options, WINDOWLESS)
+        super().__init__(1, beta, None, beta_trainable, device=device, dtype=dtype, **kept, **options)
+        self.output_size = output_sizes(output_size, self.rank)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = adaptive_pool(x, "ada", self.output_size, beta=self.share(), **self.options)
+        return y
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}, beta={tuple(self.beta.shape)}, constraint={self.constraint!r}"
+
+
 class AdaUnpool(Layer):
     """Inverse of AdaPool from its masks: `out_i = N y w_i`, see `adapool.adaunpool2d`.
 
@@ -136,4 +172,5 @@ class AdaUnpool(Layer):
 
 
 AdaPool1d, AdaPool2d, AdaPool3d = ranks(AdaPool)
+AdaptiveAdaPool1d, AdaptiveAdaPool2d, AdaptiveAdaPool3d = ranks(AdaptiveAdaPool)
 AdaUnpool1d, AdaUnpool2d, AdaUnpool3d = ranks(AdaUnpool)
