@@ -147,9 +147,18 @@ def test_a_number_that_changes_is_compiled_twice_at_most(
     assert len(seen) <= 2
 
 
+def known(layer: nn.Module) -> nn.Module:
+    """A lazy layer that has seen an input, as it has to before anyone traces it."""
+    layer(OTHER)
+    return layer
+
+
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     **{name: lambda name=name: Pool(name, 2) for name in FIXED},  # type: ignore[misc]
-    **{name: getattr(adapool, name) for name in adapool.__all__ if name.endswith("Pool2d")},
+    **{name: getattr(adapool, name) for name in adapool.__all__ if name.endswith("Pool2d") and name != "S3Pool2d"},
+    "AdaptiveAdaPool2d": lambda: adapool.AdaptiveAdaPool2d(3),
+    "AdaptivePool": lambda: adapool.AdaptivePool("ada", (3, 4)),
+    "LazyAdaPool2d": lambda: known(adapool.LazyAdaPool2d()),
     "AdaPool2d(None)": lambda: AdaPool2d(None),
     "masks": lambda: nn.Sequential(AdaPool2d(2, return_mask=True), Restored()),
     "released masks": lambda: nn.Sequential(adapool.EDSCWPool2d(None, return_mask=True), First()),
@@ -190,6 +199,11 @@ def test_fx_symbolic_trace(name: str) -> None:
     graph = torch.fx.symbolic_trace(net)
     graph.recompile()
     torch.testing.assert_close(graph(OTHER), net(OTHER))
+
+
+def test_fx_of_what_draws_for_the_size_it_meets_is_refused_in_one_sentence() -> None:
+    with pytest.raises(TypeError, match="x: expected a Tensor, got Proxy"):
+        torch.fx.symbolic_trace(nn.Sequential(adapool.S3Pool2d()))
 
 
 def test_fx_of_functions() -> None:
