@@ -24,22 +24,29 @@ class Fitted:
 
 def fitted(cases: Sequence[Case], axes: Axes, kind: str) -> Fitted:
     """Whole rounds, as they come, as long as there is time: all methods lose the same windows and probes. Of the first
-    round as much as fits, since a run without a case says nothing.
+    round as much as fits, since a run without a case says nothing; memory only of what is timed, too.
     """
     if not pace.bounded(axes):
         return Fitted(list(cases), [])
     room = ROOM * pace.limit(axes, kind)
     chosen: list[Case] = []
     left: list[Case] = []
+    untimed: set[tuple[object, ...]] = set()
     for part in rounds.rounds(cases):
         costs = [pace.cost(case, axes, kind) for case in part]
-        fits = len(part) if sum(costs) <= room else 0
+        alone = part[0].probe == "memory" and _tensor(part[0]) in untimed
+        fits = len(part) if sum(costs) <= room and not alone else 0
         if not chosen:
             fits = max(1, sum(sum(costs[: n + 1]) <= room for n in range(len(part))))
         chosen += part[:fits]
         left += part[fits:]
+        untimed |= {_tensor(case) for case in part[fits:] if case.probe == "latency"}
         room -= sum(costs[:fits])
     return Fitted(chosen, left)
+
+
+def _tensor(case: Case) -> tuple[object, ...]:
+    return case.window, case.shape, case.dtype, case.layout, case.direction
 
 
 def words(plan: Fitted, axes: Axes, kind: str) -> str:

@@ -36,6 +36,10 @@ LAYERS = {
 }
 LEAST = 64  # pixels of a photograph's side; shorter ones say nothing at kernel 7
 SWEEP = ("2", "3", "5", "7", "3s2")
+VARIANTS = (  # of other methods of the table: measured by the full profile, and when they are named
+    "lp_abs", "power_sum", "mixed", "gated", "stochastic_eval", "dpp_asym", "dpp_full_asym", "sdpp", "sdpp_asym",
+    "sdpp_full", "sdpp_full_asym", "s3_eval", "lip_bottleneck",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Profile:
     budget: dict[str, float]  # seconds of measuring by device kind, start and report excluded
     most: float  # seconds of sampling per case and clock at most, once there are samples enough
     ceiling: float  # seconds that a clock of a case may take for samples enough, however slow the call is
+    without: tuple[str, ...] = VARIANTS  # methods that are measured only when they are named
 
 
 _FAST = ("native", "plain", "torch", "copy", "own")
@@ -81,7 +86,7 @@ PROFILES = {
         directions=("forward", "backward", "both", "inverse"),
         clocks={"cpu": ("cold", "hot"), "cuda": ("cold", "hot", "graph", "host")},
         implementations=(*_FAST, "compiled"), images=6, crop=None, gallery=3, energy=("*",),
-        batch={"cpu": 1, "cuda": 64}, budget={"cpu": 21600.0, "cuda": 21600.0}, most=5.0, ceiling=30.0,
+        batch={"cpu": 1, "cuda": 64}, budget={"cpu": 21600.0, "cuda": 21600.0}, most=5.0, ceiling=30.0, without=(),
     ),
 }  # fmt: skip
 

@@ -101,7 +101,7 @@ def build(axes: Axes, names: Names, kind: str) -> list[Case]:
         raise UsageError(f"clock: expected cold or hot on a CPU, got {', '.join(clocks)}")
     if axes.crop is not None and axes.crop != 0 and axes.crop < layers.LEAST:
         raise UsageError(f"crop: expected 0 (all of a photograph) or pixels from {layers.LEAST} on, got {axes.crop}")
-    methods = choose(axes.methods, names)
+    methods = tuple(name for name in choose(axes.methods, names) if name in axes.methods or name not in preset.without)
     cases: list[Case] = []
     tensors = _tensors(axes, kind)
     probes = axes.probes or PROBES

@@ -7,28 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from adapool import registry
+from adapool.learned import LEARNED
 from reports import store
 from suites import fit, pace, rounds
 from suites.case import Case
 from suites.fit import LEFT_OUT, Fitted
+from suites.layers import VARIANTS
 from suites.plan import Axes, Names, build
 from suites.session import Session
 
-REGION = (
-    "max",
-    "avg",
-    "sum",
-    "lp",
-    "lp_abs",
-    "stochastic",
-    "stochastic_eval",
-    "softpool",
-    "edscw",
-    "idw",
-    "ada",
-    "dpp",
-)
-NAMES = Names((*REGION, "dpp_asym", "lip"), ("lip_simplified", "lip_bottleneck", "dpp_full"), {}, ("cpu", "cuda"))
+NAMES = Names(registry.names(), tuple(LEARNED), {}, ("cpu", "cuda"))  # all there are: a profile has to fit them
+
+
+def usual(profile: str) -> set[str]:
+    """The methods that the profile measures unnamed."""
+    return {*NAMES.region, *NAMES.learned} - {*Axes(profile=profile).preset.without}
 
 
 def planned(kind: str, **axes: object) -> tuple[Fitted, Axes, list[Case]]:
@@ -62,7 +56,9 @@ def test_the_default_profile_is_whole_on_a_gpu_and_has_all_ranks_on_a_cpu() -> N
     for direction in ("forward", "backward"):
         for window, rank in (("k2s2p0", 1), ("k2s2p0", 2), ("k3s2p1", 2), ("k7s7p0", 2), ("k2s2p0", 3)):
             found = {c.method for c in timed if (c.window, c.rank, c.direction) == (window, rank, direction)}
-            assert found >= {*NAMES.region, *NAMES.learned}, (window, rank, direction)
+            assert found >= usual("default"), (window, rank, direction)
+    pictured = {(c.window, c.method) for c in plan.cases if c.probe == "retention"}
+    assert pictured >= {(f"k{k}p0", m) for k in ("2s2", "3s2", "3s3", "5s5", "7s7") for m in usual("default")}
     assert {c.probe for c in plan.cases} == {"latency", "memory", "retention", "energy"}
     assert pace.estimate(plan.cases, axes, "cpu") < 180
 
@@ -72,7 +68,21 @@ def test_the_default_profile_is_whole_on_a_gpu_and_has_all_ranks_on_a_cpu() -> N
 def test_the_resnet_stem_is_in_every_profile(profile: str, kind: str) -> None:
     plan = planned(kind, profile=profile)[0]
     stem = {c.method for c in plan.cases if c.window == "k3s2p1" and c.shape[2:] == (112, 112)}
-    assert stem >= {*NAMES.region, *NAMES.learned}
+    assert stem >= usual(profile)
+
+
+@pytest.mark.parametrize("profile", ["smoke", "default"])
+def test_variants_are_measured_where_they_are_named(profile: str) -> None:
+    assert not {c.method for c in planned("cpu", profile=profile)[2]} & {*VARIANTS}
+    assert {*VARIANTS} <= {*NAMES.region, *NAMES.learned}
+    named = planned("cpu", profile=profile, methods=("lp_abs", "avg"))[2]
+    assert {c.method for c in named} == {"lp_abs", "avg", "copy"}
+
+
+def test_memory_is_measured_of_what_is_timed() -> None:
+    plan = planned("cpu")[0]
+    timed = {(c.window, c.shape, c.direction) for c in plan.cases if c.probe == "latency"}
+    assert {(c.window, c.shape, c.direction) for c in plan.cases if c.probe == "memory"} <= timed
 
 
 def test_even_a_tiny_budget_measures_something() -> None:
