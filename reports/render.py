@@ -1,10 +1,12 @@
-"""Writes what people look at: records.csv with its dictionary, comparison.csv, plots/*.svg, report.html.
+"""Writes what people look at: records.csv with its dictionary, comparison.csv, plots/*.svg, report.html; where pyarrow
+is, records.parquet.
 
 Everything is built first and put in place by rename, the page last: there is never half a report.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import tempfile
 import warnings
@@ -88,6 +90,8 @@ def write(runs: Folder | Sequence[Folder], out: Folder | None = None) -> Path:
         "comparison.csv": implementations.side_by_side(tidy).to_csv(index=False),
     }
     _plots(folder, charts)
+    if importlib.util.find_spec("pyarrow") is not None:
+        store.write_file(folder / "records.parquet", tidy.to_parquet(index=False))
     for name, text in {**files, "report.html": page}.items():
         store.write_file(folder / name, text.encode())
     return folder / "report.html"

@@ -68,10 +68,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     if RECORDS in config.stash:
         found = config.stash[RECORDS].get(probe, {})
-        metafunc.parametrize("record", list(found.values()), ids=list(found), indirect=True)
+        metafunc.parametrize("record", list(found), indirect=True)
     else:
         cases = [case for case in planned(config) if case.probe == probe]
-        metafunc.parametrize("record", cases, ids=[case.name for case in cases], indirect=True)
+        metafunc.parametrize("record", [case.key for case in cases], ids=[case.name for case in cases], indirect=True)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -79,7 +79,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     if RECORDS in config.stash or config.getoption("collectonly"):
         return
-    wanted = {item.callspec.params["record"].key for item in session.items if hasattr(item, "callspec")}
+    wanted = {item.callspec.params["record"] for item in session.items if hasattr(item, "callspec")}
     if not wanted:
         config.stash[RECORDS] = {}
         return
@@ -99,16 +99,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> list[Any]:
-    """The records of one test: the replayed one, or those that its case gave; skipped or failed as they say."""
-    from reports.record import Record
+    """The records of one test: the replayed one, or those that its case gave; skipped or failed as they say. Known by
+    name, which benchmark.json has room for.
+    """
     from suites.records import unit_of
 
     given = request.param
-    if isinstance(given, Record):
-        found = [given]
-    else:
-        measured = request.config.stash[RECORDS].get(given.probe, {}).values()
-        found = [r for r in measured if unit_of(r) == given.key]
+    held = request.config.stash[RECORDS].get(request.module.__name__.rpartition("test_")[2], {})
+    found = [held[given]] if given in held else [r for r in held.values() if unit_of(r) == given]
     assert found, f"the engine left no record of {given}"
     for one in found:
         if one.status == "skipped":

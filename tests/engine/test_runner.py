@@ -113,6 +113,7 @@ def test_benchmark_json_repeats_the_samples_bit_for_bit(bench: Bench) -> None:
         record = timed[benchmark["extra_info"]["case"]]
         assert benchmark["stats"]["data"] == record.samples
         assert benchmark["stats"]["median"] == statistics.median(record.samples or [])
+        assert benchmark["params"] == {"record": f"{record.case}-{record.clock}"}
     assert not held["machine_info"]["node"]
 
 

@@ -112,7 +112,8 @@ def test_the_page_shows_everything_that_it_promises(written: tuple[Path, str, Pa
         "Memory", "Energy", "Retained information against cost", "P3, restored by the method", "Gallery",
         "Holes and failures", "All records", "Environment and method", "Data dictionary", "prefers-color-scheme: dark",
         "@media print", "NVML is not there", "largest error 3.1e-02", "throttled", "python runner.py bench",
-        "AdaPool over avg_pool", "stray.png", "cat__ada__k3__pooled.png", "95 % interval", "Doubtful numbers",
+        "AdaPool: times faster than avg_pool", "stray.png", "cat__ada__k3__pooled.png", "95 % interval",
+        "Doubtful numbers",
     ):  # fmt: skip
         assert words in text, words
     assert page.labels

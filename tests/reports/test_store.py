@@ -129,3 +129,16 @@ def test_machine_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         (tmp_path / store.MACHINE).write_text(text)
         with pytest.raises(ValueError, match=r"machine\.json: expected"):
             store.read_machine(tmp_path)
+
+
+def test_the_records_are_there_as_parquet_where_pyarrow_is(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    import pandas as pd
+
+    import reports
+
+    store.append(tmp_path / "run", [record(1), record(2)])
+    store.write_machine(tmp_path / "run", {"run": {}, "devices": {}})
+    reports.write(tmp_path / "run")
+    found, told = pd.read_parquet(tmp_path / "run" / "records.parquet"), reports.load(tmp_path / "run")
+    pd.testing.assert_frame_equal(found, told, check_dtype=False)
