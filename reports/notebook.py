@@ -16,6 +16,7 @@ from reports.store import Folder
 from reports.svg import Chart
 
 BLOCKS = 3  # layers whose ranked table is shown; the others' sentences are
+SHOWN = ("method", "implementation", "direction", "kernel", "stride", "shape", "metric", "median", "lo", "hi", "unit")
 PICTURES = ("ratio", "pareto")  # the first chart of each
 
 
@@ -31,7 +32,8 @@ class Measured(pd.DataFrame):
         return found
 
     def _repr_html_(self) -> str:
-        return html(self.folder) + str(self.head(5).to_html(max_cols=12))
+        few = [name for name in SHOWN if name in self.columns]
+        return html(self.folder) + str(self[few].head(5).to_html(index=False))
 
 
 def html(run: Folder) -> str:
@@ -41,9 +43,9 @@ def html(run: Folder) -> str:
     rows = view.prepared(frame.table(run))
     devices = []
     for group in view.groups(rows):
-        charts = [c for s in sections.sections(group) for c in s["charts"]]
-        shown = [next((c for c in charts if name in c.name), None) for name in PICTURES]
-        pictures = [(_address(chart), chart.alt) for chart in shown if chart is not None]
+        charts = [(section["title"], chart) for section in sections.sections(group) for chart in section["charts"]]
+        shown = [next((pair for pair in charts if name in pair[1].name), None) for name in PICTURES]
+        pictures = [(_address(pair[1]), f"{pair[0]}. {pair[1].title}", pair[1].alt) for pair in shown if pair]
         devices.append({"title": group.title, "answers": answer.answers(group), "pictures": pictures})
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
