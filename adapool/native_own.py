@@ -218,6 +218,12 @@ def _taken(made: ctypes.c_void_p, size: int = -1) -> bytes:
 
 
 def _make_shape(entry: Method, wide: bool) -> bool:
+    inspector().adapool_set_shape(_number(entry.name), int(wide), *_told(entry, wide))
+    return True
+
+
+def _told(entry: Method, wide: bool) -> tuple[int, ...]:
+    """The facts, and how many words are left of a region for its gradient."""
     scalar = "double" if wide else "float"
     struct = struct_of(entry)
     facts = [f"{struct}<{scalar}>::{fact}" for fact in _FACTS]
@@ -235,5 +241,4 @@ def _make_shape(entry: Method, wide: bool) -> bool:
         raise RuntimeError(f"method {entry.name!r}: its kernel does not compile for CUDA: {said}")
     told = [int(byte) for byte in found[1].split(",")]
     told += [0] * (len(facts) + 2 - len(told))  # PTX leaves zeros at the end away
-    inspector().adapool_set_shape(_number(entry.name), int(wide), *told[:-2], told[-2] + 256 * told[-1])
-    return True
+    return (*told[:-2], told[-2] + 256 * told[-1])

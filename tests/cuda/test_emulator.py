@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
 def child(kind: str, library: Path, *words: str) -> subprocess.CompletedProcess[str]:
     # Programs that are compiled in a third of a second; of one multiprocessor, so that threads walk images.
     own = environment(sanitize=True, flags="-O0", library=library) | {"ADAPOOL_EMULATOR_MULTIPROCESSORS": "1"}
-    module = [] if kind == "pytest" else ["-m", "tests.support.emulator.walk", kind]
+    module = ["-m", kind] if "." in kind else [] if kind == "pytest" else ["-m", "tests.support.emulator.walk", kind]
     command = [sys.executable, *module, *words]
     return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=False)
 
@@ -55,6 +55,11 @@ def test_walk(kind: str) -> None:
         assert done.returncode == 0 and len(lines) == 1, said(done)
         results, repeated = map(int, lines[0].split())
         assert results >= (4 * CASES if CASES else 120) and repeated >= CASES // 16
+
+
+def test_a_person_s_own_kernel() -> None:
+    done = child("tests.support.emulator.own", emulated_library())
+    assert done.returncode == 0, said(done)
 
 
 def test_the_walk_meets_every_pair() -> None:

@@ -19,6 +19,7 @@ from adapool.region import per_tap
 from counts import cuda as static
 from suites import own
 from tests.support.emulator.build import compiler
+from tests.support.gem import FACTS, GEM, declare, gem
 from tests.support.native_places import tensors_of
 from tests.support.problems import DTYPES, TOLERANCE, Problem
 
@@ -26,7 +27,6 @@ pytestmark = [
     pytest.mark.skipif(compiler() is None, reason="no C++ compiler"),
     pytest.mark.skipif(native.status()["cpu"] != "ok", reason="no compiled operators"),
 ]
-GEM = (Path(__file__).parents[1] / "support" / "gem.h").read_text()
 SHARP = """
 template <class V> struct Sharp : Weighing<V> {  // w = softmax(tau a)
   static constexpr int operands = 1;
@@ -63,13 +63,6 @@ template <class V> struct Sharp : Weighing<V> {  // w = softmax(tau a)
   }
 };
 """
-P = Operand("p", default=3.0, least=1.0)
-
-
-def gem(region: Any, p: Tensor | float) -> Tensor:
-    """Generalised mean."""
-    powers = region.values.clamp(min=1e-6) ** per_tap(p)
-    return region.mean(powers).squeeze(-1) ** (1 / p)
 
 
 def sharp(region: Any, tau: Tensor | float) -> tuple[Tensor, Tensor]:
@@ -87,20 +80,16 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         kept: dict[str, bytes] = {}
         patch.setattr(native_own, "_kept", kept.get)
         patch.setattr(native_own, "_keep", kept.__setitem__)
-        declare(gem, GEM)
-        method("softmax(tau a)", "this test", operands=(Operand("tau", default=1.0),), extra="weights", kernel=SHARP)(
-            sharp
-        )
+        declare()
+        tau = Operand("tau", default=1.0)
+        method("softmax(tau a)", "this test", operands=(tau,), extra="weights", kernel=SHARP)(sharp)
         yield
 
 
-def declare(row: Callable[..., Any], kernel: str) -> None:
-    method("(mean max(a, 1e-6)^p)^(1/p)", "this test", operands=(P,), kernel=kernel)(row)
-
-
 @pytest.fixture
-def anew(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Declares gem once more, by another row or kernel, for this test alone."""
+    native_own._made.clear()  # the library has the new one under its name, so that the old one is made anew as well
     monkeypatch.setattr(registry, "_METHODS", {k: v for k, v in registry._METHODS.items() if k != "gem"})
     monkeypatch.setattr(native_own, "_made", {})
     native_own._number.cache_clear()
@@ -109,7 +98,8 @@ def anew(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         row.__name__ = "gem"
         declare(row, kernel)
 
-    return again
+    yield again
+    native_own._number.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -322,6 +312,7 @@ def test_nvrtc_compiles_it_for_every_architecture() -> None:
         pytest.skip(str(reason))
     for name in ("gem", "sharp"):
         assert native_own._make_shape(registry.get(name), False)
+    assert native_own._told(registry.get("gem"), False) == FACTS
     calls = [
         "gem backward float32 nchw 3x3/2x2+1x1 8x16x28x28 scalar",
         "sharp backward float32 nchw 9/4+0 8x16x99 number",
