@@ -11,7 +11,7 @@ import torch
 
 from adapool import functional, registry
 from reports import store
-from suites import energy, latency, memory, own, retention, session
+from suites import energy, latency, memory, own, plan, retention, session
 from suites.case import Case
 from suites.clocks import CpuClocks
 from suites.plan import Axes, UsageError
@@ -266,3 +266,32 @@ def test_the_similarities_of_the_paper_are_what_their_names_say() -> None:
     every = {(m, k, s) for m in ("edscw", "idw") for k in registry.get(m).measures for s in ("channel", "vector")}
     known = {("edscw", "dice", "channel"), *(("idw", k, "channel") for k in ("l2", "l1", "chebyshev"))}  # edscw and idw
     assert len(places) == len(said) and said == every - known
+
+
+def test_a_method_with_a_kernel_is_planned_and_run_as_the_library_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    (tmp_path / "halved.h").write_text("never compiled here")
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from adapool import method\n"
+        "@method('mean / 2', 'a paper', kernel='halved.h')\n"
+        "def halved(region):\n"
+        "    return region.mean(region.values).squeeze(-1) / 2\n"
+        "def plain(region):\n"
+        "    return region.mean(region.values).squeeze(-1)\n"
+    )
+    asked = (f"{file}:halved", f"{file}:plain")
+    known = session.names(asked)[0]
+    assert "halved" not in registry.names()  # a plan runs nobody's code
+    assert {name: plan.variants(name, known) for name in ("halved", "plain")} == {
+        "halved": ("native", "plain", "compiled"), "plain": ("own",),
+    }  # fmt: skip
+    wanted = Axes(methods=asked, kernels=("2",), shapes=("1x3x8x8",), implementations=("plain",), probes=("memory",))
+    (case,) = (case for case in session.whole(wanted, [("cpu", "cpu")])["cpu"] if case.direction == "forward")
+    assert "--method mine.py:halved --implementation plain" in case.command("cpu", 0)
+    subject = build(case, CPU, 0)
+    assert torch.equal(subject.call(*subject.inputs), torch.nn.functional.avg_pool2d(subject.inputs[0], 2) / 2)
+    found = memory.measure(case, CPU, 0)
+    assert {(finding.status, finding.reason) for finding in found} == {("ok", None)}
