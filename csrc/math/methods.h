@@ -134,30 +134,33 @@ template <class V> using LpAbs = LpOf<V, true>;
 template <class V, bool mean> struct PowerOf : Plain<V> {
   static constexpr int operands = 1;
   static constexpr double least = 1e-6;
-  V p, top, total, n, rise;  // total: T; n: N or 1; rise: T^(1/p-1) / N
-  ADAPOOL_HD V scaled(V a) const { return select(a < V(least), V(least), a) / top; }
+  V p, top, unit, inverse, total, root, rise;  // total: T; root: T^(1/p); rise: T^(1/p-1) / N
+  Exponent<V> below;                           // p - 1
+  ADAPOOL_HD V scaled(V a) const { return select(a < V(least), V(least), a) * unit * inverse; }
   template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>& o) {
     p = o.at[0];
-    n = mean ? V(r.count) : V(1);
+    below = Exponent<V>(p - V(1));
     Most<V> largest{V(least)};
     r.each([&](const Tap<V>& t, auto& most) { most.take(t.a); }, largest);
     top = select(largest.value < infinity<V>(), largest.value, V(1));
+    unit = unit_of(top);
+    inverse = reciprocal(top * unit);
+    const Exponent<V> exponent(p);
     V all = V(0);
-    r.each([&](const Tap<V>& t, auto& sum) { sum += pow_of(scaled(t.a), p); }, all);
-    total = all / n;
-    rise = pow_of(total, V(1) / p - V(1)) / n;
+    r.each([&](const Tap<V>& t, auto& sum) { sum += exponent.power(scaled(t.a)); }, all);
+    total = mean ? all / V(r.count) : all;
+    root = exp_of(log_of(total) / p);
+    rise = root / all;
   }
-  ADAPOOL_HD V pooled() const { return top * pow_of(total, V(1) / p); }
-  ADAPOOL_HD V slope(const Tap<V>& t) const {
-    return select(t.a < V(least), V(0), rise * pow_of(scaled(t.a), p - V(1)));
-  }
+  ADAPOOL_HD V pooled() const { return top * root; }
+  ADAPOOL_HD V slope(const Tap<V>& t) const { return select(t.a < V(least), V(0), rise * below.power(scaled(t.a))); }
   template <class R> ADAPOOL_HD V operand(int, const R& r) const {
     V all = V(0);
     r.each([&](const Tap<V>& t, auto& sum) {
-      const V x = scaled(t.a);
-      sum += select(x == V(0), V(0), pow_of(x, p) * log_of(x));
+      const V x = scaled(t.a), l = log_of(x);
+      sum += select(x == V(0), V(0), exp_of(p * l) * l);
     }, all);
-    return pooled() * (all / (total * n) - log_of(total) / p) / p;
+    return top * (all * rise - root * log_of(total) / p) / p;
   }
 };
 template <class V> using Power = PowerOf<V, true>;

@@ -103,7 +103,6 @@ template <class V> ADAPOOL_HD V sign_of(V a) { return select(a > V(0), V(1), sel
 template <class V> ADAPOOL_HD V pow_of(V a, V p) {  // the usual exponents without a logarithm
   if (all(p == V(1))) return a;
   if (all(p == V(2))) return a * a;
-  if (all(p == V(3))) return a * a * a;
   if (all(p == V(0.5))) return root_of(a);
   if (all(p == V(0))) return V(1);
   return any_pow(a, p);
@@ -111,6 +110,29 @@ template <class V> ADAPOOL_HD V pow_of(V a, V p) {  // the usual exponents witho
 #if defined(ADAPOOL_ON_DEVICE)
 ADAPOOL_HD float pow_of(float a, float p) { return any_pow(a, p); }  // a few instructions for all of them
 #endif
+
+#if defined(ADAPOOL_ON_DEVICE)
+template <class V> ADAPOOL_HD V general_pow(V a, V p) { return exp_of(p * log_of(a)); }
+template <class V> ADAPOOL_HD int small_whole(V) { return 0; }  // a few instructions for all of them
+#else
+// Out of line, so that what calls it is short.
+template <class V> __attribute__((noinline)) V general_pow(V a, V p) { return exp_of(p * log_of(a)); }
+template <class V> int small_whole(V p) { return all(p == V(1)) ? 1 : all(p == V(2)) ? 2 : all(p == V(3)) ? 3 : 0; }
+#endif
+
+// a^p of a > 0; small whole exponents, which are usual, by products. That is found out once and not at each tap.
+template <class V> struct Exponent {
+  V p;
+  int whole;  // or 0
+  Exponent() = default;
+  ADAPOOL_HD explicit Exponent(V of) : p(of), whole(small_whole(of)) {}
+  ADAPOOL_HD V power(V a) const {
+    if (whole == 0) return general_pow(a, p);
+    if (whole == 1) return a;
+    const V square = a * a;
+    return whole == 2 ? square : square * a;
+  }
+};
 
 // A sum that keeps its digits however many terms there are: what each addition rounds away is added up beside it.
 template <class V> struct Sum {
