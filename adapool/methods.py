@@ -54,12 +54,18 @@ def sum(region: Region) -> Tensor:
     return region.sum(region.values).squeeze(-1)
 
 
+def _exponent(p: Tensor | float, values: Tensor) -> Tensor | float:
+    """p for each tap in the type of the values, so that 1 / p is not rounded more than they are."""
+    return per_tap(p.to(values.dtype)) if isinstance(p, Tensor) else p
+
+
 def _norm(region: Region, values: Tensor, p: Tensor | float) -> Tensor:
     """`(sum_i values_i^p)^(1/p)`, scaled against overflow; 0 with gradient 0 where the sum is 0."""
     scale = region.scale(values)
-    total = region.sum((values / scale) ** per_tap(p))
+    power = _exponent(p, values)
+    total = region.sum((values / scale) ** power)
     zero = total == 0
-    root = torch.where(zero, 1.0, total) ** (1 / per_tap(p))
+    root = torch.where(zero, 1.0, total) ** (1 / power)
     return torch.where(zero, 0.0, root * scale).squeeze(-1)
 
 
@@ -88,9 +94,10 @@ def power(region: Region, p: Tensor | float, mean: bool = True) -> Tensor:
     """Power mean of the positive parts (GeM): the average at p = 1, the maximum as p grows."""
     values = region.values.clamp(min=LEAST)
     scale = region.scale(values)
-    powers = (values / scale) ** per_tap(p)
+    exponent = _exponent(p, values)
+    powers = (values / scale) ** exponent
     total = region.mean(powers) if mean else region.sum(powers)
-    return (scale * total ** (1 / per_tap(p))).squeeze(-1)
+    return (scale * total ** (1 / exponent)).squeeze(-1)
 
 
 @method(
