@@ -14,6 +14,8 @@ from suites import device_lock, provenance
 def nothing_that_counts(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests measure nothing that counts, so that they need not wait for a run that does, nor it for them."""
     os.environ[provenance.OTHER] = "1"  # whose csrc a library was built from is told where that is tested
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+        del os.environ[name]  # in a process of a test pytest-benchmark would take it for a worker, and measure nothing
     os.environ[device_lock.FOLDER] = str(tmp_path_factory.mktemp("locks"))
 
 
