@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -122,36 +123,19 @@ SUPER_RESOLUTION = Task(
     pictures=_pictures,
     rate=3e-3,
 )
-INTERPOLATION = Task(
+INTERPOLATION = replace(
+    SUPER_RESOLUTION,
     name="interpolation",
     title="Interpolation of frames (photographs under known pan, zoom and rotation)",
-    metric="psnr",
     floor="the mean of the two frames",
-    baselines=("avg+bilinear", "max"),
-    subjects=HOURGLASS,
-    sizes=SIZES,
     fault=lambda sources: photographs.fault(sources.images, SIDE + 2 * REACH),
     draw=_moved,
-    network=_network,
-    loss=nn.functional.l1_loss,
-    score=_scores,
-    pictures=_pictures,
-    rate=3e-3,
 )
-VIDEO = Task(
+VIDEO = replace(
+    INTERPOLATION,
     name="video",
     title="Interpolation of frames of the video given",
-    metric="psnr",
-    floor="the mean of the two frames",
-    baselines=("avg+bilinear", "max"),
-    subjects=HOURGLASS,
-    sizes=SIZES,
     fault=_video_fault,
     draw=_filmed,
-    network=_network,
-    loss=nn.functional.l1_loss,
-    score=_scores,
-    pictures=_pictures,
-    rate=3e-3,
     source="video",
 )
