@@ -106,7 +106,7 @@ SHAPES = Task(
     sizes={
         "smoke": Size(2, 40, 16, 256, 64),
         "default": Size(5, 220, 16, 1024, 128),
-        "full": Size(10, 5000, 32, 8192, 1024),
+        "full": Size(10, 440, 16, 2048, 256),
     },
     fault=lambda sources: photographs.fault(sources.images, SIDE),
     draw=_composed,
