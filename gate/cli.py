@@ -66,7 +66,7 @@ def guarded(work: Callable[[], int]) -> NoReturn:
 
 @click.group()
 def gate() -> None:
-    """Find regressions: by committed counts (static), or between two builds measured in turns (ab)."""
+    """Find regressions: by committed counts (static), between two builds (ab), in what networks learn (tasks)."""
 
 
 @gate.command()
@@ -95,6 +95,19 @@ def selftest(fraction: float | None, build: str | None, builds: str, **given: An
     from gate import interleaved
 
     guarded(lambda: interleaved.selftest(fraction, build, builds, flat(given)))
+
+
+@gate.command(name="tasks")
+@click.argument("base", metavar="BASE")
+@click.argument("head", metavar="HEAD")
+@click.option("--across", is_flag=True, help="Allow runs of different machines.")
+@_RULES
+@click.option("--out", metavar="DIR", help="Where to write verdicts.json, junit.xml, summary.md.")
+def trained(**given: Any) -> None:
+    """Compare what networks have learned in two stored runs of `runner.py tasks`, paired by seed."""
+    from gate import trained
+
+    guarded(lambda: trained.tasks(**given))
 
 
 @gate.command()

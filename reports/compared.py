@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from reports import digits
+from reports.rules import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -49,7 +50,7 @@ def listed(found: DataFrame, verdict: str) -> DataFrame:
     if verdict in _QUIET:
         nothing: DataFrame = rows.head(0)
         return nothing
-    change = (rows["ratio"] - 1).where(rows["unit"].ne("dB"), 1 - rows["ratio"])
+    change = (rows["ratio"] - 1).where(~rows["metric"].isin(HIGHER_IS_BETTER), 1 - rows["ratio"])
     if verdict == "INCONCLUSIVE":
         rows, change = (part[change.abs() > rows["margin"]] for part in (rows, change.abs()))
     order: Any = change.sort_values(ascending=verdict == "IMPROVED", kind="stable", na_position="last").index

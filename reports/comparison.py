@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports import compared, extras, rules, store
+from reports import compared, extras, rules, store, trials_compared
 from reports.fleet import SHARED
 from reports.frame import ONE, SUBJECT, WIDE, folders, notes, table
 from reports.store import Folder
@@ -43,25 +43,29 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    a: Folder | Sequence[Folder], b: Folder | Sequence[Folder], across: bool = False, margin: float | None = None
+    a: Folder | Sequence[Folder],
+    b: Folder | Sequence[Folder],
+    across: bool = False,
+    margin: float | None = None,
+    known: rules.Rules | None = None,
 ) -> Comparison:
     """Compares run B with run A, case by case; either may be several runs that share one plan.
 
     Ratios are B / A with an interval of at least 95 %. Margins are the gate's (pyproject.toml); in time and energy on a
-    CPU 5 % at least, what two runs of the same build may differ by, or `margin` in place of both. Runs of different
-    machines are a ValueError unless `across`.
+    CPU 5 % at least, what two runs of the same build may differ by, or `margin` in place of both. Scores of trained
+    networks are compared over all seeds together. Runs of different machines are a ValueError unless `across`.
     """
     sides = [table(a), table(b)]
     said = [f"{name}: {one}" for name, runs, side in zip("AB", (a, b), sides, strict=True) for one in notes(runs, side)]
     left, right = (side[~side["superseded"]].copy() for side in sides)
     note = [*_pair_shares(left, right, across), *_pair_machines(left, right, across)]
     found = _join(left, right)
-    known = rules.read()
+    known = known or rules.read()
     found["margin"] = [float(_margin(row, known, margin)) for row in found.to_dict("records")]
     judged = [_verdict(row, bool(note)) for row in found.to_dict("records")]
     found["verdict"] = [verdict for verdict, _ in judged]
     found["note"] = [text for _, text in judged]
-    found = found.drop(columns=["device"])
+    found = trials_compared.gathered(found.drop(columns=["device"]), known)
     heads = (*compared.origins(left, right), *note, *said, *_environment(a, b), compared.HINT)
     return Comparison(found, compared.text(found, heads), heads)
 

@@ -18,8 +18,8 @@ else:
 PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 TIMES = ("time", "forward", "step", "pools")  # of a call and of a network: the margins of time are theirs
 SAMPLED = (*TIMES, "energy")  # judged by samples; every other metric repeats exactly
-ABSOLUTE = ("psnr", "ssim")  # margins of these are in their own unit, others are fractions
-HIGHER_IS_BETTER = ("psnr", "ssim")
+HIGHER_IS_BETTER = ("psnr", "ssim", "accuracy", "miou")
+ABSOLUTE = HIGHER_IS_BETTER  # margins of these are in their own unit, others are fractions
 
 Margins = Mapping[str, Mapping[str, float]]
 

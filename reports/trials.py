@@ -77,8 +77,8 @@ class Result:
     holes: list[str] = field(default_factory=list)
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """The 95 % interval of the mean: percentiles of a bootstrap over the seeds, expanded for few of them.
+def interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """The interval of the mean: percentiles of a bootstrap over the seeds, expanded for few of them.
 
     With n values the tails are `Phi(-sqrt(n / (n - 1)) t)`, t Student's quantile of n - 1 degrees of freedom
     (Hesterberg 2015, "What teachers should know about the bootstrap"): plain percentiles of 5 values cover some 85 %.
@@ -92,7 +92,7 @@ def interval(values: Sequence[float]) -> Interval:
     import numpy as np
     from scipy import stats
 
-    tail = stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1))
+    tail = stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf((1 + level) / 2, n - 1))
     found = stats.bootstrap(
         (np.asarray(values),), np.mean, n_resamples=RESAMPLES, confidence_level=1 - 2 * tail, method="percentile",
         rng=np.random.default_rng(0),
