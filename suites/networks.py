@@ -57,7 +57,7 @@ def _bottleneck(inputs: int, width: int, stride: int, wide: int = 1, groups: int
     return _Residual(nn.Sequential(first, middle, _conv(2, inside, 4 * width, 1)), inputs, 4 * width, stride)
 
 
-def _grouped(inputs: int, width: int, stride: int) -> nn.Module:
+def grouped(inputs: int, width: int, stride: int) -> nn.Module:
     """ResNeXt's: twice as wide inside, in groups of four channels."""
     return _bottleneck(inputs, width, stride, 2, width // 2)
 
@@ -89,11 +89,11 @@ def resnet50(classes: int = 10, width: int = 64, channels: int = 3, small: bool 
 
 def resnext(classes: int = 10, width: int = 64, channels: int = 3, small: bool = False) -> nn.Module:
     """Xie et al. 2016, two blocks a stage: grouped convolutions; `width` even."""
-    body = _stages(_grouped, 4, width, (2, 2, 2, 2))
+    body = _stages(grouped, 4, width, (2, 2, 2, 2))
     return nn.Sequential(_stem(channels, width, small), body, _head(32 * width, classes))
 
 
-class _Dense(nn.Module):
+class Dense(nn.Module):
     """`cat(x, body(x))`."""
 
     def __init__(self, inputs: int, growth: int) -> None:
@@ -118,7 +118,7 @@ def densenet(classes: int = 10, width: int = 64, channels: int = 3, small: bool 
             layers.append(nn.Sequential(*shrink))
             inputs = half
         for _ in range(3):
-            layers.append(_Dense(inputs, growth))
+            layers.append(Dense(inputs, growth))
             inputs += growth
     return nn.Sequential(*layers, nn.BatchNorm2d(inputs), nn.ReLU(), _head(inputs, classes))
 

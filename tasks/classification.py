@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import struct
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tasks.task import Data, Size, Sources, Task, rng
 
 DEBIAN = "/usr/share/datasets/fashion-mnist"
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+WIDTH = 8
 Array = NDArray[np.uint8]
 
 
@@ -119,9 +121,23 @@ def _fashion(sources: Sources, size: Size, seed: int) -> Data:
     return _parted("fashion-mnist", *_fashion_read(sources.fashion), 0.80, size, seed)
 
 
-def _network(width: int, subject: str, data: Data) -> nn.Module:
+def _network(stage: str, subject: str, data: Data) -> nn.Module:
     channels, *size = data.train[0].shape[1:]
-    return Classifier(subject, channels, size, len(data.classes), width)
+    return Classifier(subject, channels, size, len(data.classes), WIDTH, stage)
+
+
+def _others(task: Task) -> tuple[Task, ...]:
+    """The same data for the other networks."""
+    return tuple(
+        replace(
+            task,
+            name=f"{task.name}-{stage}",
+            title=f"{task.title}, by a {title}",
+            network=partial(_network, stage),
+            further=True,
+        )
+        for stage, title in (("densenet", "DenseNet"), ("resnext", "ResNeXt"))
+    )
 
 
 DIGITS = Task(
@@ -138,7 +154,7 @@ DIGITS = Task(
     },
     fault=_digits_fault,
     draw=_digits,
-    network=partial(_network, 8),
+    network=partial(_network, "resnet"),
     loss=nn.functional.cross_entropy,
     score=accuracy,
 )
@@ -156,8 +172,9 @@ FASHION = Task(
     },
     fault=_fashion_fault,
     draw=_fashion,
-    network=partial(_network, 8),
+    network=partial(_network, "resnet"),
     loss=nn.functional.cross_entropy,
     score=accuracy,
     source="fashion",
 )
+CLASSIFICATION = (DIGITS, *_others(DIGITS), FASHION, *_others(FASHION))

@@ -26,7 +26,8 @@ def _listed(context: click.Context, option: click.Parameter, values: tuple[str, 
     multiple=True,
     callback=_listed,
     metavar="NAME",
-    help="digits, fashion-mnist, shapes, super-resolution, interpolation, video, motion; default: all there are.",
+    help="digits, fashion-mnist, shapes, super-resolution, interpolation, video, motion; default: all there are. The "
+    "first two are of a ResNet; with -densenet and -resnext behind, of these; full does all three.",
 )
 @click.option(
     "--method",

@@ -5,12 +5,12 @@ As in the AdaPool paper, what would be a strided convolution is one of stride 1 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from suites.networks import UNet
+from suites.networks import Dense, UNet, grouped
 from tasks.pooling import Pooling
 
 
@@ -32,18 +32,38 @@ class _Residual(nn.Module):
         return torch.relu(self.body(x) + nn.functional.pad(x, wider))
 
 
-class Classifier(nn.Module):
-    """A ResNet of three stages over images (rank 2) or videos (rank 3), pooled behind the first two."""
+def _dense(rank: int, inputs: int, outputs: int) -> nn.Module:
+    """Three of DenseNet's layers and its transition, but for the pool behind it."""
+    growth = inputs // 2
+    layers = [Dense(inputs + i * growth, growth) for i in range(3)]
+    wide = inputs + 3 * growth
+    return nn.Sequential(*layers, nn.BatchNorm2d(wide), nn.ReLU(), nn.Conv2d(wide, outputs, 1, bias=False))
 
-    def __init__(self, subject: str, channels: int, size: Sequence[int], classes: int, width: int) -> None:
+
+def _grouped(rank: int, inputs: int, outputs: int) -> nn.Module:
+    """Two of ResNeXt's blocks."""
+    return nn.Sequential(grouped(inputs, outputs // 4, 1), grouped(outputs, outputs // 4, 1))
+
+
+STAGES: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "resnet": _Residual, "densenet": _dense, "resnext": _grouped,
+}  # fmt: skip
+
+
+class Classifier(nn.Module):
+    """Two stages of a network over images (rank 2), a ResNet's over videos (rank 3) too, each behind a pool."""
+
+    def __init__(
+        self, subject: str, channels: int, size: Sequence[int], classes: int, width: int, stage: str = "resnet"
+    ) -> None:
         super().__init__()
         rank = len(size)
         half, quarter = ([n // step for n in size] for step in (2, 4))
         self.stem = nn.Sequential(_conv(rank, channels, width), nn.ReLU())
         self.pool1 = Pooling(subject, rank, width, half)
-        self.stage1 = _Residual(rank, width, 2 * width)
+        self.stage1 = STAGES[stage](rank, width, 2 * width)
         self.pool2 = Pooling(subject, rank, 2 * width, quarter)
-        self.stage2 = _Residual(rank, 2 * width, 4 * width)
+        self.stage2 = STAGES[stage](rank, 2 * width, 4 * width)
         self.head = nn.Linear(4 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:

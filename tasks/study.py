@@ -67,8 +67,7 @@ def planned(study: Study) -> tuple[list[Trial], dict[str, str]]:
                 raise UsageError(f"{what}: expected one of {', '.join(known)}, got {name!r}")
     trials, faults = [], {}
     for task in TASKS.values():
-        asked = task.name in study.tasks if study.tasks else task.source != "video" or study.video is not None
-        if not asked:
+        if not _asked(task, study):
             continue
         fault = task.fault(_sources(study))
         if fault is not None:
@@ -79,6 +78,12 @@ def planned(study: Study) -> tuple[list[Trial], dict[str, str]]:
         seeds = task.sizes[study.profile].seeds if study.seeds is None else study.seeds
         trials += [Trial(task.name, s, study.first + i) for i in range(seeds) for s in subjects]
     return trials, faults
+
+
+def _asked(task: Any, study: Study) -> bool:
+    if study.tasks:
+        return task.name in study.tasks
+    return (study.profile == "full" or not task.further) and (task.source != "video" or study.video is not None)
 
 
 def about(trials: list[Trial]) -> dict[str, Any]:

@@ -69,6 +69,7 @@ class Task:
     rate: float = 1e-2  # of Adam at its highest
     rank: int = 2
     source: str | None = None  # the field of Sources that this task's data come from
+    further: bool = False  # done by the full profile, and where it is named
 
 
 def rng(name: str, seed: int) -> np.random.Generator:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from torch.nn import Conv2d
 
 from adapool import AdaPool2d
 from reports import store, trials, trials_text
@@ -66,6 +67,19 @@ def test_subjects_of_a_seed_start_from_the_same_weights() -> None:
     first = start("max")
     for subject in METHODS[1:]:
         assert all(torch.equal(value, first[name]) for name, value in start(subject).items()), subject
+
+
+def test_full_has_three_networks_and_default_one() -> None:
+    def of(profile: str, *tasks: str) -> set[str]:
+        return {one.task for one in study.planned(Study(profile, tasks))[0] if one.task.startswith("digits")}
+
+    assert of("default") == of("smoke") == {"digits"} and of("smoke", "digits-resnext") == {"digits-resnext"}
+    assert of("full") == {"digits", "digits-densenet", "digits-resnext"}
+    data = DIGITS.draw(Sources(), TINY, 0)
+    kinds = {name: {type(m).__name__ for m in TASKS[name].network("ada", data).modules()} for name in of("full")}
+    assert "Dense" in kinds["digits-densenet"] and "Dense" not in kinds["digits"] | kinds["digits-resnext"]
+    groups = {m.groups for m in TASKS["digits-resnext"].network("ada", data).modules() if isinstance(m, Conv2d)}
+    assert groups == {1, 2, 4}
 
 
 @pytest.mark.parametrize("method", METHODS)
