@@ -57,6 +57,7 @@ def convert(
     beta: Any = None,
     strided: bool = False,
     global_pools: bool = False,
+    adaptive_pools: bool = False,
     example: Example | None = None,
     **options: Any,
 ) -> Conversion:
@@ -65,8 +66,9 @@ def convert(
     method: any of `adapool.names()` or `adapool.LEARNED`; further keywords are its layer's. Window, `ceil_mode`,
     training mode, names, device and dtype stay. where: names as globs, classes, or several of both; None is all.
     strided: also convolutions of stride 2, as a convolution of stride 1 and the pool behind it, `name.pool`.
-    global_pools: also those that pool the whole extent. example: an input of the model (a tuple or a dict: its
-    arguments), from which shapes are known; without one its channels are looked for with an image of no values.
+    global_pools: also those that pool the whole extent. adaptive_pools: also those to a given size, by the plain row
+    where it does not divide the input's. example: an input of the model (a tuple or a dict: its arguments), from which
+    shapes are known; without one its channels are looked for with an image of no values.
     beta, of "ada": one for each "channel" (the default), each "place", one "scalar", or AdaPool's own argument. Where
     its shape is not known yet, it is from the first forward on (`LazyAdaPool2d`), which has to come before
     DistributedDataParallel and torch.export. Convert before the optimizer is made (`parameter_groups`), and load a
@@ -78,7 +80,8 @@ def convert(
     softpool has replaced 1 of 1 pools
       1: MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False) -> Pool
     """
-    asked = _checked(model, method, beta, strided, global_pools, options)
+    flags = {"strided": strided, "global_pools": global_pools, "adaptive_pools": adaptive_pools}
+    asked = _checked(model, method, beta, flags, options)
     found = survey(model, example)
     all_spots = list(_spots(model))
     spots = [spot for spot in all_spots if strided or type(spot.module) not in CONVOLUTIONS]
@@ -152,7 +155,7 @@ def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
     return [{"params": others}, *([{"params": list(operands), "weight_decay": 0.0}] if operands else [])]
 
 
-def _checked(model: Any, method: str, beta: Any, strided: bool, global_pools: bool, options: dict[str, Any]) -> Request:
+def _checked(model: Any, method: str, beta: Any, flags: dict[str, bool], options: dict[str, Any]) -> Request:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
     if is_pool(model):
@@ -163,8 +166,8 @@ def _checked(model: Any, method: str, beta: Any, strided: bool, global_pools: bo
             raise ValueError(
                 f"model: expected one before it is wrapped or scripted, got {kind} at {name or 'its root'!r}"
             )
-    check_flag("strided", strided)
-    check_flag("global_pools", global_pools)
+    for flag, value in flags.items():
+        check_flag(flag, value)
     kept = next((name for name in KEPT if name in options), None)
     if kept:
         raise TypeError(f"{kept}: expected none, as a pool keeps its own, got {options[kept]!r}")
@@ -175,7 +178,8 @@ def _checked(model: Any, method: str, beta: Any, strided: bool, global_pools: bo
         raise TypeError(f"beta: expected none, method {method!r} has no beta, got {beta!r}")
     if isinstance(beta, str):
         check_choice("beta", beta, ("channel", "place", "scalar"))
-    return Request(method, "channel" if beta is None else beta, global_pools, options)
+    on = (flags["global_pools"], flags["adaptive_pools"])
+    return Request(method, "channel" if beta is None else beta, *on, options)
 
 
 class _Spot(NamedTuple):

@@ -9,11 +9,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from adapool.adaptive import AdaPool1d, AdaPool2d, AdaPool3d
+from adapool.adaptive import (
+    AdaPool1d,
+    AdaPool2d,
+    AdaPool3d,
+    AdaptiveAdaPool1d,
+    AdaptiveAdaPool2d,
+    AdaptiveAdaPool3d,
+)
+from adapool.forms import output_sizes
 from adapool.layer import Layer
 from adapool.lazy import LazyAdaPool1d, LazyAdaPool2d, LazyAdaPool3d
 from adapool.learned import LEARNED
-from adapool.modules import Pool
+from adapool.modules import AdaptivePool, Pool
 from adapool.survey import CONVOLUTIONS, Survey
 from adapool.window import per_axis
 
@@ -24,6 +32,7 @@ KINDS: dict[type[nn.Module], int] = {
     nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3,
 }  # fmt: skip
 LAYERS = (AdaPool1d, AdaPool2d, AdaPool3d)
+SIZED = (AdaptiveAdaPool1d, AdaptiveAdaPool2d, AdaptiveAdaPool3d)
 LAZY = (LazyAdaPool1d, LazyAdaPool2d, LazyAdaPool3d)
 
 
@@ -33,6 +42,7 @@ class Request(NamedTuple):
     method: str
     beta: Any
     global_pools: bool
+    adaptive_pools: bool
     options: dict[str, Any]
 
 
@@ -63,13 +73,15 @@ class Candidate:
         return {call[1][-self.rank :] for call in seen if call}
 
     @property
-    def adaptive(self) -> bool:
-        return hasattr(self.module, "output_size")
+    def sizes(self) -> tuple[int | None, ...] | None:
+        """An adaptive pool's cells along each axis, None where it keeps an axis; None for other modules."""
+        given = getattr(self.module, "output_size", ())
+        return None if given == () else output_sizes(given, self.rank)
 
     def is_global(self) -> bool:
         """Whether each axis becomes one cell: as its size says, or as its calls have been seen to."""
-        if self.adaptive:
-            return True
+        if self.sizes is not None:
+            return set(self.sizes) == {1}
         seen = [call for call in self.found.seen.get(self.module, ()) if call]
         whole = {(call[0][-self.rank :], call[1][-self.rank :]) for call in seen}
         return whole == {(self.axes("kernel_size"), (1,) * self.rank)}
@@ -85,12 +97,12 @@ class Candidate:
             return "has a forward of its own"
         if self.strided and max(module.stride) > 2:
             return f"with stride 1 it would take {'x'.join(map(str, module.stride))} times the work"
-        if self.adaptive and set(sizes if isinstance(sizes := module.output_size, tuple) else (sizes,)) != {1}:
-            return "its windows differ in size from cell to cell"
         if getattr(module, "return_indices", False):
             return "its indices are used (return_indices=True), and other methods have none"
         if not self.strided and self.is_global() and not asked.global_pools:
             return "pools the whole extent; global_pools=True replaces it"
+        if self.by_size:
+            return self._sized_objection(asked)
         if getattr(module, "divisor_override", None) is not None:
             return f"is a sum over divisor_override={module.divisor_override} and no mean"
         if asked.method == "avg" and self.counts_padding():
@@ -109,6 +121,20 @@ class Candidate:
             self._learned(asked, torch.device("meta"))
         except (TypeError, ValueError) as error:
             return f"{asked.method} does not take it ({error})"
+        return ""
+
+    @property
+    def by_size(self) -> bool:
+        """Whether its regions follow from the size of its output, and are no window's."""
+        return self.sizes is not None and not self.is_global()
+
+    def _sized_objection(self, asked: Request) -> str:
+        if not asked.adaptive_pools:
+            return "pools to a given size; adaptive_pools=True replaces it"
+        if asked.method in LEARNED:
+            return f"pools to a given size, which {asked.method} does not"
+        if asked.method == "ada" and self.beta(asked.beta)[0] is None:
+            return f"beta has one value for each {asked.beta}, whose number is not known, so give example="
         return ""
 
     def _learned(self, asked: Request, device: torch.device) -> nn.Module:
@@ -150,6 +176,9 @@ class Candidate:
             known = {(channels, *(1,) * self.rank) for channels in self.channels()}
         else:
             known = set() if self.found.guessed else self.cells()
+            sizes = [size for size in self.sizes or () if size is not None]
+            if sizes and len(sizes) == self.rank:
+                known = {tuple(sizes)}
         if len(known) == 1:
             return known.pop(), told
         if shared:
@@ -158,23 +187,28 @@ class Candidate:
 
     def layer(self, asked: Request, device: torch.device, dtype: torch.dtype) -> tuple[nn.Module, str]:
         """The layer that takes its place, and what is to be said of it."""
-        window, note = self.window(), ""
+        window, note = {"output_size": self.sizes} if self.by_size else self.window(), ""
         if asked.method == "ada":
             beta, note = self.beta(asked.beta)
             given = {**window, **asked.options, "device": device, "dtype": dtype}
+            layers = SIZED if self.by_size else LAYERS
             made: nn.Module = (
                 LAZY[self.rank - 1](per=asked.beta, **given)
                 if beta is None
-                else LAYERS[self.rank - 1](beta=beta, **given)
+                else layers[self.rank - 1](beta=beta, **given)
             )
+        elif self.by_size:
+            made = AdaptivePool(asked.method, **window, **asked.options)
         elif asked.method in LEARNED:
             made = self._learned(asked, device).to(dtype)
         else:
             made = Pool(asked.method, **window, **asked.options)
-        if not self.strided and self.counts_padding():
-            note = "; ".join(filter(None, [note, "its mean counted padded zeros, which are excluded now"]))
-        if not self.strided and self.dilation:
-            note = "; ".join(filter(None, [note, "its dilation has no compiled kernel"]))
+        more = {
+            "its mean counted padded zeros, which are excluded now": not self.strided and self.counts_padding(),
+            "its dilation has no compiled kernel": bool(not self.strided and self.dilation),
+            "a size that does not divide the input's has no compiled kernel": self.by_size,
+        }
+        note = "; ".join(filter(None, [note, *(words for words, true in more.items() if true)]))
         if self.strided:
             made = ConvThenPool.of(self.module, made)
         made.__dict__["original"] = (self.module,)  # in a tuple, so that it is no child

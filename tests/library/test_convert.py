@@ -171,8 +171,9 @@ LEFT: list[tuple[nn.Module, str]] = [
     (nn.MaxPool2d(2, return_indices=True), "its indices are used"),
     (nn.AvgPool2d(2, divisor_override=3), "divisor_override=3 and no mean"),
     (nn.AdaptiveAvgPool2d(1), "global_pools=True replaces it"),
-    (nn.AdaptiveAvgPool2d((1, None)), "differ in size"),
-    (nn.AdaptiveMaxPool2d(7), "differ in size"),
+    (nn.AdaptiveAvgPool2d((1, None)), "adaptive_pools=True replaces it"),
+    (nn.AdaptiveMaxPool2d(7), "adaptive_pools=True replaces it"),
+    (nn.AdaptiveMaxPool2d(7, return_indices=True), "its indices are used"),
     (nn.AvgPool2d(16), "global_pools=True replaces it"),  # as seen of an image of 32
     (nn.LPPool2d(2, 2), "none of torch.nn's max and average pools"),
     (nn.FractionalMaxPool2d(2, 4), "none of torch.nn's"),

@@ -160,14 +160,21 @@ def test_a_lazy_beta_waits_for_a_forward_and_is_refused_before() -> None:
         assert revert(one) == ("body.0", "body.2")
 
 
-def test_an_optimizer_that_was_there_before_learns_a_lazy_beta() -> None:
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop])
+def test_an_optimizer_that_was_there_before_learns_a_lazy_beta(kind: Any) -> None:
+    """It holds the same Parameter, which has no state before its first gradient."""
     model = lazy_net()
-    optimizer = torch.optim.Adam(model.parameters(), 0.1)
+    optimizer = kind(model.parameters(), 0.1)
+    optimizer.step()
+    assert nn.parameter.is_lazy(model.body[2].beta)
+    with pytest.raises(ValueError, match=r"uninitialized parameter"):
+        torch.optim.Adagrad(model.parameters())  # whose state is made with it
     for _ in range(2):
         optimizer.zero_grad()
         model(X).square().sum().backward()
         optimizer.step()
-    assert (model.body[2].beta - 0.5).abs().min() > 0.01
+    assert model.body[2].beta is optimizer.param_groups[0]["params"][2]
+    assert (model.body[2].beta - 0.5).abs().min() > 0
 
 
 def test_a_lazy_beta_is_compiled_and_loaded() -> None:
