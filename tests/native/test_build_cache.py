@@ -168,7 +168,7 @@ def test_old_libraries_go(cache: ModuleType, made: Path) -> None:
 
 
 def test_an_install_compiles_once(tmp_path: Path) -> None:
-    """The true CMakeLists.txt, on sources without content; from another folder the second time."""
+    """The true CMakeLists.txt, on sources without content; from another folder and environment the second time."""
     cmake, ninja = (
         shutil.which(tool, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
         for tool in ("cmake", "ninja")
@@ -177,12 +177,13 @@ def test_an_install_compiles_once(tmp_path: Path) -> None:
         pytest.skip("needs CMake, Ninja and a C++ compiler")
 
     def install(name: str, *options: str) -> str:
-        source, build = tmp_path / name / "csrc", tmp_path / name / "build"
+        source, build, own = (tmp_path / name / part for part in ("csrc", "build", "ninja"))
         shutil.copytree(CSRC, source)
         for path in source.rglob("*.cpp"):
             path.write_text("")
+        own.symlink_to(str(ninja))
         (source / "cpu" / "fast" / "methods.h").write_text("X(softpool)")
-        words = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", f"-DPython_EXECUTABLE={sys.executable}", "-DSKBUILD=2"]
+        words = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={own}", f"-DPython_EXECUTABLE={sys.executable}", "-DSKBUILD=2"]
         said = ""
         for command in (["-S", source, "-B", build, *words, *options], ["--build", build],
                         ["--install", build, "--prefix", tmp_path / name]):  # fmt: skip
