@@ -49,7 +49,7 @@ def options(*groups: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
 def guarded(work: Callable[[], int]) -> NoReturn:
     """Runs a command and exits with its code; a fault of the tools around it is never a regression."""
     from gate.outcome import Infrastructure, say
-    from suites.plan import UsageError
+    from suites.axes import UsageError
 
     try:
         sys.exit(work())

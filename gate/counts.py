@@ -17,7 +17,7 @@ from gate.committed import Counts
 from gate.judge import Judgement
 from gate.outcome import ROOT, Infrastructure, conclude, own_code, say
 from gate.outcome import rules as the_rules
-from suites.plan import UsageError, near
+from suites.axes import UsageError, near
 
 BASELINE = ROOT / "reports" / "baseline"
 PARTS = ("kernels", "python", "instructions")

@@ -14,8 +14,8 @@ from gate.statistics import SCREEN_PAIRS
 from reports.rules import Rules
 from suites import ab as passes
 from suites import builds, device_lock, replay, session
+from suites.axes import Axes
 from suites.builds import Build
-from suites.plan import Axes
 
 INJECTED = 3  # cases that the self-test slows down
 PROBES = ("latency", "memory", "retention")

@@ -11,7 +11,7 @@ from gate import output
 from gate.judge import Judgement
 from reports.rules import Rules, read
 from suites import provenance
-from suites.plan import UsageError
+from suites.axes import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,7 +11,7 @@ from gate.judge import VERDICTS, Judgement, Result
 from gate.outcome import conclude
 from gate.outcome import rules as the_rules
 from reports import store, trials
-from suites.plan import UsageError
+from suites.axes import UsageError
 
 DRAWN_FROM = ("images", "video", "fashion")
 

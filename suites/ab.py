@@ -19,10 +19,10 @@ from typing import Any
 from reports import interval, store
 from reports.record import Record
 from suites import machine, provenance
+from suites.axes import Axes, UsageError
 from suites.builds import Build
 from suites.case import Case
 from suites.engine import Device, Here, Run
-from suites.plan import Axes, UsageError
 from suites.progress import Progress
 
 SIDES = ("base", "head")

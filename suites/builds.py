@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from suites import digests
+from suites.axes import UsageError
 from suites.digests import LIBRARY
 from suites.machine import ROOT, private
-from suites.plan import UsageError
 
 BUILD_SECONDS = 1800
 SOURCES = ("adapool", "csrc", "pyproject.toml")  # what an install is made of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from suites.axes import UsageError, near
 from suites.case import Case
-from suites.plan import UsageError, near
 
 
 def only(plan: Mapping[str, Sequence[Case]], globs: Sequence[str]) -> dict[str, list[Case]]:

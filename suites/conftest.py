@@ -54,7 +54,7 @@ def planned(config: pytest.Config) -> list[Any]:
     """The cases measured when there is no run to replay."""
     if CASES not in config.stash:
         from suites import session
-        from suites.plan import Axes
+        from suites.axes import Axes
 
         found = session.fitted(Axes(profile="smoke"), [("cpu", "cpu")])[0]["cpu"]
         config.stash[CASES] = [case for case in found if case.probe in ("latency", "memory", "retention", "energy")]
@@ -83,11 +83,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not wanted:
         config.stash[RECORDS] = {}
         return
-    from suites.plan import Axes
+    from suites.axes import Axes
     from suites.session import Session
 
     folder = Path(tempfile.mkdtemp(prefix="adapool-suites-"))
-    run = Session(folder, Axes(profile="smoke"), [("cpu", "cpu")], parallel=False, timeout=60.0)
+    run = Session(folder, Axes(profile="smoke"), [("cpu", "cpu")])
     run.left = {}
     run.plan = {"cpu": [case for case in run.plan["cpu"] if case.key in wanted]}
     capture = config.pluginmanager.getplugin("capturemanager")

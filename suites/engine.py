@@ -14,7 +14,8 @@ from typing import Any
 
 from reports.record import Record
 from reports.store import Writer
-from suites import device_lock, first_call, pace, plan
+from suites import device_lock, first_call, pace
+from suites.axes import Axes
 from suites.case import Case
 from suites.fit import LEFT_OUT
 from suites.link import Died, Gone, Link, TimedOut
@@ -58,7 +59,7 @@ class Run:
     """A run of several devices into one folder's writer."""
 
     def __init__(
-        self, writer: Writer, progress: Progress, axes: plan.Axes, source: dict[str, Any],
+        self, writer: Writer, progress: Progress, axes: Axes, source: dict[str, Any],
         learned: Callable[[str, dict[str, Any]], str], have: set[tuple[Any, ...]], timeout: float,
     ) -> None:  # fmt: skip
         self.writer, self.progress, self.axes, self.source = writer, progress, axes, source

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from suites import pace, rounds
+from suites.axes import Axes
 from suites.case import Case
-from suites.plan import Axes
 
 LEFT_OUT = "left out by plan: no time for it in this profile or budget"
 ROOM = 0.9  # of the time, so that a machine a little slower than expected still comes to the end

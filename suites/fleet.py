@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from reports import store
 from reports.fleet import fingerprint
 from suites import machine, records, shard
+from suites.axes import Axes, UsageError
 from suites.link import START_SECONDS, Gone
 from suites.node import Node, shell
-from suites.plan import Axes, UsageError
 
 if TYPE_CHECKING:
     from suites.case import Case

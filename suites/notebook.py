@@ -25,14 +25,12 @@ def bench(out: str | None = None, *, parallel: bool = False, timeout: float = 60
     >>> frame.query("probe == 'latency'").pivot_table("median", "method", "kernel")  # doctest: +SKIP
     """
     import reports
-    from suites import options, provenance, session
+    from suites import options, session
 
     given = options.spoken(words)
     axes = options.axes(given)
     devices = session.targets(session.Where(given["cpu"], given["gpu"]))
-    provenance.check()
-    session.fitted(axes, devices)  # complain before a folder is made
-    run = session.Session(session.fresh_folder(out), axes, devices, parallel=parallel, timeout=timeout)
+    run = session.Session.fresh(out, axes, devices, parallel=parallel, timeout=timeout)
     run.command = f"suites.bench({', '.join(f'{name}={value!r}' for name, value in words.items())})"
     try:
         tally = run.run()

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from suites.plan import Axes, UsageError, near
+from suites.axes import Axes, UsageError, near
 
 if sys.version_info >= (3, 11):
     import tomllib as toml

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from suites.axes import Axes
 from suites.case import Case
-from suites.plan import Axes
 from suites.sampling import ENOUGH, FAIR, FEWEST
 
 START_SECONDS = 8.0  # of a run: interpreter, torch, the first call of each probe

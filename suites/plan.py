@@ -5,12 +5,11 @@ Knows the names of subjects, not how they are called or measured.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from suites import layers, rounds
+from suites.axes import Axes, Names, UsageError, expect, near
 from suites.case import INVERSES, ITEM_BYTES, ORIGINAL, Case, Pane, sizes, text
 
 TORCH = ("avg", "max", "lp", "max_unpool")
@@ -19,69 +18,6 @@ PROBES = ("latency", "memory", "energy", "retention")
 EXCHANGED = ("max", "avg", "softpool", "edscw", "ada")  # in a network, unless methods are asked for
 IMPLEMENTATIONS = ("native", "plain", "compiled", "torch", "released", "own", "copy")
 DIRECTIONS = ("forward", "backward", "both", "inverse")
-ALSO = {
-    "nhwc": "channels_last", "ndhwc": "channels_last", "half": "float16", "fp16": "float16", "bf16": "bfloat16",
-    "fp32": "float32", "double": "float64", "fp64": "float64",
-}  # fmt: skip
-
-
-class UsageError(ValueError):
-    """The request cannot be measured; its text is for the person who made it."""
-
-
-@dataclass(frozen=True)
-class Axes:
-    """What the command line asks for; an empty tuple leaves that axis to the profile."""
-
-    profile: str = "default"
-    methods: tuple[str, ...] = ()
-    implementations: tuple[str, ...] = ()
-    kernels: tuple[str, ...] = ()
-    strides: tuple[str, ...] = ()
-    paddings: tuple[str, ...] = ()
-    ceil: bool = False
-    shapes: tuple[str, ...] = ()
-    dtypes: tuple[str, ...] = ()
-    layouts: tuple[str, ...] = ()
-    directions: tuple[str, ...] = ()
-    clocks: tuple[str, ...] = ()
-    probes: tuple[str, ...] = ()
-    images: str | None = None
-    crop: int | None = None  # 0: no crop
-    seed: int = 0
-    budget: float | None = None  # seconds for the whole run
-    min_samples: int | None = None  # of a latency, however long they take; None leaves it to the profile
-    until_precise: bool = False  # sample until the interval is 0.5 % of the median
-    cases: tuple[str, ...] = ()  # keys or globs of the plan's cases that are wanted
-    shard: str | None = None  # "2/4": the second of four shares of the plan
-    network: str | None = None  # a model instead of tensors: MODEL of `runner.py network`
-    image: tuple[int, ...] = ()  # of it: (C, *spatial)
-    batch: int | None = None
-    strided: bool = False
-    compare_with: tuple[str, ...] = ()  # implementations beside the profile's or the chosen ones
-
-    @property
-    def preset(self) -> layers.Profile:
-        return layers.PROFILES[self.profile]
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Axes:
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
-        return cls(**values)
-
-
-@dataclass(frozen=True)
-class Names:
-    """The subjects there are: region methods, learned modules, one's own operators by name and place."""
-
-    region: tuple[str, ...]
-    learned: tuple[str, ...]
-    own: dict[str, str]
-    compiled: tuple[str, ...] = ()  # device kinds whose compiled operators are there
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.region, *self.learned, *INVERSES, *self.own, "copy")))
 
 
 def build(axes: Axes, names: Names, kind: str) -> list[Case]:
@@ -89,13 +25,13 @@ def build(axes: Axes, names: Names, kind: str) -> list[Case]:
     if axes.network is not None:
         return networks(axes, names, kind)
     preset = axes.preset
-    _known("dtype", axes.dtypes, tuple(ITEM_BYTES))
-    _known("layout", axes.layouts, ("nchw", "channels_last"))
-    _known("direction", axes.directions, DIRECTIONS)
-    _known("implementation", axes.implementations, IMPLEMENTATIONS)
-    _known("compare-with", axes.compare_with, ("released", "compiled"))
-    _known("probe", axes.probes, PROBES)
-    _known("clock", axes.clocks, ("cold", "hot", "graph", "host"))
+    expect("dtype", axes.dtypes, tuple(ITEM_BYTES))
+    expect("layout", axes.layouts, ("nchw", "channels_last"))
+    expect("direction", axes.directions, DIRECTIONS)
+    expect("implementation", axes.implementations, IMPLEMENTATIONS)
+    expect("compare-with", axes.compare_with, ("released", "compiled"))
+    expect("probe", axes.probes, PROBES)
+    expect("clock", axes.clocks, ("cold", "hot", "graph", "host"))
     clocks = axes.clocks or preset.clocks[kind]
     if kind == "cpu" and set(clocks) - {"cold", "hot"}:
         raise UsageError(f"clock: expected cold or hot on a CPU, got {', '.join(clocks)}")
@@ -131,13 +67,12 @@ def networks(axes: Axes, names: Names, kind: str) -> list[Case]:
     """A case for each method and implementation, and one for the network as it was."""
     from suites import models
 
-    _known("dtype", axes.dtypes, tuple(ITEM_BYTES))
-    _known("layout", axes.layouts, ("nchw", "channels_last"))
-    _known("implementation", axes.implementations, ("native", "plain", "torch"))
+    expect("dtype", axes.dtypes, tuple(ITEM_BYTES))
+    expect("layout", axes.layouts, ("nchw", "channels_last"))
+    expect("implementation", axes.implementations, ("native", "plain", "torch"))
     clocks = axes.clocks or {"cpu": ("hot",), "cuda": ("host", "graph")}[kind]
-    _known("clock", clocks, ("hot",) if kind == "cpu" else ("hot", "host", "graph"))
-    known = (*names.region, *names.learned)
-    _known("method", axes.methods, known)
+    expect("clock", clocks, ("hot",) if kind == "cpu" else ("hot", "host", "graph"))
+    expect("method", axes.methods, (*names.region, *names.learned))
     assert axes.network is not None
     models.check(axes.network)
     image = axes.image or models.image(axes.network)
@@ -162,19 +97,6 @@ def choose(asked: Sequence[str], names: Names) -> tuple[str, ...]:
         if name not in names.all:
             raise UsageError(f"method: unknown method {name!r}; {near(name, names.all)}known: {', '.join(names.all)}")
     return tuple(dict.fromkeys((*asked, "copy"))) if asked else names.all
-
-
-def near(name: str, known: Iterable[str], cutoff: float = 0.4) -> str:
-    """The nearest known name as a question, or nothing."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
-    return f"did you mean {found[0]!r}? " if found else ""
-
-
-def _known(name: str, values: Sequence[str], allowed: Sequence[str]) -> None:
-    for value in values:
-        if value not in allowed:
-            hint = near(ALSO.get(value.lower(), value), allowed, 0.6).rstrip()
-            raise UsageError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}{hint and '; ' + hint}")
 
 
 def _panes(axes: Axes, default: Sequence[str]) -> list[Pane]:

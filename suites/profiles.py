@@ -25,10 +25,10 @@ from typing import NamedTuple
 from reports import profile
 from reports.profile import Kernel, Profile
 from suites import device_lock, ncu, nsys, trace
+from suites.axes import UsageError
 from suites.case import Case, public
 from suites.launch import Refused, folded, worded
 from suites.machine import ROOT, cores, private
-from suites.plan import UsageError
 
 SLOWEST = 3  # cases that are profiled on a device when none is named
 SECONDS = 300.0  # of one case: the profiler replays every kernel

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from suites.axes import UsageError
 from suites.machine import ROOT
-from suites.plan import UsageError
 
 OTHER = "ADAPOOL_OTHER_SOURCES"  # "1" has other sources than this folder's measured, and said so
 PATTERNS = ("*.cpp", "*.h", "*.cuh", "*.cmake", "CMakeLists.txt")  # as csrc/source_digest.cmake has them

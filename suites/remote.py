@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from suites import device_lock, machine, nvml, provenance, setting
+from suites.axes import Axes
 from suites.link import Died, Link, TimedOut
-from suites.plan import Axes
 
 
 class Keeper:

@@ -9,6 +9,7 @@ import json
 import secrets
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,10 +20,10 @@ from typing import Any
 
 from reports import store
 from suites import chosen, fit, images, machine, nvml, own, plan, provenance, records, setting, shard
+from suites.axes import Axes, Names, UsageError
 from suites.case import public
 from suites.engine import Device, Run
 from suites.fleet import Fleet, connect
-from suites.plan import Axes, Names, UsageError
 from suites.progress import Progress
 from suites.tally import Tally
 
@@ -118,13 +119,10 @@ def fresh_folder(out: str | None) -> Path:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise UsageError(
-            f"out: expected a folder that can be written, got {str(folder)!r} ({error.strerror})"
-        ) from None
+        why = f"expected a folder that can be written, got {str(folder)!r} ({error.strerror})"
+        raise UsageError(f"out: {why}") from None
     return folder
 
 
@@ -132,8 +130,8 @@ class Session:
     """A run in its folder: started anew, or continued where its records end."""
 
     def __init__(
-        self, folder: Path, axes: Axes, devices: Sequence[tuple[str, str]], *, parallel: bool, timeout: float,
-        fleet: Fleet | None = None,
+        self, folder: Path, axes: Axes, devices: Sequence[tuple[str, str]], *, parallel: bool = False,
+        timeout: float = 60.0, fleet: Fleet | None = None,
     ) -> None:  # fmt: skip
         self.folder, self.axes, self.devices = folder, axes, list(devices)
         self.parallel, self.timeout, self.fleet = parallel, timeout, fleet
@@ -145,6 +143,13 @@ class Session:
         self.command = machine.private(" ".join(["runner.py", *sys.argv[1:]]))
         self.began = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.plan, self.left, self.said = fitted(axes, devices)
+
+    @classmethod
+    def fresh(cls, out: str | None, axes: Axes, devices: Sequence[tuple[str, str]], **how: Any) -> Session:
+        """A new run; where nothing can be measured, UsageError before there is a folder."""
+        run = cls(Path(), axes, devices, **how)
+        run.folder = fresh_folder(out)
+        return run
 
     @classmethod
     def resumed(cls, folder: Path, timeout: float, ray: str | None = None) -> Session:
@@ -271,8 +276,7 @@ class Session:
             return None
         index, count = shard.parse(self.axes.shard)
         plans = whole(self.axes, self.devices)
-        kinds = {kind: shard.digest(plans[device]) for device, kind in self.devices}
-        return {"index": index, "count": count, "plan": kinds}
+        return {"index": index, "count": count, "plan": {k: shard.digest(plans[d]) for d, k in self.devices}}
 
 
 @contextmanager

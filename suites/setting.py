@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from suites import machine
-from suites.plan import Axes
+from suites.axes import Axes
 
 
 def setup(device: str, kind: str, axes: Axes, gallery: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from suites.axes import Axes, UsageError
 from suites.case import Case
 from suites.pace import fixed
-from suites.plan import Axes, UsageError
 
 
 def parse(value: str) -> tuple[int, int]:

@@ -5,8 +5,6 @@ Knows adapool and torch; nothing of clocks, of verdicts, or of records.
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +14,7 @@ import torch
 import torch.nn.functional as nn
 from torch import Tensor
 
-from adapool import functional, plain, registry, unpooling
+from adapool import functional, plain, registry
 from adapool.region import Region
 from adapool.window import Window
 from suites import own
@@ -58,15 +56,29 @@ class Subject:
 
 def build(case: Case, device: torch.device, seed: int) -> Subject:
     """The subject of a case; Unavailable when there is none here, and whatever an own operator raises."""
-    makers = {"copy": _copy, "torch": _torch, "own": _own, "compiled": _region, "released": _released}
     if case.own is not None:
         own.load(case.own)  # which may declare the method
-    maker = makers.get(case.implementation)
-    if maker is None:
-        maker = _region if case.method in registry.names() else _inverse if case.direction == "inverse" else _learned
-    subject = maker(case, device)
+    subject = _maker(case)(case, device)
     subject.put(subject.stage(seed, 0))
     return subject
+
+
+def _maker(case: Case) -> Callable[[Case, torch.device], Subject]:
+    """What makes the case's subject. Imported when it is needed: an older build may lack what other subjects take."""
+    if case.direction == "inverse":
+        from suites import inverses
+
+        return inverses.subject
+    if case.implementation == "released":
+        from suites import released
+
+        return released.subject
+    made = {"copy": _copy, "torch": _torch, "own": _own}.get(case.implementation)
+    if made is not None or case.method in registry.names():
+        return made or _region
+    from suites import learned
+
+    return learned.subject
 
 
 def place(case: Case, values: Tensor, device: torch.device) -> Tensor:
@@ -83,13 +95,23 @@ def _cells(case: Case) -> tuple[int, ...]:
     return (*case.shape[:2], *case.output)
 
 
-def _zeros(case: Case, device: torch.device) -> Tensor:
+def zeros(case: Case, device: torch.device) -> Tensor:
     """A tensor of the case, made where it is needed; its numbers come later."""
     return place(case, torch.zeros(case.shape, dtype=getattr(torch, case.dtype), device=device), device)
 
 
 def _normal(case: Case, numbers: Numbers) -> list[Tensor]:
     return [numbers.normal(case.shape)]
+
+
+def needs_kernel(method: str, x: Tensor) -> None:
+    """Unavailable where a method has no compiled kernel for a tensor."""
+    from adapool import native
+
+    if not native.supports(method, x):
+        why = native.status().get(x.device.type, "no library for this device")
+        name = str(x.dtype).removeprefix("torch.")
+        raise Unavailable(f"no compiled kernel for {method} in {name} on {x.device.type} ({why})")
 
 
 def _pool(case: Case, implementation: Any) -> Callable[..., Tensor]:
@@ -116,7 +138,7 @@ def _region(case: Case, device: torch.device) -> Subject:
 
     def operand(spec: Any, numbers: Numbers | None) -> Tensor:
         if spec.kind == "input":
-            return numbers.normal(case.shape) if numbers else _zeros(case, device)
+            return numbers.normal(case.shape) if numbers else zeros(case, device)
         if spec.kind == "random":
             return numbers.uniform(_cells(case)) if numbers else torch.zeros(_cells(case), device=device)
         return torch.full((1,), float(spec.default or 0.0), device=device)
@@ -124,14 +146,10 @@ def _region(case: Case, device: torch.device) -> Subject:
     def draw(numbers: Numbers) -> list[Tensor]:
         return [numbers.normal(case.shape), *(operand(spec, numbers) for spec in specs)]
 
-    inputs = [_zeros(case, device), *(operand(spec, None) for spec in specs)]
+    inputs = [zeros(case, device), *(operand(spec, None) for spec in specs)]
     wanted = (0, *(i for i, spec in enumerate(specs, 1) if spec.kind != "random"))
     if case.implementation == "native":
-        from adapool import native
-
-        if not native.supports(case.method, inputs[0]):
-            why = native.status().get(device.type, "no library for this device")
-            raise Unavailable(f"no compiled kernel for {case.method} in {case.dtype} on {device.type} ({why})")
+        needs_kernel(case.method, inputs[0])
     call = _compiled(case) if case.implementation == "compiled" else _pool(case, case.implementation)
     facts = {o.name: o.default for o in entry.operands if o.kind == "cell" and o.default is not None}
     return Subject(
@@ -179,8 +197,6 @@ def _compiled(case: Case) -> Callable[..., Tensor]:
 
 
 def _torch(case: Case, device: torch.device) -> Subject:
-    if case.method == "max_unpool":
-        return _inverse(case, device)
     rank, k, s, p, c = case.rank, case.kernel, case.stride, case.padding, case.ceil_mode
     pool = getattr(nn, f"{case.method}_pool{rank}d")
     calls: dict[str, Callable[..., Tensor]] = {
@@ -188,7 +204,7 @@ def _torch(case: Case, device: torch.device) -> Subject:
         "max": lambda x: pool(x, k, s, p, 1, c),
         "lp": lambda x: pool(x, 2.0, k if rank > 1 else k[0], s if rank > 1 else s[0], c),
     }
-    inputs = [_zeros(case, device)]
+    inputs = [zeros(case, device)]
     return Subject(
         inputs,
         calls[case.method],
@@ -200,7 +216,7 @@ def _torch(case: Case, device: torch.device) -> Subject:
 
 
 def _copy(case: Case, device: torch.device) -> Subject:
-    x = _zeros(case, device)
+    x = zeros(case, device)
     out = torch.empty_like(x)
     return Subject([x], out.copy_, lambda x: x.clone(), (), "the input", partial(_normal, case))
 
@@ -220,98 +236,6 @@ def _own(case: Case, device: torch.device) -> Subject:
             return functional.pool(x, definition, kernel, stride, padding, implementation="plain")
 
         oracle = defined
-    inputs = [_zeros(case, device)]
+    inputs = [zeros(case, device)]
     against = f"plain row of {found.oracle} in float64" if oracle else "itself on fresh copies"
     return Subject(inputs, call, oracle, (0,), against, partial(_normal, case), definition=found.oracle)
-
-
-def _released(case: Case, device: torch.device) -> Subject:
-    from suites import released
-
-    return released.subject(case, device)
-
-
-def _learned(case: Case, device: torch.device) -> Subject:
-    from adapool.learned import LEARNED
-    from adapool.sampled import Sampled
-
-    torch.manual_seed(0)
-    try:
-        module = LEARNED[case.method](case.rank, case.shape[1], case.kernel, case.stride, case.padding)
-        copy.deepcopy(module).to("meta")(torch.empty(case.shape, device="meta"))  # lifting asks for even sizes
-    except ValueError as error:
-        raise Unavailable(f"{case.method} does not take this window of this input: {error}") from None
-    if case.ceil_mode:
-        raise Unavailable(f"{case.method} has no ceil_mode")
-    module = module.to(device=device, dtype=getattr(torch, case.dtype))
-    exact = copy.deepcopy(module).double()
-    names = [name for name, _ in module.named_parameters()]
-    params = [param.requires_grad_(False) for param in module.parameters()]
-    start = [param.detach().clone() for param in params]
-    sizes = [module.uniforms(case.spatial)] if isinstance(module, Sampled) and module.training else []
-    inputs = [_zeros(case, device), *params, *(torch.zeros(size, device=device) for size in sizes)]
-    wanted = range(1 + len(params))
-
-    def given(to: Any, x: Tensor, *values: Tensor) -> Tensor:
-        held = dict(zip(names, values, strict=False))
-        y: Tensor = torch.func.functional_call(to, held, (x, *values[len(names) :]))
-        return y
-
-    return Subject(
-        inputs, lambda x, *values: module(x, *values[len(names) :]), partial(given, exact), tuple(wanted),
-        "the module in float64",
-        lambda numbers: [*_normal(case, numbers), *start, *(numbers.uniform((size,)) for size in sizes)],
-        {"parameters": "initial values"}, True, given=partial(given, module),
-    )  # fmt: skip
-
-
-def _inverse(case: Case, device: torch.device) -> Subject:
-    k, s, p, c = case.kernel, case.stride, case.padding, case.ceil_mode
-    kind, plane = case.method, case.spatial
-    implementation: Any = case.implementation
-    if case.implementation == "native":
-        from adapool import native
-
-        probe = _zeros(case, device)
-        if not native.supports("ada", probe):
-            raise Unavailable(f"no compiled kernel for ada ({native.status().get(device.type, 'no library')})")
-
-    def pooled(numbers: Numbers) -> list[Tensor]:
-        x = numbers.normal(case.shape).to(getattr(torch, case.dtype)).float()
-        method = "max" if kind == "max_unpool" else "ada"
-        y, extra = functional.pool_with_extra(x, method, k, s, p, c, implementation="plain")
-        return [y, x if kind == "adaunpool_guide" else extra]
-
-    def draw(numbers: Numbers) -> list[Tensor]:
-        return numbers.made((kind, case.window, case.shape, case.dtype), lambda: pooled(numbers))
-
-    y, aid = draw(Numbers(0, 0, device))
-    inputs = [place(case, y, device).clone(), (aid if kind == "max_unpool" else place(case, aid, device)).clone()]
-    if kind == "max_unpool":
-        rank = case.rank
-        spread = getattr(nn, f"max_unpool{rank}d")
-
-        def call(y: Tensor, indices: Tensor) -> Tensor:
-            if implementation == "torch":
-                out: Tensor = spread(y, indices, k, s, p, output_size=plane)
-                return out
-            return unpooling.max_unpool(y, indices, k, s, p, output_size=plane)
-
-        def oracle(y: Tensor, indices: Tensor) -> Tensor:
-            flat = torch.zeros(*y.shape[:2], math.prod(plane), dtype=y.dtype, device=y.device)
-            return flat.scatter_(2, indices.flatten(2), y.flatten(2)).reshape(*y.shape[:2], *plane)
-
-        return Subject(inputs, call, oracle, (), "scatter in float64", draw)
-    if kind == "adaunpool_masks":
-
-        def masks(y: Tensor, weights: Tensor, how: Any = implementation) -> Tensor:
-            return unpooling.unpool_weights(y, weights, k, s, p, c, output_size=plane, implementation=how)
-
-        return Subject(inputs, masks, lambda y, w: masks(y, w, "plain"), (), "plain inverse in float64", draw)
-
-    def guided(y: Tensor, guide: Tensor, how: Any = implementation) -> Tensor:
-        return unpooling.unpool(y, guide, "ada", k, s, p, c, implementation=how)
-
-    facts = {"beta": 0.5, "normalize": True}
-    exact = partial(guided, how="plain")
-    return Subject(inputs, guided, exact, (), "plain inverse in float64", draw, facts, definition="ada")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
+
+from suites.cli import fail, reportable
 
 
 def _listed(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -50,12 +52,11 @@ def _listed(context: click.Context, option: click.Parameter, values: tuple[str, 
 @click.option("--resume", metavar="RUN", help="Continue this run where it stopped; takes what was asked from there.")
 def tasks(out: str | None, resume: str | None, jobs: int | None, **given: Any) -> None:  # fmt: skip
     """Train small networks with each method, and say what that does to quality and cost."""
-    from suites import doctor, machine, provenance, session
-    from suites.plan import UsageError
+    from suites import machine, provenance, session
+    from suites.axes import UsageError
     from tasks import study
 
-    if lacking := doctor.lacking():
-        fail(f"{', '.join(lacking)} not installed; {doctor.EXTRA}")
+    reportable()
     jobs = jobs or machine.cores()
     try:
         if resume is not None:
@@ -69,12 +70,6 @@ def tasks(out: str | None, resume: str | None, jobs: int | None, **given: Any) -
         raise SystemExit(_go(run))
     except UsageError as error:
         fail(error)
-
-
-def fail(error: object) -> NoReturn:
-    """A usage error: one paragraph, exit code 2."""
-    click.echo(f"error: {error}", err=True)
-    raise SystemExit(2)
 
 
 def _only_resume() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from reports import store
 from reports.record import METRICS, Record
 from suites import machine, provenance
-from suites.plan import UsageError
+from suites.axes import UsageError
 from suites.session import RESUME, terminable
 
 PROBE = "task"

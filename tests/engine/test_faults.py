@@ -16,7 +16,7 @@ import pytest
 from reports import store
 from reports.record import Record
 from suites import session
-from suites.plan import Axes, UsageError
+from suites.axes import Axes, UsageError
 from suites.session import Session
 from tests.support.engine_runs import OPERATORS, ROOT, axes, command, keys, many, wait_for_records
 

@@ -19,9 +19,9 @@ from adapool import native_library
 from reports import store
 from reports.record import Record
 from suites import engine, first_call, records
+from suites.axes import Axes
 from suites.case import Case
 from suites.link import Died, TimedOut
-from suites.plan import Axes
 from suites.progress import Progress
 from suites.tally import Tally
 from suites.worker import Workbench

@@ -11,10 +11,11 @@ from adapool import registry
 from adapool.learned import LEARNED
 from reports import store
 from suites import fit, pace, rounds
+from suites.axes import Axes, Names
 from suites.case import Case
 from suites.fit import LEFT_OUT, Fitted
 from suites.layers import VARIANTS
-from suites.plan import Axes, Names, build
+from suites.plan import build
 from suites.session import Session
 
 NAMES = Names(registry.names(), tuple(LEARNED), {}, ("cpu", "cuda"))  # all there are: a profile has to fit them

@@ -16,10 +16,10 @@ import runner
 from adapool import native
 from reports import frame, networks, store, view
 from suites import first_call, models, network, plan, records, session
+from suites.axes import Axes, UsageError
 from suites.case import Case
 from suites.clocks import CpuClocks
 from suites.options import axes as axes_of
-from suites.plan import Axes, UsageError
 from suites.sampling import Rule
 from tests.support.native_places import need
 

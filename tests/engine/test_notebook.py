@@ -9,7 +9,7 @@ import pytest
 import suites
 from reports import store
 from suites import options
-from suites.plan import UsageError
+from suites.axes import UsageError
 
 
 def test_words_of_python_are_those_of_the_command_line() -> None:

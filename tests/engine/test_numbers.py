@@ -9,9 +9,9 @@ import torch
 
 from reports import store
 from suites import numbers, verify, worker
+from suites.axes import Axes
 from suites.case import Case
 from suites.numbers import Kept, Numbers
-from suites.plan import Axes
 from suites.session import Session
 from suites.subject import build
 from suites.timed import Timed

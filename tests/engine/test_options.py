@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import runner
 from suites import options
-from suites.plan import Axes
+from suites.axes import Axes
 
 TABLE = """
 [tool.adapool.bench]

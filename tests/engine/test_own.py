@@ -12,9 +12,9 @@ import torch
 from adapool import functional, registry
 from reports import store
 from suites import energy, latency, memory, own, plan, retention, session
+from suites.axes import Axes, UsageError
 from suites.case import Case
 from suites.clocks import CpuClocks
-from suites.plan import Axes, UsageError
 from suites.session import Session
 from suites.subject import build
 from suites.timed import Timed

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from suites import fit, layers, pace
+from suites.axes import Axes, Names, UsageError
 from suites.case import Case, Pane, public
 from suites.chosen import only
 from suites.engine import STRIKES
-from suites.plan import Axes, Names, UsageError, build
+from suites.plan import build
 
 EXAMPLE = "ada/native/forward/float32/nchw/k2s2p0/1x64x56x56"
 NAMES = Names(("max", "avg", "lp", "ada"), ("lip_simplified",), {}, ("cpu",))

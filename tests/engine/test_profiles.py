@@ -16,8 +16,8 @@ from reports.profile import Kernel, Profile
 from reports.profiles import furthest, said
 from suites import ncu, nsys, profiles, trace
 from suites import profiled as profiled_alone
+from suites.axes import UsageError
 from suites.case import EXAMPLE, Case
-from suites.plan import UsageError
 from tests.engine.test_profiler_tables import DATA, DRAM, H200, PERMISSION
 from tests.support import reports_made
 

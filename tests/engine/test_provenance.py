@@ -16,9 +16,9 @@ import pytest
 from adapool import native_library
 from reports import store
 from suites import ab, doctor, provenance
+from suites.axes import UsageError
 from suites.builds import Build
 from suites.case import Case
-from suites.plan import UsageError
 from tests.support.engine_runs import ROOT
 
 CASE = Case("memory", "avg", "plain", "forward", (2, 2), (2, 2), (0, 0), False, (1, 2, 8, 8), "float32", "nchw")

@@ -16,7 +16,7 @@ import pytest
 import reports
 from reports import store
 from suites import fleet, records
-from suites.plan import Axes
+from suites.axes import Axes
 from suites.session import cases
 from suites.shard import groups
 from tests.support.engine_runs import OPERATORS, ROOT, keys, wait_for_records

@@ -12,9 +12,9 @@ import torch
 
 from reports import store
 from suites import latency, memory, plan, released
+from suites.axes import Axes, Names, UsageError
 from suites.case import Case
 from suites.clocks import CpuClocks
-from suites.plan import Axes, Names, UsageError
 from suites.session import Session
 from suites.subject import Unavailable, build
 

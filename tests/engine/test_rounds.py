@@ -7,8 +7,9 @@ import random
 import pytest
 
 from suites import rounds
+from suites.axes import Axes, Names
 from suites.case import Case
-from suites.plan import Axes, Names, build
+from suites.plan import build
 
 REGION = ("max", "avg", "sum", "lp", "softpool", "ada", "dpp", "lip")
 NAMES = Names(REGION, ("lip_simplified", "dpp_full"), {}, ("cpu", "cuda"))

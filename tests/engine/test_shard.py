@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from reports import store
 from suites import records, shard
+from suites.axes import Axes, Names, UsageError
 from suites.case import Case
-from suites.plan import Axes, Names, UsageError, build
+from suites.plan import build
 from suites.session import Session, cases
 
 NAMES = Names(("max", "avg", "lp", "ada"), ("lip_simplified",), {}, ("cpu",))

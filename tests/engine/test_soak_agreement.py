@@ -12,9 +12,9 @@ from torch.utils.benchmark import Timer
 
 from reports import store
 from suites import session
+from suites.axes import Axes
 from suites.case import Case
 from suites.clocks import CpuClocks
-from suites.plan import Axes
 from suites.subject import Unavailable, build
 from suites.timed import Timed
 

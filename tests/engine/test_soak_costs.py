@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reports import store
-from suites.plan import Axes
+from suites.axes import Axes
 from suites.session import Session
 from tests.support.reports_made import make
 

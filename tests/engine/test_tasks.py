@@ -17,7 +17,7 @@ from torch.nn import Conv2d
 from adapool import AdaPool2d
 from reports import store, trials, trials_text
 from runner import cli
-from suites.plan import UsageError
+from suites.axes import UsageError
 from tasks import classification, photographs, pooling, study, trial
 from tasks.classification import DIGITS
 from tasks.motion import Move, frames_of

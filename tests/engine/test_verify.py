@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from suites import golden, latency, session, verify
+from suites.axes import Axes
 from suites.case import Case
 from suites.clocks import CpuClocks
-from suites.plan import Axes
 from suites.subject import Unavailable, build
 from suites.timed import Expected, Timed
 from tests.support.cheats import SHARED_CHEATS

@@ -10,9 +10,9 @@ from gate.judge import Pass, judge
 from reports import rules
 from reports.record import Record
 from suites import ab, records
+from suites.axes import Axes
 from suites.case import Case
 from suites.latency import Finding
-from suites.plan import Axes
 from suites.sampling import Samples
 
 AXES = Axes(network="resnet18", methods=("max", "avg", "softpool", "ada"), probes=("latency",))

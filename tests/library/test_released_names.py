@@ -17,10 +17,7 @@ import adapool
 from adapool import AdaPool2d, DPPPool, LIPPool, SimplifiedLIP, SoftPool2d, convert_state_dict
 from suites import released
 from suites.subject import Unavailable
-
-
-def values(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from tests.support.problems import values
 
 
 def test_calls_seen_in_public_code() -> None:

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from adapool import Operand, method, native, native_own, pool, pool_with_extra, registry, unpool
-from adapool.region import per_tap
+from adapool import method, native, native_own, pool, pool_with_extra, registry, unpool
 from counts import cuda as static
 from suites import own
 from tests.support.emulator.build import compiler
-from tests.support.gem import FACTS, GEM, declare, gem
+from tests.support.gem import FACTS, GEM, declare, declare_sharp, gem
 from tests.support.native_places import tensors_of
 from tests.support.problems import DTYPES, TOLERANCE, Problem
 
@@ -27,49 +26,6 @@ pytestmark = [
     pytest.mark.skipif(compiler() is None, reason="no C++ compiler"),
     pytest.mark.skipif(native.status()["cpu"] != "ok", reason="no compiled operators"),
 ]
-SHARP = """
-template <class V> struct Sharp : Weighing<V> {  // w = softmax(tau a)
-  static constexpr int operands = 1;
-  V tau, top, all, centre;
-  ADAPOOL_HD V mass(const Tap<V>& t) const { return exp_of(tau * (t.a - top)); }
-  template <class R, class Values>
-  ADAPOOL_HD void prepare(const R& r, const CellOperands<V>& o, const Values& v, bool) {
-    tau = o.at[0];
-    Most<V> most;
-    r.each([&](const Tap<V>& t, auto& largest) { largest.take(t.a); }, most);
-    top = most.value;
-    all = centre = V(0);
-    V weighed = V(0), activations = V(0);
-    r.each([&](const Tap<V>& t, auto& sum, auto& product, auto& own) {
-      const V e = mass(t);
-      sum += e;
-      product += e * v(*this, t);
-      own += e * t.a;
-    }, all, weighed, activations);
-    this->mean = weighed / all;
-    centre = activations / all;
-  }
-  ADAPOOL_HD static V unit() { return V(1); }
-  ADAPOOL_HD V weight(const Tap<V>& t) const { return mass(t) / all; }
-  ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a; }
-  ADAPOOL_HD V pooled() const { return this->mean; }
-  template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
-    return tau * weight(t) * (v(*this, t) - this->mean);
-  }
-  template <class R, class Values> ADAPOOL_HD V operand(int, const R& r, const Values& v) const {
-    V sum = V(0);
-    r.each([&](const Tap<V>& t, auto& s) { s += weight(t) * (t.a - centre) * v(*this, t); }, sum);
-    return sum;
-  }
-};
-"""
-
-
-def sharp(region: Any, tau: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Softmax of a temperature."""
-    weights = region.softmax(region.values * per_tap(tau))
-    weights = weights.detach() if region.detached else weights
-    return region.sum(weights * region.values).squeeze(-1), weights
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,8 +44,7 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(native_own, "_kept", kept.get)
         patch.setattr(native_own, "_keep", kept.__setitem__)
         declare()
-        tau = Operand("tau", default=1.0)
-        method("softmax(tau a)", "this test", operands=(tau,), extra="weights", kernel=SHARP)(sharp)
+        declare_sharp()
         yield
 
 

@@ -13,8 +13,8 @@ import pytest
 import runner
 from reports import again
 from suites import options, records, session
+from suites.axes import Axes
 from suites.case import Case
-from suites.plan import Axes
 
 CPU = [("cpu", "cpu")]
 ORIGIN = records.Origin("cpu", "cpu-1", "0.1.0", None, None, 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reports import store
-from suites.plan import Axes
+from suites.axes import Axes
 
 ROOT = Path(__file__).parents[2]
 OPERATORS = """
