@@ -13,7 +13,7 @@ from torch import Tensor
 
 from suites import verify
 from suites.case import Case
-from suites.latency import Finding
+from suites.finding import Finding
 from suites.nvml import Watch, warnings
 from suites.sampling import Samples
 from suites.timed import Outputs, Timed

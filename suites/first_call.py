@@ -9,10 +9,11 @@ import ctypes
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from suites.case import Case
+from suites.finding import Finding
 
 PROBE, METRIC = "kernels", "first_call"
 APART = ("retention", "network")  # only their worker knows which tensors are pooled
@@ -105,9 +106,7 @@ def prepare(cases: Sequence[Case], make: Make, threads: int) -> list[dict[str, A
 def _finding(parts: Sequence[Made], threads: int) -> dict[str, Any]:
     fault = next((part.fault for part in parts if part.fault is not None), None)
     compiled = sum(part.compiled for part in parts)
+    if fault is not None:
+        return asdict(Finding(METRIC, status="failed", reason=fault))
     how = {"cached": compiled == 0, "compiled": compiled, "threads": threads}
-    return {
-        "metric": METRIC, "status": "ok" if fault is None else "failed", "reason": fault, "samples": None,
-        "value": sum(part.seconds for part in parts) if fault is None else None, "clock": None, "protocol": None,
-        "image": None, "shape": None, "how": how if fault is None else {}, "warnings": [],
-    }  # fmt: skip
+    return asdict(Finding(METRIC, value=sum(part.seconds for part in parts), how=how))

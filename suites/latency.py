@@ -6,8 +6,7 @@ Knows subjects, clocks and the verifier; nothing of records.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -15,6 +14,7 @@ from suites import spent, verify
 from suites.case import Case
 from suites.clocks import Measured
 from suites.compiled import Best
+from suites.finding import Finding
 from suites.sampling import Rule, Samples
 from suites.slowed import Slowed
 from suites.subject import Unavailable, build
@@ -27,23 +27,6 @@ class Clocks(Protocol):
     rule: Rule
 
     def run(self, timed: Timed, clock: str, seconds: float) -> Measured: ...
-
-
-@dataclass
-class Finding:
-    """What one metric of a case came to: samples or a number, or a fault."""
-
-    metric: str
-    samples: Samples | None = None
-    value: float | None = None
-    status: str = "ok"
-    reason: str | None = None
-    clock: str | None = None
-    how: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    protocol: str | None = None
-    image: str | None = None
-    shape: tuple[int, ...] | None = None
 
 
 def measure(

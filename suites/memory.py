@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from suites.case import Case
-from suites.latency import Finding, untimed
+from suites.finding import Finding
+from suites.latency import untimed
 from suites.subject import build
 from suites.timed import Timed
 

@@ -21,7 +21,7 @@ from adapool.learned import LEARNED
 from suites import energy, memory, models, sampling, spent
 from suites.case import ORIGINAL, Case
 from suites.clocks import Measured, quiet, spoil
-from suites.latency import Finding
+from suites.finding import Finding
 from suites.numbers import Numbers
 from suites.sampling import Samples
 from suites.stamps import Stamps

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from reports.record import METRICS, Record, unit
 from suites.case import Case
+from suites.finding import Finding
 from suites.machine import private
 
 FIRST_METRIC = {"latency": "time", "memory": "peak_bytes", "energy": "energy", "retention": "psnr", "network": "step"}
@@ -69,15 +70,9 @@ def make(case: Case, finding: dict[str, Any], origin: Origin) -> Record:
 def ended(case: Case, status: str, reason: str) -> list[dict[str, Any]]:
     """The findings of a case that gave none: one per clock, else one."""
     clocks: Iterable[str | None] = case.clocks if case.probe == "latency" else (None,)
-    retention = case.probe == "retention"
-    return [
-        {
-            "metric": FIRST_METRIC[case.probe], "status": status, "reason": reason, "value": None, "samples": None,
-            "clock": clock, "protocol": "P1" if retention else None, "image": "all" if retention else None,
-            "shape": None, "how": {}, "warnings": [],
-        }
-        for clock in clocks
-    ]  # fmt: skip
+    of = {"protocol": "P1", "image": "all"} if case.probe == "retention" else {}
+    metric = FIRST_METRIC[case.probe]
+    return [asdict(Finding(metric, status=status, reason=reason, clock=clock, **of)) for clock in clocks]
 
 
 def _median(samples: list[float], kept: list[bool]) -> float | None:

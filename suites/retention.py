@@ -21,7 +21,7 @@ from torch import Tensor
 from adapool import functional, registry, unpooling
 from suites import images, resample, verify
 from suites.case import Case
-from suites.latency import Finding
+from suites.finding import Finding
 from suites.subject import Subject, build, tensor_operands
 from suites.timed import Timed
 

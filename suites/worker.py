@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from suites.case import Case
-    from suites.latency import Finding
+    from suites.finding import Finding
 
 
 class Workbench:

@@ -11,6 +11,7 @@ import torch
 from suites import latency
 from suites.case import Case
 from suites.clocks import CpuClocks
+from suites.finding import Finding
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's compiler warns about itself
 
@@ -26,7 +27,7 @@ def _fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
 
 
-def measured(direction: str, padding: int = 0, dtype: str = "float32") -> list[latency.Finding]:
+def measured(direction: str, padding: int = 0, dtype: str = "float32") -> list[Finding]:
     case = Case(
         "latency", "ada", "compiled", direction, (2, 2), (2, 2), (padding, padding), False, (1, 2, 8, 8), dtype,
         "nchw", ("cold", "hot"),

@@ -9,6 +9,7 @@ import torch
 
 from suites import latency, profiles
 from suites.case import Case
+from suites.finding import Finding
 from suites.launch import ENTRY
 from tests.support.cheats import SHARED_CHEATS
 from tests.support.native_places import need
@@ -58,13 +59,13 @@ def cheats(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def measured(
     method: str, implementation: str, direction: str, clock: str, own: str | None = None, shape: str = "8x16x56x56"
-) -> latency.Finding:
+) -> Finding:
     return by_each(method, implementation, direction, (clock,), own, shape)[0]
 
 
 def by_each(
     method: str, implementation: str, direction: str, clocks: tuple[str, ...], own: str | None, shape: str
-) -> list[latency.Finding]:
+) -> list[Finding]:
     from suites.cuda_clocks import CudaClocks
 
     sizes = tuple(int(size) for size in shape.split("x"))

@@ -15,6 +15,7 @@ from suites import energy, latency, memory, own, plan, retention, session
 from suites.axes import Axes, UsageError
 from suites.case import Case
 from suites.clocks import CpuClocks
+from suites.finding import Finding
 from suites.session import Session
 from suites.subject import build
 from suites.timed import Timed
@@ -130,7 +131,7 @@ class Meter:
         return {}
 
 
-def measured(path: Path, name: str, probe: str, direction: str) -> list[latency.Finding]:
+def measured(path: Path, name: str, probe: str, direction: str) -> list[Finding]:
     photograph = probe == "retention"
     case = Case(
         probe, name, "own", direction, (2, 2), (2, 2), (0, 0), False, (3, 8, 10) if photograph else (1, 3, 8, 10),

@@ -15,7 +15,7 @@ from reports.record import Record
 from suites import ab, engine, slowed
 from suites.builds import Build
 from suites.case import Case
-from suites.latency import Finding
+from suites.finding import Finding
 from suites.link import Died
 from suites.subject import build
 from suites.timed import Timed

@@ -14,6 +14,7 @@ from suites import golden, latency, session, verify
 from suites.axes import Axes
 from suites.case import Case
 from suites.clocks import CpuClocks
+from suites.finding import Finding
 from suites.subject import Unavailable, build
 from suites.timed import Expected, Timed
 from tests.support.cheats import SHARED_CHEATS
@@ -104,7 +105,7 @@ def two_threads() -> Any:
     torch.set_num_threads(before)
 
 
-def measured(path: Path, name: str, direction: str = "forward", clock: str = "cold") -> latency.Finding:
+def measured(path: Path, name: str, direction: str = "forward", clock: str = "cold") -> Finding:
     case = Case(
         "latency", name, "own", direction, (2, 2), (2, 2), (0, 0), False, (1, 3, 8, 10), "float32", "nchw",
         (clock,), own=f"{path}:{name}",

@@ -12,7 +12,7 @@ from reports.record import Record
 from suites import ab, records
 from suites.axes import Axes
 from suites.case import Case
-from suites.latency import Finding
+from suites.finding import Finding
 from suites.sampling import Samples
 
 AXES = Axes(network="resnet18", methods=("max", "avg", "softpool", "ada"), probes=("latency",))
