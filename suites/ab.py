@@ -18,7 +18,7 @@ from typing import Any
 
 from reports import interval, store
 from reports.record import Record
-from suites import machine, provenance
+from suites import machine, provenance, setting
 from suites.axes import Axes, UsageError
 from suites.builds import Build
 from suites.case import Case
@@ -101,8 +101,8 @@ class Experiment:
         self.spent.append(time.monotonic() - begin)
 
     def _device(self, side: str, cases: Sequence[Case]) -> Device:
-        setup, environment = self.setup(side), self.environment()
-        return Device(self.device, self.kind, tuple(cases), setup, environment, Held(), even=self.seconds)
+        environment = setting.environment(self.device, self.kind, self._threads)
+        return Device(self.device, self.kind, tuple(cases), self.setup(side), environment, Held(), even=self.seconds)
 
     def _learned(self, device: str, facts: dict[str, Any]) -> str:
         key = machine.key(facts)
@@ -117,16 +117,13 @@ class Experiment:
 
     def setup(self, side: str) -> dict[str, Any]:
         folder = self.builds[side].folder
-        return {
-            "device": self.device, "kind": self.kind, "seed": self.seed, "gallery": None, "shown": 0,
-            "threads": self.threads if self.kind == "cpu" else machine.cores(), "images": self.images,
-            "build": None if folder is None else str(folder), "slow": dict(self.slow) if side == "head" else {},
-        }  # fmt: skip
+        usual = setting.setup(self.device, self.kind, Axes(seed=self.seed), None, self._threads)
+        build, slow = None if folder is None else str(folder), dict(self.slow) if side == "head" else {}
+        return {**usual, "images": self.images, "build": build, "slow": slow}
 
-    def environment(self) -> dict[str, str]:
-        threads = str(self.threads if self.kind == "cpu" else machine.cores())
-        found = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONHASHSEED": "0"}
-        return {**found, "KINETO_LOG_LEVEL": "5", "CUDA_VISIBLE_DEVICES": self.device if self.kind == "cuda" else ""}
+    @property
+    def _threads(self) -> int | None:
+        return self.threads if self.kind == "cpu" else None
 
 
 def _left(seconds: float) -> str:

@@ -1,7 +1,6 @@
 """One planned measurement: which subject, which window, which tensor, which probe; its name and its command line.
 
-Stdlib only, so that the CLI and a plan need no device; `bytes` asks the table of methods. Knows nothing of how anything
-is measured.
+Imports nothing until `output` and `bytes` ask the library. Knows nothing of how anything is measured.
 """
 
 from __future__ import annotations
@@ -145,21 +144,10 @@ class Case:
 
     @property
     def output(self) -> tuple[int, ...]:
-        """Spatial size of the pooled tensor, floor or ceil as the window says."""
-        out = []
-        for size, k, s, p in zip(self.spatial, self.kernel, self.stride, self.padding, strict=True):
-            span = size + 2 * p - k
-            if span < 0:
-                raise ValueError(
-                    f"kernel: expected at most the padded input, {size} + 2 * {p}, got {k} "
-                    f"(shape {'x'.join(map(str, self.shape))})"
-                )
-            cells = span // s + 1
-            if self.ceil_mode:
-                cells = -(-span // s) + 1
-                cells -= (cells - 1) * s >= size + p
-            out.append(cells)
-        return tuple(out)
+        """Spatial size of the pooled tensor; ValueError where the kernel does not fit."""
+        from adapool.window import Window
+
+        return Window(self.kernel, self.stride, self.padding, self.ceil_mode).output(self.spatial)
 
     @property
     def bytes(self) -> int:

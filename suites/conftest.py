@@ -6,7 +6,6 @@ come from the engine's workers; pytest-benchmark tabulates, stores and compares 
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -62,8 +61,7 @@ def planned(config: pytest.Config) -> list[Any]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    probe = metafunc.module.__name__.rpartition("test_")[2]
-    config = metafunc.config
+    probe, config = metafunc.function.__name__.removeprefix("test_"), metafunc.config
     if "record" not in metafunc.fixturenames:
         return
     if RECORDS in config.stash:
@@ -105,7 +103,7 @@ def record(request: pytest.FixtureRequest) -> list[Any]:
     from suites.records import unit_of
 
     given = request.param
-    held = request.config.stash[RECORDS].get(request.module.__name__.rpartition("test_")[2], {})
+    held = request.config.stash[RECORDS].get(request.function.__name__.removeprefix("test_"), {})
     found = [held[given]] if given in held else [r for r in held.values() if unit_of(r) == given]
     assert found, f"the engine left no record of {given}"
     for one in found:
@@ -116,22 +114,23 @@ def record(request: pytest.FixtureRequest) -> list[Any]:
     return found
 
 
+def _machine(config: pytest.Config) -> dict[str, Any]:
+    """The run's machine.json; nothing where there is none."""
+    from reports.store import read_machine
+
+    try:
+        return read_machine(config.stash[RUN])
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any]:
     """The devices of the run, without host name; another device makes pytest-benchmark's comparison say so."""
-    run = config.stash.get(RUN, None)
-    try:
-        held = json.loads((run / "machine.json").read_bytes()) if run else {}
-    except (OSError, ValueError):
-        held = {}
-    return {"devices": held.get("devices", {}), "node": "", "machine": sys.platform, "system": sys.platform}
+    return {"devices": _machine(config).get("devices", {}), "node": "", "machine": sys.platform, "system": sys.platform}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_generate_commit_info(config: pytest.Config) -> dict[str, Any]:
-    run = config.stash.get(RUN, None)
-    try:
-        held = json.loads((run / "machine.json").read_bytes())["run"] if run else {}
-    except (OSError, ValueError, KeyError):
-        held = {}
+    held = _machine(config).get("run", {})
     return {"id": held.get("commit"), "dirty": held.get("dirty"), "project": "adapool", "time": held.get("time")}

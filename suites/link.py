@@ -16,7 +16,8 @@ import tempfile
 import time
 from typing import Any
 
-from suites.machine import ROOT, private
+from suites import setting
+from suites.machine import private
 
 START_SECONDS = 180.0
 
@@ -39,14 +40,13 @@ class Link:
     def __init__(self, setup: dict[str, Any], environment: dict[str, str]) -> None:
         self._read, write = os.pipe()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
-        path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "suites.worker"],
             stdin=subprocess.PIPE,
             stdout=self._errors,
             stderr=self._errors,
             pass_fds=(write,),
-            env={**os.environ, **environment, "PYTHONPATH": path},
+            env=setting.inherited(environment),
             start_new_session=True,
         )
         os.close(write)

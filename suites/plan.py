@@ -155,7 +155,7 @@ def _blank(shape: tuple[int, ...], pane: Pane) -> Case:
     try:
         case.output  # noqa: B018 (raises when the kernel does not fit)
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(str(error).replace("kernel_size", "kernel", 1)) from None
     return case
 
 

@@ -24,11 +24,11 @@ from typing import NamedTuple
 
 from reports import profile
 from reports.profile import Kernel, Profile
-from suites import device_lock, ncu, nsys, trace
+from suites import device_lock, ncu, nsys, setting, trace
 from suites.axes import UsageError
 from suites.case import Case, public
 from suites.launch import Refused, folded, worded
-from suites.machine import ROOT, cores, private
+from suites.machine import cores, private
 
 SLOWEST = 3  # cases that are profiled on a device when none is named
 SECONDS = 300.0  # of one case: the profiler replays every kernel
@@ -230,10 +230,9 @@ def _with_torch(base: Path, call: list[str], run: Runs) -> list[Kernel]:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> tuple[str, str]:
-    path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
-        env={**os.environ, **environment, "PYTHONPATH": path}, start_new_session=True,
+        env=setting.inherited(environment), start_new_session=True,
     )  # fmt: skip
     try:
         out, err = process.communicate(timeout=SECONDS)

@@ -226,7 +226,7 @@ def test_the_version_is_that_of_the_package_that_is_imported() -> None:
         (("--method", "nowhere.py:f"), "nowhere.py"),
         (("--method", "runner.py:nothing_like_it"), "nothing_like_it"),
         (("--method", "runner.py"), "file.py:name"),
-        (("--kernel", "9"), "kernel: expected at most the padded input, 8 + 2 * 0, got 9"),
+        (("--kernel", "9"), "kernel: expected at most the padded input, 8 + 2 * 0 on spatial axis 0, got 9"),
         (("--kernel", "0"), "kernel"),
         (("--stride", "-1"), "stride"),
         (("--shape", "3x3"), "shape"),
