@@ -10,6 +10,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -72,23 +73,11 @@ def cases(methods: Sequence[str]) -> dict[str, Case]:
 
     found = {}
     for method in methods or known():
-        for window, (kernel, stride, padding) in WINDOWS.items():
-            for dtype in DTYPES if method in registry.names() else DTYPES[:1]:
-                for implementation in ("auto", "plain") if method in registry.names() else ("auto",):
-                    direction = "inverse" if method in INVERSES else "forward"
-                    found[f"{method}/{implementation}/{dtype}/{window}"] = Case(
-                        "memory",
-                        method,
-                        implementation,
-                        direction,
-                        kernel,
-                        stride,
-                        padding,
-                        False,
-                        SHAPE,
-                        dtype,
-                        "nchw",
-                    )
+        direction = "inverse" if method in INVERSES else "forward"
+        dtypes, ways = (DTYPES, ("auto", "plain")) if method in registry.names() else (DTYPES[:1], ("auto",))
+        for (name, window), dtype, how in product(WINDOWS.items(), dtypes, ways):
+            case = Case("memory", method, how, direction, *window, False, SHAPE, dtype, "nchw")
+            found[f"{method}/{how}/{dtype}/{name}"] = case
     return found
 
 

@@ -11,17 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gate.statistics import (
-    FAMILY,
-    LEAST_PAIRS,
-    Estimate,
-    Flags,
-    Floats,
-    centred,
-    confirmed,
-    noise_floor,
-    pairs_needed,
-)
+from gate.statistics import FAMILY, LEAST_PAIRS, Estimate, Flags, Floats, centred, confirmed, noise_floor, pairs_needed
 
 Values = Mapping[str, Mapping[str, Mapping[tuple[str, int], float]]]  # case -> side -> (stage, pair) -> value
 
@@ -74,17 +64,9 @@ class Sampled:
 
     def verdicts(self) -> dict[str, dict[str, Any]]:
         """Verdict, numbers and note of every case."""
-        found: dict[str, dict[str, Any]] = {}
-        for case in self.odd:
-            found[case] = {"verdict": "INCONCLUSIVE", "note": "not measured in every pass", "unit": self._unit()}
+        found = {case: self._open("not measured in every pass") for case in self.odd}
         if self.screened is None:
-            for case in self.cases:
-                found[case] = {
-                    "verdict": "INCONCLUSIVE",
-                    "note": "two screening pairs are the least",
-                    "unit": self._unit(),
-                }
-            return found
+            return found | {case: self._open("two screening pairs are the least") for case in self.cases}
         low, high = self.screened.interval(0.90)
         smallest = self.screened.detectable(self.margin)
         for i, case in enumerate(self.cases):
@@ -102,16 +84,13 @@ class Sampled:
         names = [case for case, flag in zip(self.cases, flags, strict=True) if flag]
         tested = [case for case in names if self._complete(case, "confirm", pairs)]
         for case in set(names) - set(tested):
-            found[case] |= {"verdict": "INCONCLUSIVE", "note": "suspect, without the fresh pairs that would confirm it"}
+            found[case] |= self._open("suspect, without the fresh pairs that would confirm it")
         if not tested or len(pairs) < LEAST_PAIRS:
             for case in tested:
-                found[case] |= {"verdict": "INCONCLUSIVE", "note": f"suspect, with {len(pairs)} fresh pairs only"}
+                found[case] |= self._open(f"suspect, with {len(pairs)} fresh pairs only")
             return
-        steady = [
-            case
-            for case, flag in zip(self.cases, self.controls, strict=True)
-            if flag and self._complete(case, "confirm", pairs)
-        ]
+        controls = [case for case, flag in zip(self.cases, self.controls, strict=True) if flag]
+        steady = [case for case in controls if self._complete(case, "confirm", pairs)]
         cases = [*tested, *(case for case in steady if case not in tested)]
         d = centred(
             self._logs(cases, "base", pairs), self._logs(cases, "head", pairs), np.array([c in steady for c in cases])
@@ -139,6 +118,9 @@ class Sampled:
             "unit": self._unit(), "base": base, "head": head, "change": change, "lo": lo, "hi": hi, "margin": width,
             "detectable": detectable, "pairs": len(pairs),
         }  # fmt: skip
+
+    def _open(self, why: str) -> dict[str, Any]:
+        return {"verdict": "INCONCLUSIVE", "note": why, "unit": self._unit()}
 
     def _unit(self) -> str:
         return "J" if self.name.startswith("energy") else "s"

@@ -10,7 +10,6 @@ import io
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -185,26 +184,17 @@ def _compiler() -> str:
 
 
 def _install_commit(commit: str, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="adapool-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="adapool-") as scratch,
+        tempfile.TemporaryDirectory(dir=folder.parent) as beside,  # on the same disk
+    ):
         tree = Path(scratch) / "tree"  # the same length for every side: paths end up in the binary
         git("worktree", "add", "--detach", "--force", str(tree), commit)
         try:
-            half = Path(scratch) / "half"
-            _install(tree, half)
-            half.replace(folder) if _same_disk(half, folder.parent) else _move(half, folder)
+            _install(tree, Path(beside) / "half")
+            (Path(beside) / "half").replace(folder)
         finally:
             git("worktree", "remove", "--force", str(tree))
-
-
-def _same_disk(a: Path, b: Path) -> bool:
-    return a.stat().st_dev == b.stat().st_dev
-
-
-def _move(half: Path, folder: Path) -> None:
-    near = Path(tempfile.mkdtemp(dir=folder.parent)) / "half"
-    shutil.copytree(half, near)
-    near.replace(folder)
-    near.parent.rmdir()
 
 
 def _install(source: Path, target: Path) -> None:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,11 +105,8 @@ class CpuClocks:
         taken.values.append(value)
         taken.kept.append(True)
         warm = 3 if slow else 4 if clock == "cold" else 4 + calls
-        taken.how = {"calls_per_sample": calls, "warm_up": warm, "budget_s": round(seconds, 4), **self._flushing(clock)}
+        taken.tell(calls, warm, seconds, self.flush_bytes if clock == "cold" else 0)
         return Measured(taken, state, snapshot, last[0], returned)
-
-    def _flushing(self, clock: str) -> dict[str, Any]:
-        return {"flush_bytes": self.flush_bytes} if clock == "cold" else {"flush_bytes": 0}
 
     def _calls(self, timed: Timed) -> int:
         start = time.perf_counter()

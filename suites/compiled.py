@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch._functorch import config
 
+from suites.span import synchronize
+
 TRIES = 5
 WARM_UP = 2
 
@@ -63,6 +65,5 @@ class Best:
 
 def _now(device: torch.device) -> float:
     """The time at which everything asked of the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronize(device)
     return time.perf_counter()

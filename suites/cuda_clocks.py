@@ -15,6 +15,7 @@ import torch
 from suites import cuda_graph, sampling
 from suites.clocks import Measured, quiet, spoil
 from suites.nvtx import named
+from suites.span import Span
 from suites.timed import Outputs, Timed
 
 _cuda: Any = torch.cuda  # much of it is untyped
@@ -39,12 +40,9 @@ class CudaClocks:
         """Blocker cycles a second."""
         cycles = 10_000_000
         _cuda._sleep(cycles)
-        start, end = _event(), _event()
-        start.record()
-        _cuda._sleep(cycles)
-        end.record()
-        end.synchronize()
-        return cycles / (float(start.elapsed_time(end)) / 1e3)
+        with Span() as span:
+            _cuda._sleep(cycles)
+        return cycles / span.seconds()
 
     def block(self, seconds: float) -> None:
         _cuda._sleep(int(seconds * self._cycles))
@@ -78,18 +76,14 @@ class CudaClocks:
             spoil(timed, last[0])
             if flush:
                 self._buffer.zero_()
-            start, end = _event(), _event()
             self.block(block[0])
-            with named(timed.case.direction):  # outside the events, and queued behind the blocker
-                start.record()
+            with named(timed.case.direction), Span() as span:  # the events inside, all behind the blocker
                 for _ in range(calls):
                     last[0] = timed()
-                end.record()
-            late.append(bool(start.query()))  # the device had begun before everything was queued
+            late.append(bool(span.start.query()))  # the device had begun before everything was queued
             if late[-1]:
                 block[0] = min(LONGEST_BLOCK, 2 * block[0])
-            end.synchronize()
-            return float(start.elapsed_time(end)) / 1e3 / calls
+            return span.seconds() / calls
 
         with quiet():
             for _ in range(3):
@@ -109,14 +103,7 @@ class CudaClocks:
             taken.kept = [not is_late for is_late in late]
         if sum(late) > len(late) // 10:
             taken.warnings.append("syncs" if block[0] >= LONGEST_BLOCK else "late blocker")
-        taken.how = {
-            "calls_per_sample": calls,
-            "warm_up": 8,
-            "budget_s": round(seconds, 4),
-            "flush_bytes": self.flush_bytes if flush else 0,
-            "blocker_s": round(block[0], 6),
-            "enqueue_s": queued,
-        }
+        taken.tell(calls, 8, seconds, self.flush_bytes if flush else 0, blocker_s=round(block[0], 6), enqueue_s=queued)
         if queued > taken.median:
             taken.warnings.append("host-bound")
         return Measured(taken, state, snapshot, last[0], returned)
@@ -125,13 +112,10 @@ class CudaClocks:
         return self._device(timed, seconds, queued, 1, True)
 
     def _hot(self, timed: Timed, seconds: float, queued: float) -> Measured:
-        start, end = _event(), _event()
-        start.record()
-        timed()
-        end.record()
-        end.synchronize()
-        once = max(start.elapsed_time(end) / 1e3, 1e-6)
-        return self._device(timed, seconds, queued, max(1, min(MOST_QUEUED, round(HOT_SECONDS / once))), False)
+        with Span() as span:
+            timed()
+        calls = max(1, min(MOST_QUEUED, round(HOT_SECONDS / max(span.seconds(), 1e-6))))
+        return self._device(timed, seconds, queued, calls, False)
 
     def _host(self, timed: Timed, seconds: float, queued: float) -> Measured:
         """Sync to sync; the time until the call returned beside it."""
@@ -154,26 +138,10 @@ class CudaClocks:
             taken = sampling.take(sample, seconds, self.rule)
             snapshot = tuple(out.detach().clone() for out in last[0])
             returned = time.perf_counter()
-        start, end = _event(), _event()
         self.block(max(2 * queued, SHORTEST_BLOCK))
-        start.record()
-        timed()
-        end.record()
-        end.synchronize()
-        device = start.elapsed_time(end) / 1e3
-        queue = statistics.median(enqueue)
-        taken.how = {
-            "calls_per_sample": 1,
-            "warm_up": 5,
-            "budget_s": round(seconds, 4),
-            "flush_bytes": 0,
-            "enqueue_s": queue,
-            "device_s": device,
-            "launch_overhead_s": max(0.0, taken.median - device),
-            "bound": "host" if queue > device else "device",
-        }
+        with Span() as span:
+            timed()
+        device, queue = span.seconds(), statistics.median(enqueue)
+        overhead, bound = max(0.0, taken.median - device), "host" if queue > device else "device"
+        taken.tell(1, 5, seconds, 0, enqueue_s=queue, device_s=device, launch_overhead_s=overhead, bound=bound)
         return Measured(taken, state, snapshot, last[0], returned)
-
-
-def _event() -> Any:
-    return _cuda.Event(enable_timing=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 from suites import sampling
 from suites.clocks import Measured, quiet, spoil
 from suites.nvtx import named
+from suites.span import Span
 from suites.subject import Unavailable
 from suites.timed import Outputs, Timed
 
@@ -55,14 +56,10 @@ def measure(timed: Timed, seconds: float, rule: sampling.Rule, l2_bytes: int, bl
     graph.instantiate()
 
     def sample() -> float:
-        start, end = _cuda.Event(enable_timing=True), _cuda.Event(enable_timing=True)
         block()
-        with named(case.direction):
-            start.record()
+        with named(case.direction), Span() as span:
             graph.replay()
-            end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) / 1e3 / calls
+        return span.seconds() / calls
 
     with quiet():
         for _ in range(3):
@@ -76,10 +73,7 @@ def measure(timed: Timed, seconds: float, rule: sampling.Rule, l2_bytes: int, bl
         snapshot = tuple(out.detach().clone() for out in outputs[-1])
         torch.cuda.synchronize()
         returned = time.perf_counter()
-    taken.how = {
-        "calls_per_sample": calls, "warm_up": 3, "budget_s": round(seconds, 4), "flush_bytes": 0,
-        "rotated_past_l2": rotated, "graph_nodes": nodes, "eager_kernels": kernels,
-    }  # fmt: skip
+    taken.tell(calls, 3, seconds, 0, rotated_past_l2=rotated, graph_nodes=nodes, eager_kernels=kernels)
     if nodes is not None and kernels is not None and nodes != calls * kernels:
         if nodes < calls * kernels:
             raise ArithmeticError(

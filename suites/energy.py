@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from suites import verify
@@ -16,6 +17,7 @@ from suites.case import Case
 from suites.finding import Finding
 from suites.nvml import Watch, warnings
 from suites.sampling import Samples
+from suites.span import synchronize
 from suites.timed import Outputs, Timed
 
 WINDOW_SECONDS = 5.0  # the counter is a filtered 1 s average on some GPUs
@@ -31,7 +33,7 @@ def measure(
     case: Case,
     make: Callable[[], Any],
     watch: Watch | None,
-    synchronize: Callable[[], None],
+    device: torch.device,
     window: float = WINDOW_SECONDS,
     idle: float = IDLE_SECONDS,
     judge: Callable[[Any, list[Tensor], Outputs], tuple[str | None, bool]] = _judged,
@@ -49,7 +51,7 @@ def measure(
     timed()
     timed.refill()  # whoever remembers the answer has the wrong one now
     state = timed.state()
-    synchronize()
+    synchronize(device)
     before = watch.state()
     start = time.perf_counter()
     time.sleep(idle)
@@ -61,7 +63,7 @@ def measure(
             for _ in range(16):
                 outputs = timed()
             count += 16
-            synchronize()
+            synchronize(device)
         elapsed = time.perf_counter() - start
         used = (watch.joules() or 0.0) - joules
         values.append((used - idle_watts * elapsed) / count)

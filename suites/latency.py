@@ -17,6 +17,7 @@ from suites.compiled import Best
 from suites.finding import Finding
 from suites.sampling import Rule, Samples
 from suites.slowed import Slowed
+from suites.span import synchronize
 from suites.subject import Unavailable, build
 from suites.timed import Timed
 
@@ -89,8 +90,7 @@ def untimed(timed: Timed) -> str | None:
     timed.refill()
     state = timed.state()
     outputs = timed()
-    if timed.inputs[0].device.type == "cuda":
-        torch.cuda.synchronize()
+    synchronize(timed.inputs[0].device)
     returned = time.perf_counter()
     snapshot = tuple(out.detach().clone() for out in outputs)
     with verify.unhurried(timed.case):

@@ -24,6 +24,7 @@ from suites.clocks import Measured, quiet, spoil
 from suites.finding import Finding
 from suites.numbers import Numbers
 from suites.sampling import Samples
+from suites.span import Span
 from suites.stamps import Stamps
 from suites.subject import Unavailable
 from suites.timed import Outputs
@@ -152,13 +153,8 @@ def measure(case: Case, device: torch.device, clocks: Any, watch: Any, seconds: 
     found.append(Finding("parameters", value=float(sum(p.numel() for p in network.model.parameters())), how=how))
     if watch is not None:
         step = lambda: Call(network, True, seed)  # noqa: E731
-        found += energy.measure(case, step, watch, lambda: _wait(device), judge=lambda *_: (None, True))
+        found += energy.measure(case, step, watch, device, judge=lambda *_: (None, True))
     return found
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def judged(metric: str, clock: str, measured: Measured, how: dict[str, Any]) -> Finding:
@@ -277,13 +273,10 @@ def graph(call: Call, clocks: Any, seconds: float) -> Measured:
         raise Unavailable(f"the call cannot be captured in a CUDA graph: {error}") from None
 
     def sample() -> float:
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         clocks.block(1e-4)
-        start.record()
-        held.replay()
-        end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) / 1e3
+        with Span() as span:
+            held.replay()
+        return span.seconds()
 
     with quiet():
         sample()
@@ -292,5 +285,5 @@ def graph(call: Call, clocks: Any, seconds: float) -> Measured:
         spoil(call, outputs)  # type: ignore[arg-type]
         sample()
         snapshot = tuple(out.detach().clone() for out in outputs)
-    taken.how = {"calls_per_sample": 1, "warm_up": 4, "budget_s": round(seconds, 4), "flush_bytes": 0}
+    taken.tell(1, 4, seconds, 0)
     return Measured(taken, state, snapshot, outputs, time.perf_counter())

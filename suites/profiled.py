@@ -22,6 +22,7 @@ import torch
 from suites import first_call, inspector
 from suites.case import Case
 from suites.nvtx import named
+from suites.span import synchronize
 from suites.subject import Unavailable, build
 from suites.timed import Timed
 
@@ -45,15 +46,14 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
 def run(case: Case, device: torch.device, seed: int, calls: int, trace: Path | None = None) -> None:
     """Warm up, then `calls` calls where a profiler sees them."""
     timed = Timed(build(case, device, seed), case, seed)
-    wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     for _ in range(WARM_UP):
         timed()
-    wait()
+    synchronize(device)
     with _watched(device, trace) as ranged:
         for _ in range(calls):
             with ranged(case.name):
                 timed()
-        wait()
+        synchronize(device)
 
 
 @contextlib.contextmanager

@@ -37,17 +37,8 @@ def nothing() -> None:
 def benchmark_json(folder: Path) -> str | None:
     """Write the run's benchmark.json by replaying it through pytest-benchmark; what went wrong, or None."""
     suites = Path(__file__).parent
-    words = [
-        sys.executable,
-        "-m",
-        "pytest",
-        str(suites),
-        "--replay",
-        str(folder.resolve()),
-        "-q",
-        "-p",
-        "no:cacheprovider",
-    ]
+    words = [sys.executable, "-m", "pytest", str(suites), "--replay", str(folder.resolve())]
+    words += ["-q", "-p", "no:cacheprovider"]
     words += [f"--benchmark-json={folder.resolve() / 'benchmark.json'}", "--benchmark-quiet", "--rootdir", str(suites)]
     words += ["-c", os.devnull, "--no-header", "--tb=line"]
     environment = {**os.environ, "PYTHONPATH": str(machine.ROOT), "PYTEST_ADDOPTS": ""}

@@ -28,7 +28,7 @@ from suites.timed import Timed
 Array = NDArray[np.float64]
 PSNR_MOST = 100.0  # dB of an exact match, so that a record stays finite
 PICTURE = 192  # pixels of a gallery picture's side
-METRICS = (("psnr", "dB"), ("ssim", "1"))
+METRICS = ("psnr", "ssim")
 
 
 def measure(case: Case, device: torch.device, seed: int, count: int, gallery: Path | None, shown: int) -> list[Finding]:
@@ -45,16 +45,15 @@ def _photos(case: Case, device: torch.device, seed: int, count: int, gallery: Pa
     found: list[Finding] = []
     good, wrong = 0, None
     for photo in images.photos(case.images, count):
+        of: dict[str, Any] = {"protocol": "P1", "image": photo.name}
         if photo.fault is not None:
-            for metric, _ in METRICS:
-                found.append(Finding(metric, status="skipped", reason=photo.fault, protocol="P1", image=photo.name))
+            found += [Finding(metric, status="skipped", reason=photo.fault, **of) for metric in METRICS]
             continue
         original = _load(photo, case.crop, case.kernel)
         if good == 0:
             wrong = _fault(case, device, seed, original)
         if wrong is not None:
-            for metric, _ in METRICS:
-                found.append(Finding(metric, status="incorrect", reason=wrong, protocol="P1", image=photo.name))
+            found += [Finding(metric, status="incorrect", reason=wrong, **of) for metric in METRICS]
             continue
         found += one(case, device, seed, photo.name, original, gallery if good < shown else None)
         good += 1
@@ -91,20 +90,17 @@ def one(case: Case, device: torch.device, seed: int, name: str, original: Array,
         "ssim": "skimage, gaussian_weights, sigma 1.5, data_range 1",
         "up": f"bicubic {resample.CUBIC}, aligned by centre", "down": f"Lanczos{resample.LOBES} antialiased",
     }  # fmt: skip
+    of: dict[str, Any] = {"how": how, "image": name, "shape": (3, height, width)}
     found = []
     for protocol, (reference, got) in pairs.items():
-        scores = {"psnr": psnr(reference, got), "ssim": ssim(reference, got)}
-        for metric, _ in METRICS:
-            score = scores[metric]
-            finding = Finding(metric, value=score, how=how, protocol=protocol, image=name, shape=(3, height, width))
+        for metric, score in (("psnr", psnr(reference, got)), ("ssim", ssim(reference, got))):
+            finding = Finding(metric, value=score, protocol=protocol, **of)
             if score is None:
-                finding.status, finding.value = "skipped", None
+                finding.status = "skipped"
                 finding.reason = f"the pooled photograph is smaller than SSIM's window ({min(got.shape[-2:])} pixels)"
             found.append(finding)
     if side is not None:
-        found.append(
-            Finding("side_bytes", value=float(side), how=how, protocol="P3", image=name, shape=(3, height, width))
-        )
+        found.append(Finding("side_bytes", value=float(side), protocol="P3", **of))
     if gallery is not None and len(set(case.kernel)) == 1 and case.kernel == case.stride:
         _pictures(gallery, name, case, original, planes, restored)
     return found
@@ -196,18 +192,9 @@ def ssim(reference: Array, got: Array) -> float | None:
 
     if min(got.shape[-2:]) < 11:
         return None
-    found = float(
-        structural_similarity(  # type: ignore[no-untyped-call]
-            reference,
-            got,
-            channel_axis=0,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            data_range=1.0,
-        )
-    )
-    return min(found, 1.0)
+    window: Any = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    found = structural_similarity(reference, got, channel_axis=0, data_range=1.0, **window)  # type: ignore[no-untyped-call]
+    return min(float(found), 1.0)
 
 
 def _pictures(gallery: Path, name: str, case: Case, original: Array, pooled: Array, restored: Array) -> None:

@@ -45,6 +45,11 @@ class Samples:
     how: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
+    def tell(self, calls: int, warm_up: int, seconds: float, flush_bytes: int, **more: Any) -> None:
+        """How they were taken: calls of a sample, calls before the first, seconds allowed, bytes read before each."""
+        self.how = {"calls_per_sample": calls, "warm_up": warm_up, "budget_s": round(seconds, 4)}
+        self.how |= {"flush_bytes": flush_bytes, **more}
+
     @property
     def median(self) -> float:
         return median(sorted(v for v, keep in zip(self.values, self.kept, strict=True) if keep))

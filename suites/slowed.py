@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from suites.case import Case
+from suites.span import Span
 from suites.subject import Subject
 from suites.timed import Outputs, Timed
 
@@ -51,12 +52,8 @@ def sleep(cycles: int) -> None:
 
 
 def device_seconds(call: Callable[[], object], calls: int = 20) -> float:
-    cuda: Any = torch.cuda
-    begin, end = (cuda.Event(enable_timing=True) for _ in range(2))
     call()
-    begin.record()
-    for _ in range(calls):
-        call()
-    end.record()
-    cuda.synchronize()
-    return float(begin.elapsed_time(end)) * 1e-3 / calls
+    with Span() as span:
+        for _ in range(calls):
+            call()
+    return span.seconds() / calls

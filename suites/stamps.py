@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from suites.span import event
+
 
 class Stamps:
     """Moments before and after a module's forward and backward: of the host's clock, or events of a GPU's stream."""
@@ -30,11 +32,7 @@ class Stamps:
         ]  # fmt: skip
 
     def _now(self) -> Any:
-        if not self.cuda:
-            return time.perf_counter()
-        event: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
-        return event
+        return event() if self.cuda else time.perf_counter()
 
     def seconds(self) -> dict[str, float]:
         """By module, from each first stamp to its second."""

@@ -22,6 +22,7 @@ from torch import Tensor
 from suites.case import Case
 from suites.machine import cores
 from suites.numbers import Kept
+from suites.span import synchronize
 from suites.timed import STEP, Expected, Outputs, Timed
 
 ROUNDING = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -222,8 +223,7 @@ def _poison_freed(timed: Timed) -> None:
     outputs = timed()
     held = [torch.full_like(out, float("nan")) for out in outputs * 3]
     del outputs
-    if timed.inputs[0].device.type == "cuda":
-        torch.cuda.synchronize()
+    synchronize(timed.inputs[0].device)
     held.clear()
 
 

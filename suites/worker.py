@@ -15,7 +15,6 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,12 +67,6 @@ class Workbench:
         total = float(torch.arange(1000.0, device=self.device).sum())
         if total != 499500.0:
             raise RuntimeError(f"health check: expected 499500, the device gave {total}")
-
-    def synchronize(self) -> None:
-        import torch
-
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
     def prepare(self, request: dict[str, Any]) -> list[Any]:
         """What the first call of each case takes; none where the device compiles nothing."""
@@ -130,7 +123,7 @@ class Workbench:
             return memory.measure(case, self.device, seed)
         if case.probe == "energy":
             return energy.measure(
-                case, lambda: Timed(build(case, self.device, seed), case, seed), self.watch, self.synchronize
+                case, lambda: Timed(build(case, self.device, seed), case, seed), self.watch, self.device
             )
         gallery, shown = self.setup["gallery"], self.setup["shown"]
         return retention.measure(
@@ -180,13 +173,8 @@ def answer(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def requests() -> Iterator[dict[str, Any]]:
-    for line in sys.stdin:
-        yield json.loads(line)
-
-
 def main() -> None:
-    lines = requests()
+    lines = map(json.loads, sys.stdin)
     setup = next(lines)
     with os.fdopen(setup["answers"], "w") as out:
 

@@ -97,7 +97,7 @@ class Device:
         for name, value in (("Stream", Stream), ("Event", Event), ("CUDAGraph", Graph)):
             patch.setattr(torch.cuda, name, value)
         patch.setattr(torch.cuda, "current_stream", lambda: self.current)
-        patch.setattr(torch.cuda, "synchronize", lambda: None)
+        patch.setattr(torch.cuda, "synchronize", lambda device=None: None)
         patch.setattr(torch.cuda, "_sleep", lambda cycles: None)
         patch.setattr(torch.autograd, "grad", self.backward)
         patch.setattr(torch._C, "_nvtx", None, raising=False)
