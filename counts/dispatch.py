@@ -76,7 +76,8 @@ def cases(methods: Sequence[str]) -> dict[str, Case]:
         direction = "inverse" if method in INVERSES else "forward"
         dtypes, ways = (DTYPES, ("auto", "plain")) if method in registry.names() else (DTYPES[:1], ("auto",))
         for (name, window), dtype, how in product(WINDOWS.items(), dtypes, ways):
-            case = Case("memory", method, how, direction, *window, False, SHAPE, dtype, "nchw")
+            kernel, stride, padding = window
+            case = Case("memory", method, how, direction, kernel, stride, padding, False, SHAPE, dtype, "nchw")
             found[f"{method}/{how}/{dtype}/{name}"] = case
     return found
 

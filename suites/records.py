@@ -70,7 +70,7 @@ def make(case: Case, finding: dict[str, Any], origin: Origin) -> Record:
 def ended(case: Case, status: str, reason: str) -> list[dict[str, Any]]:
     """The findings of a case that gave none: one per clock, else one."""
     clocks: Iterable[str | None] = case.clocks if case.probe == "latency" else (None,)
-    of = {"protocol": "P1", "image": "all"} if case.probe == "retention" else {}
+    of: Any = {"protocol": "P1", "image": "all"} if case.probe == "retention" else {}
     metric = FIRST_METRIC[case.probe]
     return [asdict(Finding(metric, status=status, reason=reason, clock=clock, **of)) for clock in clocks]
 
