@@ -150,7 +150,7 @@ DIGITS = Task(
     sizes={
         "smoke": Size(2, 100, 32, 1000, 400),
         "default": Size(5, 300, 32, 1000, 797),
-        "full": Size(10, 600, 32, 1000, 797),
+        "full": Size(10, 300, 32, 1000, 797),
     },
     fault=_digits_fault,
     draw=_digits,
@@ -168,7 +168,7 @@ FASHION = Task(
     sizes={
         "smoke": Size(2, 40, 32, 2000, 500),
         "default": Size(5, 500, 24, 10000, 1000),
-        "full": Size(10, 1000, 24, 20000, 2000),
+        "full": Size(10, 500, 24, 10000, 2000),
     },
     fault=_fashion_fault,
     draw=_fashion,

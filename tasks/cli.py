@@ -20,7 +20,7 @@ def _listed(context: click.Context, option: click.Parameter, values: tuple[str, 
     type=click.Choice(["smoke", "default", "full"]),
     default="default",
     show_default=True,
-    help="How much: smoke < 90 s, default < 15 min, full < 1 h on two CPU cores.",
+    help="How much: smoke < 90 s, default < 15 min, full < 30 min on two CPU cores.",
 )
 @click.option(
     "--task",

@@ -102,7 +102,7 @@ MOTION = Task(
     sizes={
         "smoke": Size(2, 40, 16, 256, 128),
         "default": Size(5, 240, 16, 1024, 256),
-        "full": Size(10, 480, 16, 2048, 512),
+        "full": Size(10, 240, 16, 1024, 512),
     },
     fault=lambda sources: photographs.fault(sources.images, SIDE + 2 * REACH),
     draw=_videos,

@@ -105,7 +105,7 @@ def _video_fault(sources: Sources) -> str | None:
 SIZES = {
     "smoke": Size(2, 30, 8, 128, 24),
     "default": Size(5, 300, 8, 1024, 96),
-    "full": Size(10, 600, 8, 2048, 192),
+    "full": Size(10, 300, 8, 1024, 192),
 }
 SUPER_RESOLUTION = Task(
     name="super-resolution",

@@ -106,7 +106,7 @@ SHAPES = Task(
     sizes={
         "smoke": Size(2, 40, 16, 256, 64),
         "default": Size(5, 440, 8, 1024, 128),
-        "full": Size(10, 880, 8, 2048, 256),
+        "full": Size(10, 440, 8, 1024, 256),
     },
     fault=lambda sources: photographs.fault(sources.images, SIDE),
     draw=_composed,
