@@ -1,22 +1,25 @@
 """The answer first: for each layer and window every method ranked by what it costs and keeps, and which to take.
 
-Knows the prepared table of view; ranks are ranking's, words of numbers those of digits.
+Knows the prepared table of view; ranks are ranking's, the sentence recommend's, words of numbers those of digits.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
 from reports import digits, layers, ranking, view
+from reports.frame import BETTER
 from reports.ranking import Span
+from reports.recommend import Row, sentence, value
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from reports.view import Group
 
-AFFORDABLE = 2.0  # a method within this factor of the fastest is worth taking for what it keeps
+SAME = 0.01  # from 1, of what an input of ones came to: sixteen bits round
 ALIKE = 2.5e-4  # of a number of bytes: half a step of the fourth digit
 COLUMNS = {  # name -> head, unit
     "forward": ("forward", "s"),
@@ -26,7 +29,6 @@ COLUMNS = {  # name -> head, unit
     "energy": ("energy, forward", "J"),
     "kept": ("retained", "dB"),
 }
-Row = dict[str, Any]
 
 
 def answers(group: Group) -> list[dict[str, Any]]:
@@ -40,15 +42,20 @@ def answers(group: Group) -> list[dict[str, Any]]:
     other = {name: value for name, value in same.items() if name != "clock"}
     rest = view.on(rows[rows["probe"].isin(["memory", "energy"])], other)
     kept = rows[rows["metric"].eq("psnr") & rows["protocol"].eq("P1")]
+    off = _far(kept)
     blocks = []
     for (shape, window), part in timed.groupby(["shape", "window"], sort=False):
         at = {"shape": shape, "window": window}
-        block = _block(part, view.on(rest, at), kept[kept["window"].eq(window)])
+        first = part.iloc[0]  # a line of two taps is no 2 × 2, though both are called 2
+        seen = view.on(kept, {name: first[name] for name in ("kernel", "stride", "padding", "ceil_mode")})
+        block = _block(part, view.on(rest, at), seen)
         if block:
             names = {"layer": layers.name(str(shape)), "window": window, "input": str(shape).replace("x", "×")}
             where = ", ".join(str(same[name]) for name in ("dtype", "layout")) + f", {same['clock']} clock"
-            sentence = _sentence(block["rows"], f"For {names['layer']}, window {window},")
-            blocks.append({**block, **names, "where": where, "sentence": sentence, "order": layers.place(str(shape))})
+            for row in block["rows"]:  # without a word of the record, what is far from the input has another scale
+                row["scale"] = False if row["scale"] is None and row["method"] in off else row["scale"]
+            said = sentence(block["rows"], _place(str(shape), first), flat=first["kernel"].count("x") == 1)
+            blocks.append({**block, **names, "where": where, "sentence": said, "order": layers.place(str(shape))})
     blocks.sort(key=lambda block: block["order"])
     shown = next((block for block in blocks if len(block["rows"]) > 1), None)
     return [{**block, "open": block is shown} for block in blocks]
@@ -59,7 +66,7 @@ def _block(timed: DataFrame, rest: DataFrame, kept: DataFrame) -> dict[str, Any]
     found = [row for row in (_row(method, timed, rest, kept) for method in methods) if row]
     if not found:
         return None
-    found.sort(key=lambda row: (_value(row, "training"), _value(row, "forward")))
+    found.sort(key=lambda row: (value(row, "training"), value(row, "forward")))
     _align_images(found)
     for name in COLUMNS:
         have = [row for row in found if row[name]["span"] is not None]
@@ -88,11 +95,6 @@ def _align_images(rows: list[Row]) -> None:
             row["kept"]["images"] = {image: own[image] for image in sorted(images)}
 
 
-def _value(row: Row, name: str) -> float:
-    span = row[name]["span"]
-    return math.inf if span is None else float(span.value)
-
-
 def _row(method: str, timed: DataFrame, rest: DataFrame, kept: DataFrame) -> Row | None:
     """The method in its fastest implementation: all columns are of that one."""
     of = timed[timed["method"].eq(method)]
@@ -107,14 +109,37 @@ def _row(method: str, timed: DataFrame, rest: DataFrame, kept: DataFrame) -> Row
         )
     if not made:
         return None
-    row: Row = min(made, key=lambda row: (_value(row, "training"), _value(row, "forward")))
+    row: Row = min(made, key=lambda row: (value(row, "training"), value(row, "forward")))
     mine = rest[rest["method"].eq(method) & rest["implementation"].eq(row["implementation"])]
     first = mine[mine["direction"].eq("forward")]
     row["peak"] = _one(first[first["metric"].eq("peak_bytes")], "B")
     row["saved"] = _one(mine[mine["metric"].eq("saved_bytes")], "B")
     row["energy"] = _one(first[first["metric"].eq("energy")], "J")
     row["kept"] = _kept(kept[kept["method"].eq(method)], row["implementation"])
+    timed = of[of["implementation"].eq(row["implementation"]) & of["direction"].eq("forward")]
+    row["scale"] = _keeps_scale(timed["measurement"].iloc[-1])
     return row
+
+
+def _keeps_scale(measurement: str) -> bool | None:
+    """Whether an input of ones came out as ones; None where the record does not say."""
+    ones = json.loads(measurement).get("of_ones")
+    return None if ones is None else all(v is not None and abs(v - 1) <= SAME for v in ones)
+
+
+def _far(kept: DataFrame) -> set[str]:
+    """Methods that some window leaves far below the best: what gives another scale loses all likeness."""
+    means = kept[kept["status"].eq("ok")].groupby(["window", "method"])["median"].mean()
+    far = means[means < means.groupby("window").transform("max") - ranking.FAR]
+    return set(far.index.get_level_values("method"))
+
+
+def _place(shape: str, row: Any) -> str:
+    """For a ResNet stem (3/2, padding 1)"""
+    name, note = layers.words(shape)
+    sizes = [view.sized(row[of]) for of in ("kernel", "stride")]
+    said = ["/".join(sizes), *([f"padding {view.sized(row['padding'])}"] if set(row["padding"]) - set("0x") else [])]
+    return f"For {name} ({', '.join(said)}{', ceil_mode' * bool(row['ceil_mode'])}{note and '; ' + note})"
 
 
 def _one(rows: DataFrame, unit: str) -> dict[str, Any]:
@@ -128,7 +153,8 @@ def _one(rows: DataFrame, unit: str) -> dict[str, Any]:
     if unit == "B":  # exact; what is equal in every digit shown is equal
         ends = (row["median"] * (1 - ALIKE), row["median"] * (1 + ALIKE))
     span = Span(row["median"], *ends)
-    return {"span": span, "text": row["text"], "r": row["r"], "doubt": row["doubt"] if row["warned"] else None}
+    made = {"span": span, "text": row["text"], "r": row["r"], "doubt": row["doubt"] if row["warned"] else None}
+    return {**made, "better": row["better"], "avg": row[BETTER[0]] * row["median"]}
 
 
 def _training(own: DataFrame) -> dict[str, Any]:
@@ -143,7 +169,8 @@ def _training(own: DataFrame) -> dict[str, Any]:
     total = Span(*(sum(ends) for ends in zip(*spans, strict=True)))
     words = digits.quantity(total.value, "s", total.lo, total.hi, 2)
     tip = f"sum of forward, {parts[0]['text']}, and backward, {parts[1]['text']}, measured apart"
-    return {"span": total, "text": words, "note": "sum", "tip": tip, "doubt": parts[0]["doubt"] or parts[1]["doubt"]}
+    made = {"span": total, "text": words, "note": "sum", "tip": tip, "doubt": parts[0]["doubt"] or parts[1]["doubt"]}
+    return {**made, "better": digits.times(sum(part["avg"] for part in parts) / total.value)}
 
 
 def _kept(rows: DataFrame, implementation: str) -> dict[str, Any]:
@@ -159,57 +186,3 @@ def _kept(rows: DataFrame, implementation: str) -> dict[str, Any]:
     mean = float(good["median"].mean())
     tip = f"PSNR, protocol P1, mean of {len(images)} image{'s' if len(images) > 1 else ''}"
     return {"span": Span(mean, math.nan, math.nan), "text": f"{mean:.2f} dB", "images": images, "tip": tip}
-
-
-def _sentence(rows: list[Row], place: str) -> dict[str, str]:
-    """Which method to take and why, in words that hold for these rows alone."""
-    cost = "training" if any(row["training"]["span"] for row in rows) else "forward"
-    timed = [row for row in rows if row[cost]["span"]]
-    fast = timed[0]
-    if len(timed) == 1:
-        return {"place": place, "take": "", "why": f"only {_subject(fast)} was timed, so there is nothing to choose."}
-    words = {"training": "forward and backward", "forward": "forward"}[cost]
-    near = [row for row in timed if _value(row, cost) <= AFFORDABLE * _value(fast, cost)]
-    scored = [row for row in near if row["kept"]["span"]]
-    if len(scored) < 2:
-        tied = [row["method"] for row in timed if row[cost]["rank"].place == 1 and row is not fast]
-        why = f"{fast[cost]['text']} {words} is the least of {len(timed)}"
-        why += f", level with {_listed(tied)}" if tied else ""
-        return {"place": place, "take": _subject(fast), "why": f"because {why}. {_unknown(rows)}"}
-    best = min(row["kept"]["rank"].place for row in scored)
-    take = next(row for row in scored if row["kept"]["rank"].place == best)
-    level = [row["method"] for row in scored if row["kept"]["rank"].place == best and row is not take]
-    why = f"of the {len(near)} methods within {AFFORDABLE:g} times the fastest's time ({fast['method']}, "
-    why += f"{fast[cost]['text']} {words}) none keeps measurably more: {take['kept']['text']}{_against(take, rows)}"
-    why += f", level with {_listed(level)}, which cost more" if level else ""
-    why += f"; it takes {take[cost]['text']}." if take is not fast else "; it is that one."
-    more = [row for row in timed if row["kept"]["span"] and row["kept"]["rank"].place < best]
-    if more:
-        top = more[0]
-        ratio = digits.times(_value(top, cost) / _value(take, cost))
-        why += f" {_subject(top)} keeps {top['kept']['text']}{_against(top, rows)} at {ratio} its time."
-    return {"place": place, "take": _subject(take), "why": f"because {why}"}
-
-
-def _against(row: Row, rows: list[Row]) -> str:
-    """The difference to avg with its interval, in brackets."""
-    avg = next((other for other in rows if other["method"] == "avg" and other["kept"]["span"]), None)
-    if avg is None or avg is row:
-        return ""
-    ours, theirs = row["kept"]["images"], avg["kept"]["images"]
-    found = ranking.difference(list(ours.values()), list(theirs.values()))
-    ends = f", interval {found.lo:+.2f} to {found.hi:+.2f}" if found.lo == found.lo else ", one image: no interval"
-    return f" ({found.value:+.2f} dB against avg{ends})"
-
-
-def _unknown(rows: list[Row]) -> str:
-    kept = any(row["kept"]["span"] for row in rows)
-    return "" if kept else "Retained information was not measured with this window."
-
-
-def _subject(row: Row) -> str:
-    return f"{row['method']} ({row['implementation']})"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

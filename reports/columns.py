@@ -48,9 +48,9 @@ discarded     | computed | 1    | samples that were measured and not kept
 stop          | record   | -    | why sampling ended: precise, budget or max samples
 gbps          | computed | GB/s | bytes / median / 1e9, latency only
 percent_of_copy|computed | %    | gbps as a share of the copy's of the same run, machine, clock and size
-ratio_to_avg  | computed | 1    | median over torch's avg_pool there, or over the network as it was (s, B and J only)
-ratio_lo      | computed | 1    | lower end of the ratio's interval, at least 95 %; empty below 7 samples
-ratio_hi      | computed | 1    | upper end of the same interval
+times_better_than_avg|computed|1| median of avg_pool (the network as it was) over it: 2 is twice as fast, or half
+times_better_lo|computed | 1    | lower end of that ratio's interval, at least 95 %; empty below 7 samples
+times_better_hi|computed | 1    | upper end of the same interval
 bytes         | record   | B    | compulsory bytes of the definition: what any implementation has to read and write
 warnings      | record   | -    | what is doubtful about the number, joined by "; "
 verified      | computed | -    | whether the timed output was checked against the method's row

@@ -28,7 +28,7 @@ VERDICTS = {  # in the order in which a reader wants them
 HINT = "The runs were not interleaved: a verdict on time or energy is a hint; `gate ab` confirms it."
 LISTED = 20
 _QUIET = ("EQUIVALENT", "UNMEASURED")
-_HEADS = ("case", "A", "B", "B / A", "note")
+_HEADS = ("case", "A", "B", "change", "note")
 
 
 def origins(left: DataFrame, right: DataFrame) -> list[str]:
@@ -50,7 +50,7 @@ def listed(found: DataFrame, verdict: str) -> DataFrame:
     if verdict in _QUIET:
         nothing: DataFrame = rows.head(0)
         return nothing
-    change = (rows["ratio"] - 1).where(~rows["metric"].isin(HIGHER_IS_BETTER), 1 - rows["ratio"])
+    change = (rows["b_over_a"] - 1).where(~rows["metric"].isin(HIGHER_IS_BETTER), 1 - rows["b_over_a"])
     if verdict == "INCONCLUSIVE":
         rows, change = (part[change.abs() > rows["margin"]] for part in (rows, change.abs()))
     order: Any = change.sort_values(ascending=verdict == "IMPROVED", kind="stable", na_position="last").index
@@ -101,9 +101,9 @@ def beyond(found: DataFrame, change: float) -> list[str]:
     A case counts by its medians unless its interval says that it may not have changed at all.
     """
     broke = found[found["verdict"].eq("FAILED") & found["status_a"].eq("ok")]
-    worse = found[found["ratio"].gt(1 + change) & found["unit"].isin(["s", "J", "B"])]
-    worse = worse[~worse["ratio_lo"].le(1)]  # true without an interval, too
-    rows = [*broke.to_dict("records"), *worse.sort_values("ratio", ascending=False).to_dict("records")]
+    worse = found[found["b_over_a"].gt(1 + change) & found["unit"].isin(["s", "J", "B"])]
+    worse = worse[~worse["b_over_a_lo"].le(1)]  # true without an interval, too
+    rows = [*broke.to_dict("records"), *worse.sort_values("b_over_a", ascending=False).to_dict("records")]
     return ["  ".join(part for part in _cells(row) if part) for row in rows]
 
 
@@ -112,14 +112,14 @@ def moved(found: DataFrame) -> list[str]:
 
     Times alone; by the sign test over cases, at least six of them, beyond 1 % chance in each direction.
     """
-    rows = found[found["unit"].eq("s") & found["ratio"].gt(0)]
+    rows = found[found["unit"].eq("s") & found["b_over_a"].gt(0)]
     told = []
     for (method, implementation), part in rows.groupby(["method", "implementation"], sort=False):
-        middle = float(part["ratio"].median())
-        same = int((part["ratio"] > 1).sum() if middle > 1 else (part["ratio"] < 1).sum())
+        middle = float(part["b_over_a"].median())
+        same = int((part["b_over_a"] > 1).sum() if middle > 1 else (part["b_over_a"] < 1).sum())
         if len(part) >= 6 and same == len(part) and abs(middle - 1) > part["margin"].max():
             words = f"{method} {implementation}: {'slower' if middle > 1 else 'faster'} in all {same} cases, "
-            told.append((abs(middle - 1), f"{words}{middle:.2f}× in the median"))
+            told.append((abs(middle - 1), f"{words}{100 * (middle - 1):+.0f} % of the time in the median"))
     return [line for _, line in sorted(told, reverse=True)]
 
 
@@ -129,17 +129,22 @@ def _counts(found: DataFrame) -> dict[str, int]:
 
 
 def _cells(row: dict[Any, Any]) -> list[str]:
-    """Case, A with its interval, B with its interval, ratio with its interval, note."""
+    """Case, A, B, what changed with its interval, note."""
     parts = ("case", "metric", "clock", "protocol", "image")
     name = " ".join(row[part] for part in parts if isinstance(row[part], str))
-    if row["ratio"] != row["ratio"]:
+    if row["b_over_a"] != row["b_over_a"]:
         return [name, "", "", "", str(row["note"])]
-    sampled = row["unit"] in ("s", "J")
     a, b = (_side(row, side) for side in "ab")
-    ratio = digits.times(row["ratio"], row["ratio_lo"], row["ratio_hi"], exact=not sampled)
-    if sampled and row["ratio_lo"] == row["ratio_lo"]:
-        ratio += f" [{digits.interval(row['ratio_lo'], row['ratio_hi'], '1').removesuffix(' ×')}]"
-    return [name, a, f"-> {b}", ratio, str(row["note"])]
+    return [name, a, f"-> {b}", _change(row), str(row["note"])]
+
+
+def _change(row: dict[Any, Any]) -> str:
+    """From A to B in percent of A with its interval; of decibels and shares the difference."""
+    if row["unit"] not in ("s", "J", "B"):
+        return f"{row['median_b'] - row['median_a']:+.4g} {row['unit']}".removesuffix(" 1")
+    value, lo, hi = (100 * (row[name] - 1) for name in ("b_over_a", "b_over_a_lo", "b_over_a_hi"))
+    ends = f" [{lo:+.1f} to {hi:+.1f}]" if row["unit"] != "B" and not math.isnan(lo) else ""
+    return f"{value:+.1f} %{ends}"
 
 
 def _side(row: dict[Any, Any], side: str) -> str:

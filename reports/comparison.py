@@ -51,9 +51,10 @@ def compare(
 ) -> Comparison:
     """Compares run B with run A, case by case; either may be several runs that share one plan.
 
-    Ratios are B / A with an interval of at least 95 %. Margins are the gate's (pyproject.toml); in time and energy on a
-    CPU 5 % at least, what two runs of the same build may differ by, or `margin` in place of both. Scores of trained
-    networks are compared over all seeds together. Runs of different machines are a ValueError unless `across`.
+    `b_over_a` has an interval of at least 95 %; in words it is the change from A to B. Margins are the gate's
+    (pyproject.toml); in time and energy on a CPU 5 % at least, what two runs of the same build may differ by, or
+    `margin` in place of both. Scores of trained networks are compared over all seeds together. Runs of different
+    machines are a ValueError unless `across`.
     """
     sides = [table(a), table(b)]
     said = [f"{name}: {one}" for name, runs, side in zip("AB", (a, b), sides, strict=True) for one in notes(runs, side)]
@@ -119,9 +120,9 @@ def _join(left: DataFrame, right: DataFrame) -> DataFrame:
     both = sides[0].merge(sides[1], "outer", KEY, suffixes=("_a", "_b"), sort=False)
     for name in facts:
         both[name] = both.pop(f"{name}_a").fillna(both.pop(f"{name}_b"))
-    both["ratio"] = both["median_b"] / both["median_a"].where(both["median_a"].ne(0))
-    both["ratio_lo"] = both["_lo_b"] / both["_hi_a"]
-    both["ratio_hi"] = both["_hi_b"] / both["_lo_a"]
+    both["b_over_a"] = both["median_b"] / both["median_a"].where(both["median_a"].ne(0))
+    both["b_over_a_lo"] = both["_lo_b"] / both["_hi_a"]
+    both["b_over_a_hi"] = both["_hi_b"] / both["_lo_a"]
     joined: DataFrame = both.drop(columns=[f"{end}_{side}" for end in WIDE for side in "ab"])
     return joined
 
@@ -147,7 +148,7 @@ def _verdict(row: dict[Any, Any], across: bool) -> tuple[str, str]:
 
 def _sampled(row: dict[Any, Any], across: bool) -> tuple[str, str]:
     note = "on another machine" if across else "unconfirmed"
-    ratio, lo, hi, margin = (row[name] for name in ("ratio", "ratio_lo", "ratio_hi", "margin"))
+    ratio, lo, hi, margin = (row[name] for name in ("b_over_a", "b_over_a_lo", "b_over_a_hi", "margin"))
     if not lo <= hi:  # NaN: too few samples
         return "INCONCLUSIVE", f"no interval: {int(row['n_a'])} and {int(row['n_b'])} samples, 7 are needed"
     if lo > 1 + margin:

@@ -42,7 +42,8 @@ _AS_IS = (
     "stop",
 )
 _ORIGIN = ("bytes", "machine", "commit", "dirty", "version", "time", "command")
-_NUMBERS = ("median", "lo", "hi", "gbps", "percent_of_copy", "ratio_to_avg", "ratio_lo", "ratio_hi")
+BETTER = ("times_better_than_avg", "times_better_lo", "times_better_hi")
+_NUMBERS = ("median", "lo", "hi", "gbps", "percent_of_copy", *BETTER)
 WIDE = ("_lo", "_hi")
 ONE = ("case", "probe", "metric", "clock", "protocol", "image")
 
@@ -141,7 +142,7 @@ def _add(
     columns["median"].append(interval.median(kept) if kept else record.value)
     columns["n"].append(len(kept) if record.samples is not None else int(record.value is not None))
     columns["discarded"].append(len(samples) - len(kept))
-    for name in ("gbps", "percent_of_copy", "ratio_to_avg", "ratio_lo", "ratio_hi"):
+    for name in ("gbps", "percent_of_copy", *BETTER):
         columns[name].append(None)
 
 
@@ -177,7 +178,7 @@ def _throughput(frame: DataFrame) -> None:
 
 
 def _against_avg(frame: DataFrame) -> None:
-    """Ratios to torch's avg_pool at the same coordinates, or to the network as it was, for what adds up: s, B, J."""
+    """How many times less than torch's avg_pool at the same coordinates, or the network as it was: of s, B, J."""
     frame["_what"] = frame["case"].str.split("/").str[5].where(frame["probe"].eq("network"), "")  # which network
     on = [*SOURCE, *COORDINATES, "probe", "metric", "clock", "_what"]
     is_avg = frame["method"].isin(["avg", "original"]) & frame["implementation"].eq("torch")
@@ -185,7 +186,7 @@ def _against_avg(frame: DataFrame) -> None:
     avg = avg.drop_duplicates(on, keep="last")[[*on, "median", *WIDE]]
     joined = frame[on].merge(avg, "left", on).set_axis(frame.index)
     counts = frame["unit"].isin(["s", "B", "J"])
-    frame["ratio_to_avg"] = (frame["median"] / joined["median"]).where(counts)
+    frame[BETTER[0]] = (joined["median"] / frame["median"].where(frame["median"].gt(0))).where(counts)
     del frame["_what"]
-    for ratio, end, other in (("ratio_lo", "_lo", "_hi"), ("ratio_hi", "_hi", "_lo")):
-        frame[ratio] = (frame[end] / joined[other]).where(counts & ~is_avg)  # avg over itself is 1 without doubt
+    for ratio, theirs, ours in zip(BETTER[1:], WIDE, reversed(WIDE), strict=True):
+        frame[ratio] = (joined[theirs] / frame[ours]).where(counts & ~is_avg)  # avg over itself is 1 without doubt

@@ -14,10 +14,11 @@ _NAMES = """
 3x2160x3840   | a 4K frame
 64x4096       | 1-D audio
 32x8x28x28    | a 3-D video clip
-16x112x112    | a quarter of a ResNet stem
+16x112x112    | a ResNet stem | 16 of its 64 channels
 16x28x28      | a small input
 """
-NAMES = {line.partition("|")[0].strip(): line.partition("|")[2].strip() for line in _NAMES.strip().splitlines()}
+_LINES = [[part.strip() for part in line.split("|")] for line in _NAMES.strip().splitlines()]
+NAMES = {shape: (name, *note) for shape, name, *note in _LINES}
 _ORDER = list(NAMES)
 
 
@@ -27,7 +28,14 @@ def name(shape: str) -> str:
     >>> name("64x64x112x112"), name("2x3x4")
     ('a ResNet stem', 'the input 2×3×4')
     """
-    return NAMES.get(shape.partition("x")[2], f"the input {shape.replace('x', '×')}")
+    named, note = words(shape)
+    return f"{named} ({note})" if note else named
+
+
+def words(shape: str) -> tuple[str, str]:
+    """The name, and what has to be said of it besides."""
+    named, *note = NAMES.get(shape.partition("x")[2], (f"the input {shape.replace('x', '×')}",))
+    return named, "".join(note)
 
 
 def place(shape: str) -> int:

@@ -21,7 +21,7 @@ def losses(rows: DataFrame) -> dict[str, Any]:
     rivals = timed.loc[timed["implementation"].isin(_RIVALS), values]
     pairs = native.merge(rivals, on=_AT, suffixes=("", "_rival"))
     lost = pairs[pairs["_lo"] > pairs["_hi_rival"]]  # false where an end is missing
-    lost = lost.assign(ratio=lost["median"] / lost["median_rival"]).sort_values("ratio", ascending=False)
+    lost = lost.assign(speed=lost["median_rival"] / lost["median"]).sort_values("speed")
     unsure = int((pairs["_lo"].isna() | pairs["_hi_rival"].isna()).sum())
     made = []
     for (method, direction), part in lost.groupby(["method", "direction"], sort=False):
@@ -33,13 +33,13 @@ def losses(rows: DataFrame) -> dict[str, Any]:
 
 
 def _place(row: dict[Any, Any]) -> dict[str, Any]:
-    ends = (row["_lo"] / row["_hi_rival"], row["_hi"] / row["_lo_rival"])
+    ends = (row["_lo_rival"] / row["_hi"], row["_hi_rival"] / row["_lo"])
     how = ", ".join(row[name] for name in ("dtype", "layout", "clock"))
     return {
         "where": f"{layers.name(row['shape'])}, window {row['window']}, {how}",
         "window": row["window"],
         "rival": row["implementation_rival"],
-        "times": digits.times(row["ratio"], *ends),
+        "times": digits.times(row["speed"], *ends),
         "interval": digits.interval(*ends, "1"),
         "ours": row["text"],
         "theirs": row["text_rival"],

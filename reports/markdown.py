@@ -32,7 +32,7 @@ def _lost(found: dict[str, Any]) -> list[str]:
     worst = [(one["method"], one["direction"], one["places"][0]) for one in found["methods"]]
     lines = ["", f"**Native loses {found['lost']} of {found['pairs']} comparisons.** The worst of each method:", ""]
     return lines + [
-        f"- {_escaped(method)} {direction}: {at['times']} the time of {at['rival']} ({at['ours']} against "
+        f"- {_escaped(method)} {direction}: {at['times']} as fast as {at['rival']} ({at['ours']} against "
         f"{at['theirs']}; {_escaped(at['where'])})"
         for method, direction, at in worst
     ]
@@ -40,7 +40,7 @@ def _lost(found: dict[str, Any]) -> list[str]:
 
 def _block(block: dict[str, Any]) -> list[str]:
     said = block["sentence"]
-    take = f"take **{_escaped(said['take'])}**, " if said["take"] else ""
+    take = f"take **{_escaped(said['take'])}** " if said["take"] else ""
     heads = ["method", *(head for head, _ in answer.COLUMNS.values())]
     lines = [f"{said['place']} {take}{_escaped(said['why'])}", "", f"| {' | '.join(heads)} |"]
     lines.append("|---" + "|--:" * len(answer.COLUMNS) + "|")

@@ -38,7 +38,7 @@ def _lines(records: list[dict[Any, Any]]) -> dict[str, Any]:
         head = HEADS[row["metric"]] + (f", {row['clock']}" if isinstance(row["clock"], str) else "")
         heads.setdefault(head, list(HEADS).index(row["metric"]))
         text = f"{row['median']:,.0f}" if row["metric"] == "parameters" and row["status"] == "ok" else None
-        made = {**tables.cell(row, text), "note": "" if row["ratio"] == digits.NONE else row["ratio"]}
+        made = {**tables.cell(row, text), "note": "" if row["better"] == digits.NONE else row["better"]}
         if row["metric"] == "pools" and steps.get(row["subject"]) and row["status"] == "ok":
             made["note"] = f"{100 * row['median'] / steps[row['subject']]:.2g} %"
         line = {"method": row["method"], "implementation": row["implementation"], "cells": {}}

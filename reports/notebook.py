@@ -17,7 +17,7 @@ from reports.svg import Chart
 
 BLOCKS = 3  # layers whose ranked table is shown; the others' sentences are
 SHOWN = ("method", "implementation", "direction", "kernel", "stride", "shape", "metric", "median", "lo", "hi", "unit")
-PICTURES = ("ratio", "pareto")  # the first chart of each
+PICTURES = ("faster", "pareto")  # the first chart of each
 
 
 class Measured(pd.DataFrame):

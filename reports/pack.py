@@ -9,7 +9,8 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from reports import digits, doubts
+from reports import digits, doubts, view
+from reports.frame import BETTER
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,11 +32,13 @@ def packed(rows: DataFrame) -> str:
     columns["command"] = [None if row["_again"] else row["command"] for row in records]
     columns["text"] = [row["text"] if row["status"] == "ok" else None for row in records]
     columns["interval"] = [_interval(row["lo"], row["hi"], row["unit"]) for row in records]
-    columns["ratio"] = [None if row["ratio"] == digits.NONE else row["ratio"] for row in records]
-    columns["ratio_interval"] = [_interval(row["ratio_lo"], row["ratio_hi"], "1") for row in records]
+    value, lo, hi = BETTER
+    columns["better"] = [None if row["better"] == digits.NONE else row["better"] for row in records]
+    columns["better_words"] = [None if row["better"] == digits.NONE else view.better_words(row) for row in records]
+    columns["better_interval"] = [_interval(row[lo], row[hi], "1") for row in records]
     columns["rate"] = [digits.rate(row["gbps"]) for row in records]
     columns["doubt"] = [row["doubt"] if row["warned"] else None for row in records]
-    for name, of in {"value": "median", "lo": "lo", "hi": "hi", "ratio_value": "ratio_to_avg", "n": "n"}.items():
+    for name, of in {"value": "median", "lo": "lo", "hi": "hi", value: value, "n": "n"}.items():
         columns[name] = [_number(v) for v in rows[of]]
     columns["share"] = [_number(v, 4) for v in rows["percent_of_copy"]]
     made = {"columns": {name: _coded(values) for name, values in columns.items()}, "explained": doubts.EXPLAINED}

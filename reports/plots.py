@@ -26,7 +26,7 @@ def series(rows: DataFrame) -> list[str]:
     return [name for name in SERIES if name in set(rows["implementation"])]
 
 
-def ratio_tick(value: float, _: Any = None) -> str:
+def times_tick(value: float, _: Any = None) -> str:
     return f"{value:g}×"
 
 

@@ -13,6 +13,7 @@ _T = (  # Student's t, two-sided 95 %, for 1 to 30 degrees of freedom; 1.96 beyo
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
     2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
+FAR = 15.0  # dB below the best: a picture of another scale, such as a sum, not one that is less like
 ALIKE = 0.005  # dB; below this two means are the same in any digit shown
 
 

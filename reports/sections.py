@@ -9,7 +9,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from reports import plots, view
+from reports import plots, ranking, view
+from reports.frame import BETTER
 from reports.svg import Chart
 from reports.view import DIRECTIONS, Group
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _IDEAL = 100.0
-_FAR = 15.0  # dB; one method that scales its output (sum) would squeeze all others into a line
 
 
 class Section(dict[str, Any]):
@@ -31,7 +31,7 @@ def sections(group: Group) -> list[Section]:
     layer = view.main_layer(rows[rows["probe"].eq("latency")])
     main = view.on(latency, layer)
     rest = {name: value for name, value in layer.items() if name != "clock"}
-    made = [*_latency(group, main, layer), *_ratios(group, main, layer), _ceiling(group, main, layer)]
+    made = [*_latency(group, main, layer), *_faster(group, main, layer), _ceiling(group, main, layer)]
     memory = rows[rows["probe"].eq("memory")]
     made += [_memory(group, view.on(memory, rest) if rest else memory)]
     made += [_energy(group, rows[rows["probe"].eq("energy")])]
@@ -65,7 +65,7 @@ def holes(rows: DataFrame) -> list[str]:
 
 def _ready(rows: DataFrame, kind: str = "median") -> DataFrame:
     """Rows with a number to draw, in the columns that plots read."""
-    ends = ("ratio_lo", "ratio_hi") if kind == "ratio_to_avg" else ("lo", "hi")
+    ends = BETTER[1:] if kind == BETTER[0] else ("lo", "hi")
     drawn = rows.assign(x=rows[kind], lo=rows[ends[0]], hi=rows[ends[1]])
     fine: DataFrame = drawn[drawn["status"].eq("ok") & drawn["x"].gt(0)]
     return fine
@@ -116,22 +116,24 @@ def _by_window(rows: DataFrame) -> list[tuple[str, DataFrame]]:
     return [(name, rows[rows["window"].eq(name)]) for name in view.windows(rows)]
 
 
-def _ratios(group: Group, main: DataFrame, layer: dict[str, Any]) -> list[Section]:
+def _faster(group: Group, main: DataFrame, layer: dict[str, Any]) -> list[Section]:
     made = []
     for direction in ("forward", "backward", "both"):
         rows = main[main["direction"].eq(direction)]
-        good = _ready(rows, "ratio_to_avg")
+        good = _ready(rows, BETTER[0])
         charts = [
-            plots.dots(part, _file(group, direction, "ratio", name), f"Window {name}", plots.ratio_tick, 1.0)
+            plots.dots(
+                part, _file(group, direction, "faster", name), f"Window {name}", plots.times_tick, 1.0, most=True
+            )
             for name, part in _by_window(good)
             if part["subject"].nunique() > 1
         ]
         lead = (
-            f"{DIRECTIONS[direction]} time over the time of torch's own avg_pool (dashed line), input "
-            f"{view.layer_text(layer) if layer else ''}. Whiskers: the ratio's interval."
+            f"The time of torch's own avg_pool (dashed line) over each method's: right of the line is faster. "
+            f"{DIRECTIONS[direction]}, input {view.layer_text(layer) if layer else ''}. Whiskers: the ratio's interval."
         )
         section = _section(
-            group, f"ratio-{direction}", f"{DIRECTIONS[direction]}: ratio to avg_pool", lead, rows, charts
+            group, f"faster-{direction}", f"{DIRECTIONS[direction]}: times faster than avg_pool", lead, rows, charts
         )
         section["holes"] = []  # the same as under latency
         made.append(section)
@@ -195,7 +197,7 @@ def _pareto(group: Group, main: DataFrame, rows: DataFrame) -> Section:
     quality = good.groupby(["method", "window"])["median"].mean().rename("y").reset_index()
     cost = _ready(main[main["direction"].eq("forward")]).sort_values("x").drop_duplicates(["method", "window"])
     both = cost.merge(quality, on=["method", "window"])
-    far = both["y"] < both.groupby("window")["y"].transform("max") - _FAR
+    far = both["y"] < both.groupby("window")["y"].transform("max") - ranking.FAR
     both["tip"] = [f"{tip}\nPSNR {y:.2f} dB" for tip, y in zip(both["tip"], both["y"], strict=True)]
     both["r"] = -1  # a point is of two measurements, so its tip is its own
     charts = [
@@ -211,7 +213,7 @@ def _pareto(group: Group, main: DataFrame, rows: DataFrame) -> Section:
     section = _section(group, "pareto", "Retained information against cost", lead, both, charts)
     section["holes"] = [
         f"window {name}: {', '.join(f'{m} {y:.1f} dB' for m, y in zip(part['method'], part['y'], strict=True))}, "
-        f"more than {_FAR:g} dB below the best"
+        f"more than {ranking.FAR:g} dB below the best"
         for name, part in _by_window(both[far])
     ]
     section["holes"] += [] if charts or scores.empty else ["no window has a forward time and a PSNR of two methods"]

@@ -30,7 +30,7 @@ def together(groups: list[Group]) -> dict[str, Any] | None:
         cells = {row["title"]: _cell(row, per_image) for row in part.to_dict("records")}
         for title, made in cells.items():
             if heads[0] in cells and title != heads[0]:
-                made["note"] = _ratio(made["span"], cells[heads[0]]["span"])
+                made["note"] = _faster(made["span"], cells[heads[0]]["span"])
         what = f"{layers.name(part['shape'].iloc[0])}, {', '.join(map(str, how))}"
         lines.append({"subject": subject, "direction": direction, "window": window, "what": what, "cells": cells})
     lines.sort(key=lambda line: [*DIRECTIONS].index(str(line["direction"])))
@@ -61,6 +61,6 @@ def _cell(row: dict[Any, Any], per_image: bool) -> dict[str, Any]:
     return made
 
 
-def _ratio(ours: tuple[float, float, float], theirs: tuple[float, float, float]) -> str:
-    text = digits.times(ours[0] / theirs[0], ours[1] / theirs[2], ours[2] / theirs[1])
+def _faster(ours: tuple[float, float, float], theirs: tuple[float, float, float]) -> str:
+    text = digits.times(theirs[0] / ours[0], theirs[1] / ours[2], theirs[2] / ours[1])
     return "" if text == digits.NONE else text

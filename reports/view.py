@@ -5,10 +5,12 @@ Turns the tidy table into one that is ready to be shown; draws nothing and write
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reports import digits, doubts
+from reports.frame import BETTER
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -42,7 +44,7 @@ def window(kernel: str, stride: str, padding: str, ceil_mode: bool) -> str:
 
 
 def prepared(frame: DataFrame) -> DataFrame:
-    """The tidy table with the columns that are shown: subject, window, text, ratio, tip, warned."""
+    """The tidy table with the columns that are shown: subject, window, text, better, tip, warned."""
     rows: DataFrame = frame.assign(r=range(len(frame)))
     parts = (rows[name] for name in ("kernel", "stride", "padding", "ceil_mode"))
     rows["window"] = [window(*row) for row in zip(*parts, strict=True)]
@@ -57,7 +59,7 @@ def prepared(frame: DataFrame) -> DataFrame:
     doubted = [doubts.doubtful(row) for row in records]
     rows["doubt"], rows["warned"] = doubted, [doubt is not None for doubt in doubted]
     rows["text"] = [value_text(row) for row in records]
-    rows["ratio"] = [ratio_text(row) for row in records]
+    rows["better"] = [better_text(row) for row in records]
     rows["tip"] = [tip(row, text) for row, text in zip(records, rows["text"], strict=True)]
     return rows
 
@@ -73,9 +75,17 @@ def value_text(row: dict[Any, Any]) -> str:
     return digits.quantity(row["median"], row["unit"], row["lo"], row["hi"], 1 if row["unit"] == "B" else row["n"])
 
 
-def ratio_text(row: dict[Any, Any]) -> str:
+def better_text(row: dict[Any, Any]) -> str:
+    """How many times better than average pooling."""
     exact = row["unit"] == "B" or (row["method"] in ("avg", "original") and row["implementation"] == "torch")
-    return digits.times(row["ratio_to_avg"], row["ratio_lo"], row["ratio_hi"], exact)
+    return digits.times(*(row[name] for name in BETTER), exact)
+
+
+def better_words(row: dict[Any, Any]) -> str:
+    """The same in words."""
+    than = "the network as it was" if row["probe"] == "network" else "avg_pool"
+    said = better_text(row)
+    return f"{said} as fast as {than}" if row["unit"] == "s" else f"{than} takes {said} as much"
 
 
 def tip(row: dict[Any, Any], text: str) -> str:
@@ -89,11 +99,9 @@ def tip(row: dict[Any, Any], text: str) -> str:
         stop = f", stopped: {row['stop']}" if isinstance(row["stop"], str) else ""
         ends = digits.interval(row["lo"], row["hi"], row["unit"])
         lines.append(f"95 % interval {ends}; n = {row['n']}{stop}")
-    if row["ratio_to_avg"] == row["ratio_to_avg"]:
-        ends = digits.interval(row["ratio_lo"], row["ratio_hi"], "1")
-        lines.append(
-            f"{ratio_text(row)} avg_pool" + (f", interval {ends}" if row["ratio_lo"] == row["ratio_lo"] else "")
-        )
+    if not math.isnan(row[BETTER[0]]):
+        lo, hi = (row[name] for name in BETTER[1:])
+        lines.append(better_words(row) + ("" if math.isnan(lo) else f", interval {digits.interval(lo, hi, '1')}"))
     if row["percent_of_copy"] == row["percent_of_copy"]:
         lines.append(f"{digits.rate(row['gbps'])}, {row['percent_of_copy']:.0f} % of the copy")
     if isinstance(row["warnings"], str):

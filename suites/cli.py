@@ -38,7 +38,8 @@ def _say(words: str) -> None:
 @click.command()
 @axes_options
 @click.option("--out", metavar="DIR", help="Folder of the run; default: results/<UTC time>-<id>.")
-@click.option("--resume", metavar="RUN", help="Continue this run where it stopped; takes its axes from there.")
+@click.option("--resume", metavar="RUN", is_eager=True,
+              help="Continue this run where it stopped; takes its axes from there.")  # fmt: skip
 @click.option("--parallel", is_flag=True, help="Measure several devices side by side.")
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True,
               help="Seconds a case may take before its worker is killed.")  # fmt: skip
@@ -67,7 +68,7 @@ def bench(
         if listing and resume:
             raise UsageError("list: expected no --resume beside it")
         if resume is not None:
-            only_resume([*given, "out"])
+            only_resume([*given, "out", "config"])
             run = session.Session.resumed(Path(resume), timeout, ray)
             profiles.check(session.whole(run.axes, run.devices), globs)
         else:
@@ -124,8 +125,8 @@ def plan(summary: bool, **given: Any) -> None:
     from suites.axes import UsageError
     from suites.pace import duration, estimate
 
-    axes = axes_of(given)
     try:
+        axes = axes_of(given)
         devices = [("gpu", "cuda")] if given["gpu"] else session.targets(session.Where(given["cpu"]))
         found, _, left = session.fitted(axes, devices)
     except UsageError as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from suites import layers
 from suites.axes import Axes, UsageError, near
 
 if sys.version_info >= (3, 11):
@@ -60,7 +61,8 @@ _AXES = (
     ("kernel", "kernels", "K", "2, 3, 2x3, 3s2, 3s2p1."),
     ("stride", "strides", "S", "Default: the kernel."),
     ("padding", "paddings", "P", "Default: 0."),
-    ("shape", "shapes", "NxCx...", "4x64x56x56 (1 to 3 spatial sizes), or a layer such as resnet_stem."),
+    ("shape", "shapes", "NxCx...", "4x64x56x56 (1 to 3 spatial sizes), or a layer's name."),
+    ("layer", "layers", "NAME", "A layer such as resnet_stem: its input, its window, and photographs under that."),
     ("dtype", "dtypes", "T", "float32, float16, bfloat16, float64."),
     ("layout", "layouts", "L", "nchw, channels_last."),
     ("direction", "directions", "D", "forward, backward, both, inverse."),
@@ -132,8 +134,17 @@ def flat(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def axes(given: Mapping[str, Any]) -> Axes:
-    """What the command line was given."""
-    return Axes(**{name: value for name, value in flat(given).items() if name not in ("gpu", "cpu")})
+    """What the command line was given; UsageError for a layer beside a shape, or for one that there is not."""
+    words = {name: value for name, value in flat(given).items() if name not in ("gpu", "cpu")}
+    asked = words.pop("layers", ())
+    if asked and words["shapes"]:
+        raise UsageError(f"layer: expected no --shape beside it, got {', '.join(words['shapes'])}")
+    for name in asked:
+        if name not in layers.LAYERS:
+            raise UsageError(
+                f"layer: unknown layer {name!r}; {near(name, layers.LAYERS)}known: {', '.join(layers.LAYERS)}"
+            )
+    return Axes(**words | ({"shapes": asked} if asked else {}))
 
 
 def spoken(words: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,7 +179,9 @@ def only_resume(names: Iterable[str]) -> None:
 
 
 def _configured(context: click.Context, option: click.Parameter, file: str | None) -> None:
-    """Take as defaults what the file gives, and say so."""
+    """Take as defaults what the file gives, and say so; a run that is resumed has its own."""
+    if context.params.get("resume"):
+        return
     try:
         found = _section(file)
         if found:

@@ -48,7 +48,7 @@ def build(axes: Axes, names: Names, kind: str) -> list[Case]:
                 for layout in axes.layouts or preset.layouts:
                     at = replace(blank, dtype=dtype, layout=layout)
                     cases += _speed(at, axes, methods, names, clocks, probes, wide)
-    if "retention" in probes and "none" not in axes.directions and not axes.shapes:
+    if "retention" in probes and "none" not in axes.directions and _photographed(axes):
         cases += _retention(axes, methods, names, kind)
     seen: dict[str, Case] = {}
     for case in cases:
@@ -231,12 +231,19 @@ def _torch_has(method: str, case: Case) -> bool:
     return not (method == "lp" and any(case.padding)) and not (method == "max_unpool" and case.ceil_mode)
 
 
+def _photographed(axes: Axes) -> tuple[str, ...]:
+    """The windows that photographs are pooled with: the sweep's and the layers', or those of layers asked for."""
+    chosen = [layers.LAYERS[name] for name in axes.shapes or axes.preset.layers if name in layers.LAYERS]
+    own = tuple(layer.window for layer in chosen if len(layer.shape) == 3)
+    return own if axes.shapes else (*axes.preset.windows, *own)
+
+
 def _retention(axes: Axes, methods: Sequence[str], names: Names, kind: str) -> list[Case]:
     """One case per method and window; the photographs are looked up by the worker."""
     preset = axes.preset
     crop = preset.crop if axes.crop is None else (axes.crop or None)
     found = []
-    for pane in _panes(axes, preset.windows):
+    for pane in _panes(axes, _photographed(axes)):
         try:
             kernel, stride, padding = pane.over(2)
         except ValueError:

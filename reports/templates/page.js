@@ -33,7 +33,7 @@ function lines(r) {
   if (data.interval[r]) said.push("95 % interval " + data.interval[r]);
   if (data.text[r] && /^[sJ]$/.test(data.unit[r]))
     said.push((data.interval[r] ? "" : "no interval, ") + "n = " + data.n[r] + (data.stop[r] ? ", stopped: " + data.stop[r] : ""));
-  if (data.ratio[r]) said.push(data.ratio[r] + " avg_pool" + (data.ratio_interval[r] ? ", interval " + data.ratio_interval[r] : ""));
+  if (data.better_words[r]) said.push(data.better_words[r] + (data.better_interval[r] ? ", interval " + data.better_interval[r] : ""));
   if (data.rate[r]) said.push(data.rate[r] + (data.share[r] === null ? "" : ", " + Math.round(data.share[r]) + " % of the copy"));
   said.push(data.shape[r].replace(/x/g, "×") + ", " + data.dtype[r] + ", " + data.layout[r]);
   (data.warnings[r] || "").split("; ").filter(Boolean).forEach(function (warning) { said.push("Note: " + explained(warning)); });

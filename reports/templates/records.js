@@ -12,7 +12,7 @@
     ["shape", "input", 1, function (r) { return times(data.shape[r]); }], ["dtype", "type", 0], ["layout", "layout", 0],
     ["probe", "probe", 0], ["metric", "metric", 1], ["detail", "clock or image", 1, detail],
     ["value", "value", 1, value, data.value], ["interval", "95 % interval", 1, function (r) { return data.interval[r] || ""; }, data.lo],
-    ["ratio_value", "over avg", 1, function (r) { return data.ratio[r] || ""; }, data.ratio_value],
+    ["times_better_than_avg", "× better than avg", 1, function (r) { return data.better[r] || ""; }, data.times_better_than_avg],
     ["share", "of copy", 0, function (r) { return data.share[r] === null ? "" : Math.round(data.share[r]) + " %"; }, data.share],
     ["n", "n", 0, function (r) { return data.n[r]; }, data.n], ["status", "status", 0],
     ["warnings", "notes", 0], ["device_name", "device", several], ["run", "run", several], ["case", "case", 0], ["command", "command", 0]

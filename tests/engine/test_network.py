@@ -143,7 +143,7 @@ def test_from_the_probe_to_the_table(small: str, tmp_path: Path) -> None:
     assert ada["ada"]["pools in a step"]["note"].endswith(" %") and ada["ada"]["parameters"]["text"] == "268"
     assert ada["ada"]["peak of a step"]["note"].endswith("×")
     loaded = reports.load(tmp_path / "run")
-    assert loaded["ratio_to_avg"].notna().sum() >= 10
+    assert loaded["times_better_than_avg"].notna().sum() >= 10
 
 
 def test_a_pool_that_computes_something_else_has_no_speed(small: str, monkeypatch: pytest.MonkeyPatch) -> None:

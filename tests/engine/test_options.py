@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import runner
-from suites import options
+from suites import options, plan
 from suites.axes import Axes
 
 TABLE = """
@@ -38,6 +38,32 @@ def test_the_project_file_of_the_folder_is_read_by_itself(tmp_path: Path, monkey
     assert runner.plan.make_context("plan", []).params["methods"] == ()
     (tmp_path / "pyproject.toml").write_text('[tool.other]\nx = 1\n[tool.adapool.bench]\nmethod = "ada,avg"\n')
     assert options.flat(runner.plan.make_context("plan", []).params)["methods"] == ("ada", "avg")
+
+
+def test_a_layer_is_its_input_and_its_window() -> None:
+    """With the photographs' numbers for that window, so that the answer for a layer is whole."""
+    given = runner.plan.make_context("plan", ["--layer", "resnet_stem,audio", "--method", "ada,avg"]).params
+    del given["summary"]
+    found = plan.build(options.axes(given), plan.Names(("ada", "avg"), (), {}), "cpu")
+    assert {(case.probe == "retention", case.window, case.rank) for case in found} == {
+        (False, "k3s2p1", 2), (False, "k2s2p0", 1), (True, "k3s2p1", 2),
+    }  # fmt: skip
+    for words, says in (
+        (["--layer", "resnet_stm"], "did you mean 'resnet_stem'?"),
+        (["--layer", "audio", "--shape", "1x2x8"], "layer: expected no --shape beside it"),
+    ):
+        done = CliRunner().invoke(runner.cli, ["plan", *words])
+        assert done.exit_code == 2 and says in done.output, done.output
+
+
+def test_a_run_that_is_resumed_has_its_own_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text("[tool.adapool.bench]\nseed = 3\n")
+    assert "gives seed" in CliRunner().invoke(runner.cli, ["bench", "--list", "--out", "x", "--method", "no"]).stderr
+    done = CliRunner().invoke(runner.cli, ["bench", "--resume", "x"])
+    assert done.exit_code == 2 and "expected the folder of a run" in done.stderr and "gives" not in done.stderr
+    both = CliRunner().invoke(runner.cli, ["bench", "--resume", "x", "--config", "pyproject.toml"])
+    assert both.exit_code == 2 and "expected no other axes" in both.stderr
 
 
 @pytest.mark.parametrize(

@@ -64,15 +64,15 @@ def test_the_sentence_takes_the_cheapest_of_those_that_keep_most(tmp_path: Path)
     one = block(seen(tmp_path, *records))
     assert one["layer"] == "a ResNet stem" and one["window"] == "3 s2 p1"
     said = one["sentence"]
-    assert said["place"] == "For a ResNet stem, window 3 s2 p1,"
+    assert said["place"] == "For a ResNet stem (3/2, padding 1)"
     assert said["take"] == "ada (native)"
     for words in (
-        "of the 4 methods",
-        "2.000 ms",
+        "because of the 4 methods that keep the scale within 2 times the time of the fastest, max (native), none",
         "+0.80 dB against avg",
         "level with lip",
-        "takes 3.0",
-        "idw (native) keeps",
+        "It takes 1.500 ms forward, 3.000 ms forward and backward",
+        "idw (native) keeps 32.0",
+        "takes 18.00 ms forward and backward.",
     ):
         assert words in said["why"], (words, said["why"])
     marks = {row["method"]: row["kept"]["rank"].mark for row in one["rows"]}
@@ -86,6 +86,56 @@ def test_without_scores_the_least_cost_is_taken_and_the_hole_is_said(tmp_path: P
     said = block(seen(tmp_path, *made, make(**STEM, method="lip", status="oom")))["sentence"]
     assert said["take"] == "avg (native)"
     assert "level with ada" in said["why"] and "not measured with this window" in said["why"]
+
+
+def test_what_changes_the_scale_is_never_recommended(tmp_path: Path) -> None:
+    """By what the record says of an input of ones; of older records by a picture that lost all likeness."""
+    ones = {"sum": [4.0, 9.0], "lp": [3.0, 3.0], "ada": [1.0, 1.0000001]}
+    made = [timed(1.0 + n, method=m, measurement={"of_ones": v}) for n, (m, v) in enumerate(ones.items())]
+    said = block(seen(tmp_path / "facts", *made, timed(5.0, method="avg")))["sentence"]
+    assert said["take"] == "ada (native)" and "the fastest of 2 that keep the scale" in said["why"]
+    assert said["why"].endswith("Not considered, for they change the scale: sum, lp.")
+    older = [timed(1.0, method="sum"), timed(2.0, method="max"), timed(3.0, method="avg")]
+    scores = {"sum": 5.0, "max": 25.0, "avg": 30.0}
+    older += [one for m, v in scores.items() for one in scored(m, v, kernel=[2, 2], padding=[0, 0])]
+    said = block(seen(tmp_path / "older", *older))["sentence"]
+    assert said["take"] == "max (native)" and said["why"].endswith("change the scale: sum.")
+    only = block(seen(tmp_path / "only", *made[:2]))["sentence"]
+    assert only == {
+        "place": "For a ResNet stem (3/2, padding 1)", "take": "",
+        "why": "there is nothing to choose: what was timed changes the scale.",
+    }  # fmt: skip
+
+
+def test_the_sentence_says_how_many_times_faster_than_average_pooling(tmp_path: Path) -> None:
+    at = {"method": "avg", "implementation": "torch"}
+    both = ("forward", "backward")
+    made = [timed(2.0 * (1 + n), **at, direction=d) for n, d in enumerate(both)]
+    made += [timed(1.0, method="ada", direction=d) for d in both]
+    said = block(seen(tmp_path, *made))["sentence"]["why"]
+    assert "1.000 ms forward (2.000× as fast as torch's average)" in said
+    assert "2.000 ms forward and backward (3.0× as fast as torch's average)" in said
+
+
+def test_photographs_say_nothing_of_lines(tmp_path: Path) -> None:
+    line = {"kernel": [2], "stride": [2], "padding": [0], "shape": [1, 64, 4096]}
+    flat = {"kernel": [2, 2], "stride": [2, 2], "padding": [0, 0]}
+    made = [timed(1.0 + n, method=m, **line) for n, m in enumerate(("ada", "avg"))]
+    one = block(seen(tmp_path, *made, *scored("ada", 20.0, **flat), *scored("avg", 30.0, **flat)))
+    assert {row["kept"]["text"] for row in one["rows"]} == {"not measured"}
+    assert one["sentence"]["place"] == "For 1-D audio (2/2)" and one["sentence"]["take"] == "ada (native)"
+    assert "is measured on photographs, not with such windows" in one["sentence"]["why"]
+
+
+def test_the_first_card_is_of_the_largest_input(tmp_path: Path) -> None:
+    small = {"shape": [1, 16, 28, 28], "kernel": [2, 2], "padding": [0, 0]}
+    for at, ms in ((small, 1.0), ({}, 4.0)):
+        store.append(tmp_path, [timed(2.0, method="avg", implementation="torch", **at), timed(ms, method="ada", **at)])
+    store.append(tmp_path, [timed(1.0, method="max", **small)])  # most was measured on the small one
+    store.write_machine(tmp_path, {"run": {}, "devices": {}})
+    page = reports.write(tmp_path).read_text()
+    card = page.partition("AdaPool: times faster than avg_pool</span><b>")[2].partition("</div>")[0]
+    assert card.startswith("0.5000×<") and "window 3 s2 p1, input 4×64×112×112, cold: 4.000 ms" in card
 
 
 def test_training_is_measured_together_or_summed_and_said(tmp_path: Path) -> None:
@@ -169,7 +219,7 @@ def test_native_losses_are_those_beyond_the_interval(tmp_path: Path) -> None:
     found = losses.losses(rows)
     assert (found["pairs"], found["lost"], found["unsure"]) == (5, 2, 1)
     (worst,) = found["methods"]
-    assert worst["method"] == "max" and [place["times"] for place in worst["places"]] == ["3.000×", "2.000×"]
+    assert worst["method"] == "max" and [place["times"] for place in worst["places"]] == ["0.3333×", "0.5000×"]
     page = reports.write(tmp_path).read_text()
     assert "Native loses 2 of 5 comparisons" in page and page.index("Native loses") < page.index("What to take</h3>")
 
@@ -195,7 +245,7 @@ def test_a_cpu_and_a_gpu_are_compared_by_image_on_their_common_cases(tmp_path: P
     forward, backward = found["lines"]
     assert (forward["what"], forward["window"]) == ("a ResNet stem, float32, nchw, cold", "3 s2 p1")
     assert [cell["text"] for cell in forward["cells"].values()] == ["2.000 ms", "62.50 µs"]
-    assert [cell.get("note") for cell in forward["cells"].values()] == [None, "0.03125×"]
+    assert [cell.get("note") for cell in forward["cells"].values()] == [None, "32.00×"]
     assert [cell["text"] for cell in backward["cells"].values()] == ["2.000 ms", "oom"]
     assert "time is that of one image" in reports.write(tmp_path).read_text()
 
@@ -212,8 +262,11 @@ def test_the_answers_as_markdown(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["report", str(tmp_path / "run"), "--export-markdown", str(tmp_path / "answers.md")])
     assert done.exit_code == 0, done.output
     text = (tmp_path / "answers.md").read_text()
-    assert "- max forward: 2.000× the time of torch (2.000 ms against 1.000 ms; a ResNet stem" in text
-    assert "For a ResNet stem, window 3 s2 p1, take **max (torch)**, because 1.000 ms forward is the least of 3" in text
+    assert "- max forward: 0.5000× as fast as torch (2.000 ms against 1.000 ms; a ResNet stem" in text
+    assert (
+        "For a ResNet stem (3/2, padding 1) take **max (torch)** because it is the fastest of 3 that keep the scale."
+        in text
+    )
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows] == [
         "| method",

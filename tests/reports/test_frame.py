@@ -81,13 +81,14 @@ def test_derived_columns_by_hand(run: Path) -> None:
     frame = reports.load(run)
     assert frame["gbps"].iloc[:4].tolist() == [100, 25, 12.5, 25]
     assert frame["percent_of_copy"].iloc[:4].tolist() == [100, 25, 12.5, 25]  # the big one by its bytes
-    assert frame["ratio_to_avg"].iloc[1:3].tolist() == [1, 2]
-    assert frame["ratio_to_avg"].iloc[6] == 3.5
-    assert frame["ratio_to_avg"].iloc[[3, 4, 7]].isna().all()  # another input, another direction, a hole
-    assert math.isnan(frame["ratio_lo"].iloc[1])
+    assert frame["times_better_than_avg"].iloc[1:3].tolist() == [1, 0.5]
+    assert frame["times_better_than_avg"].iloc[6] == 10 / 35
+    assert frame["times_better_than_avg"].iloc[[3, 4, 7]].isna().all()  # another input, another direction, a hole
+    assert math.isnan(frame["times_better_lo"].iloc[1])
     ends = interval.interval([4.0 * (1 + step / 100) for step in range(-4, 5)], 0.975)
     below = interval.interval([2.0 * (1 + step / 100) for step in range(-4, 5)], 0.975)
-    assert (frame["ratio_lo"].iloc[2], frame["ratio_hi"].iloc[2]) == (ends[0] / below[1], ends[1] / below[0])
+    found = frame["times_better_lo"].iloc[2], frame["times_better_hi"].iloc[2]
+    assert found == (below[0] / ends[1], below[1] / ends[0])
 
 
 def test_a_ratio_never_crosses_runs_or_machines(tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_a_ratio_never_crosses_runs_or_machines(tmp_path: Path) -> None:
     store.append(tmp_path / "b" / "run", [make(value=2.0), make(value=2.0, machine="cpu-2")])
     frame = reports.load([tmp_path / "a" / "run", tmp_path / "b" / "run"])
     assert frame["run"].tolist() == ["run", "run (2)", "run (2)"]
-    assert frame["ratio_to_avg"].isna().tolist() == [False, True, True]
+    assert frame["times_better_than_avg"].isna().tolist() == [False, True, True]
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

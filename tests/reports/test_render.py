@@ -52,7 +52,7 @@ def test_the_page_is_whole_and_needs_no_network(written: tuple[Path, str, Page])
 def test_the_page_shows_everything_that_it_promises(written: tuple[Path, str, Page]) -> None:
     _, text, page = written
     for words in (
-        "Forward: latency by window", "Backward: ratio to avg_pool", "How near to the speed of a copy",
+        "Forward: latency by window", "Backward: times faster than avg_pool", "How near to the speed of a copy",
         "Memory", "Energy", "Retained information against cost", "P3, restored by the method", "Gallery",
         "Holes and failures", "All records", "Environment and method", "Data dictionary", "prefers-color-scheme: dark",
         "@media print", "NVML is not there", "largest error 3.1e-02", "throttled", "python runner.py bench",
@@ -227,7 +227,12 @@ def test_the_page_holds_every_record_once_and_its_numbers_are_those_of_the_csv(w
     run, text, _ = written
     held, tidy = records_of(text), pd.read_csv(run / "records.csv", low_memory=False)
     assert {len(column) for column in held.values()} == {len(tidy)}
-    for name, column in {"value": "median", "lo": "lo", "hi": "hi", "ratio_value": "ratio_to_avg"}.items():
+    for name, column in {
+        "value": "median",
+        "lo": "lo",
+        "hi": "hi",
+        "times_better_than_avg": "times_better_than_avg",
+    }.items():
         ours = [math.nan if v is None else v for v in held[name]]
         np.testing.assert_allclose(ours, tidy[column], rtol=1e-6)
     assert held["command"] == tidy["command"].tolist()
