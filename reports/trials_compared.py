@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 SURE = 0.95  # of all scores of a comparison together: Bonferroni's share of what is left is each one's
-_NOT_OF_ALL = ("lo_a", "hi_a", "lo_b", "hi_b", "ratio_lo", "ratio_hi")
+_NOT_OF_ALL = ("lo_a", "hi_a", "lo_b", "hi_b", "b_over_a_lo", "b_over_a_hi")
 
 
 def gathered(found: DataFrame, known: Rules) -> DataFrame:
@@ -42,12 +42,12 @@ def _row(case: str, seeds: list[dict[Any, Any]], known: Rules, level: float) -> 
     pairs = [seed for seed in seeds if seed["status_a"] == seed["status_b"] == "ok"]
     row |= {f"n_{side}": sum(seed[f"status_{side}"] == "ok" for seed in seeds) for side in "ab"}
     row |= {f"median_{side}": _mean(pairs, f"median_{side}") for side in "ab"}
-    row["ratio"] = row["median_b"] / row["median_a"] if row["median_a"] else math.nan
+    row["b_over_a"] = row["median_b"] / row["median_a"] if row["median_a"] else math.nan
     for verdict in ("FAILED", "MISSING"):
         lost = [seed for seed in seeds if seed["verdict"] == verdict]
         if lost:
             note = f"{len(lost)} of {len(seeds)} seeds: {lost[0]['note']}"
-            return {**row, **_sides(lost[0]), "ratio": math.nan, "verdict": verdict, "note": note}
+            return {**row, **_sides(lost[0]), "b_over_a": math.nan, "verdict": verdict, "note": note}
     if not pairs:
         return row  # every seed is NEW, or none was measured
     verdict, note = _judged(metric, [seed["median_b"] - seed["median_a"] for seed in pairs], margin, level)

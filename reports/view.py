@@ -78,7 +78,8 @@ def value_text(row: dict[Any, Any]) -> str:
 def better_text(row: dict[Any, Any]) -> str:
     """How many times better than average pooling."""
     exact = row["unit"] == "B" or (row["method"] in ("avg", "original") and row["implementation"] == "torch")
-    return digits.times(*(row[name] for name in BETTER), exact)
+    value, lo, hi = (row[name] for name in BETTER)
+    return digits.times(value, lo, hi, exact)
 
 
 def better_words(row: dict[Any, Any]) -> str:
