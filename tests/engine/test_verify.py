@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from adapool import LEARNED, GatedPool
+from adapool.registry import names
 from suites import golden, latency, session, verify
 from suites.axes import Axes
-from suites.case import Case
+from suites.case import EXAMPLE, Case
 from suites.clocks import CpuClocks
 from suites.finding import Finding
 from suites.subject import Unavailable, build
@@ -240,11 +242,21 @@ def test_nan_never_passes() -> None:
     assert verify.compare(case, (torch.zeros(1, 1, 2, 2),), want)[0] is None
 
 
-def test_every_region_method_has_hand_worked_values() -> None:
-    from adapool.registry import names
+def test_every_method_has_hand_worked_values() -> None:
+    methods = (*names(), *LEARNED)
+    assert set(golden.GOLDEN) >= set(methods)
+    assert [golden.fault(name) for name in methods] == [None] * len(methods)
 
-    assert set(golden.GOLDEN) >= set(names())
-    assert [golden.fault(name) for name in names()] == [None] * len(names())
+
+def test_a_wrong_layer_cannot_be_an_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its oracle is the layer itself in float64, which a fault of the layer is a fault of, too."""
+    real = GatedPool.forward
+    golden.fault.cache_clear()
+    monkeypatch.setattr(GatedPool, "forward", lambda layer, x: real(layer, x.flip(-1)))
+    try:
+        assert "by hand" in str(verify.golden(Case.named(EXAMPLE.replace("ada", "gated"))))
+    finally:
+        golden.fault.cache_clear()
 
 
 def test_a_wrong_row_cannot_be_an_oracle(monkeypatch: pytest.MonkeyPatch) -> None:

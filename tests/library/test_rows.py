@@ -32,7 +32,7 @@ def sample(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Te
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [*names(), *adapool.LEARNED])
 def test_golden_values(name: str) -> None:
     for case in golden.GOLDEN[name]:
         for dtype, tolerance, steep in ((torch.float64, 1e-14, 2e-12), (torch.float32, 2e-6, 4e-6)):
