@@ -102,7 +102,7 @@ def _cell_operand(spec: Operand, value: object, x: Tensor, cells: tuple[int, ...
             value = value.to(x.device)
         lead = len(cells) - value.dim()
         if lead < 0 or (
-            value.numel() != 1 and any(n not in (1, m) for n, m in zip(value.shape, cells[lead:], strict=True))
+            value.numel() != 1 and any(n != m for n, m in zip(value.shape, cells[lead:], strict=True) if n != 1)
         ):
             per_channel = (cells[1], *(1,) * (len(cells) - 2))
             raise ValueError(

@@ -225,7 +225,7 @@ class GatedPool(Layer):
         window = self.window
         convolve = _CONVOLVE[window.rank]
         channels = x.shape[-window.rank - 1]
-        mask = self.mask.expand(channels, *self.mask.shape[1:])
+        mask = self.mask.expand(channels, *(-1,) * (window.rank + 1))
         gate: Tensor = convolve(x, mask, None, window.stride, window.padding, groups=channels)
         return pool(x, "mixed", window.kernel, window.stride, window.padding, alpha=gate.sigmoid())
 

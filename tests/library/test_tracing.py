@@ -119,6 +119,14 @@ def test_compiled_with_dynamic_sizes(name: str, implementation: str) -> None:
         torch.testing.assert_close(compiled(x), net(x))
 
 
+@pytest.mark.parametrize("layer", [AdaPool2d(2, beta=(3, 1, 1)), DPPPool(2, 3, full=True)], ids=["ada", "dpp"])
+def test_compiled_with_dynamic_sizes_and_numbers_of_each_channel(layer: nn.Module) -> None:
+    """The number of channels is a symbol, too, which the operand's shape is compared with."""
+    compiled = torch.compile(layer, dynamic=True, fullgraph=True, backend="aot_eager")
+    for x in (torch.randn(2, 3, 8, 8), OTHER):
+        torch.testing.assert_close(compiled(x), layer(x))
+
+
 def test_compiled_restoring_from_masks() -> None:
     net = lambda x: adapool.adaunpool(*adapool.adapool2d(x, return_mask=True))  # noqa: E731
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
@@ -164,6 +172,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "released masks": lambda: nn.Sequential(adapool.EDSCWPool2d(None, return_mask=True), First()),
     "LIPPool": lambda: LIPPool(2, 3),
     "DPPPool": lambda: DPPPool(2, 3, full=True),
+    "GatedPool": lambda: adapool.GatedPool(2, 3),
     "indices": lambda: nn.Sequential(nn.MaxPool2d(2, return_indices=True), Unmaxed()),
 }
 
