@@ -27,7 +27,7 @@ def _dice(values: Tensor, mean: Tensor, vector: bool) -> Tensor:
     if vector:
         dot = (values * mean).sum(1, keepdim=True).abs()
         squares = (values * values + mean * mean).sum(1, keepdim=True)
-        known = squares > TINY * TINY
+        known = ~(squares <= TINY * TINY)  # NaN is known
         return torch.where(known, 2 * dot / torch.where(known, squares, 1.0), 0.0)
     small, large = torch.minimum(values.abs(), mean.abs()), torch.maximum(values.abs(), mean.abs())
     known = ~(large <= TINY)
@@ -35,34 +35,41 @@ def _dice(values: Tensor, mean: Tensor, vector: bool) -> Tensor:
     return 2 * ratio / (1 + ratio * ratio)
 
 
-def _unit(vectors: Tensor) -> Tensor:
-    """Each vector over its length; zero stays zero."""
+def _rounding(mean: Tensor) -> float:
+    """What rounding makes of a mean of zero, which has no direction."""
+    return 2 * torch.finfo(mean.dtype).eps
+
+
+def _unit(vectors: Tensor, least: float = TINY) -> Tensor:
+    """Each vector over its length; what is no larger than `least` is zero, and zero stays zero."""
     top = vectors.detach().abs().amax(1, keepdim=True)
-    known = top > TINY
+    known = ~(top <= least)
     vectors = vectors / torch.where(known, top, 1.0)  # so that no square underflows
     length = torch.where(known, torch.linalg.vector_norm(vectors, dim=1, keepdim=True), 1.0)
     return torch.where(known, vectors / length, 0.0)
 
 
-def _sign(values: Tensor) -> Tensor:
-    return torch.where(values.abs() > TINY, values.sign(), 0.0)
+def _sign(values: Tensor, least: float = TINY) -> Tensor:
+    return torch.where(values.abs() > least, values.sign(), 0.0)
 
 
 def _cosine(values: Tensor, mean: Tensor, vector: bool) -> Tensor:
     """`<a, m> / (|a| |m|)`; of scalars whether their signs agree."""
     if not vector:
-        return _sign(values) * _sign(mean)
-    return (_unit(values) * _unit(mean)).sum(1, keepdim=True)
+        return _sign(values) * _sign(mean, _rounding(mean))
+    return (_unit(values) * _unit(mean, _rounding(mean))).sum(1, keepdim=True)
 
 
 def _correlation_energy(values: Tensor, mean: Tensor, vector: bool) -> Tensor:
     """Peak-to-correlation energy `c_0^2 / sum_k c_k^2`, c the circular cross-correlation of a and m; of scalars 1."""
     if not vector:
         return _cosine(values, mean, vector).abs()
-    spectrum, other = (torch.fft.rfft(_unit(v), dim=1) for v in (values, mean))
+    if not values.numel():  # of which there is no Fourier transform
+        return values.sum(1, keepdim=True)
+    spectrum, other = (torch.fft.rfft(v, dim=1) for v in (_unit(values), _unit(mean, _rounding(mean))))
     correlation = torch.fft.irfft(spectrum.conj() * other, n=values.shape[1], dim=1)
     energy = (correlation * correlation).sum(1, keepdim=True)
-    known = energy > values.shape[1] * (8 * torch.finfo(energy.dtype).eps) ** 2  # what rounding makes of 0
+    known = ~(energy <= values.shape[1] * (8 * torch.finfo(energy.dtype).eps) ** 2)  # what rounding makes of 0
     peak = correlation.narrow(1, 0, 1)
     return torch.where(known, peak * peak / torch.where(known, energy, 1.0), 0.0)
 

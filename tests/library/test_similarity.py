@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 import adapool
 from adapool import adaptive_pool, get, names, native, pool
+from tests.support import oracle
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:There is a performance drop"),  # torch has no batching rule for unfold's adjoint
@@ -23,44 +25,10 @@ OPTIONS = [
     for measure in get(name).measures
     for similarity in ("channel", "vector")
 ]
-Vector = Sequence[float]
 
 
 def values(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def dot(a: Vector, m: Vector) -> float:
-    return math.fsum(x * y for x, y in zip(a, m, strict=True))
-
-
-def energy(a: Vector, m: Vector) -> float:
-    """c_0^2 over the energy of all circular shifts."""
-    shifts = [dot(a, [*m[k:], *m[:k]]) for k in range(len(m))]
-    return shifts[0] ** 2 / math.fsum(c * c for c in shifts)
-
-
-def huber(r: float) -> float:
-    return r * r / 2 if abs(r) <= 1 else abs(r) - 0.5
-
-
-MEASURES: dict[str, Any] = {  # of a tap and its region's mean
-    "dice": lambda a, m: 2 * abs(dot(a, m)) / (dot(a, a) + dot(m, m)),
-    "cosine": lambda a, m: dot(a, m) / math.sqrt(dot(a, a) * dot(m, m)),
-    "pce": energy,
-    "l2": math.dist,
-    "l1": lambda a, m: math.fsum(abs(x - y) for x, y in zip(a, m, strict=True)),
-    "chebyshev": lambda a, m: max(abs(x - y) for x, y in zip(a, m, strict=True)),
-    "huber": lambda a, m: math.fsum(huber(x - y) for x, y in zip(a, m, strict=True)),
-}
-
-
-def by_hand(name: str, measure: str, taps: Sequence[Vector]) -> list[float]:
-    """One region of channel vectors, weighted by softmax of a similarity or by an inverse distance."""
-    mean = [math.fsum(line) / len(taps) for line in zip(*taps, strict=True)]
-    sizes = [MEASURES[measure](tap, mean) for tap in taps]
-    weights = [math.exp(size) if name == "edscw" else 1 / size for size in sizes]
-    return [dot(weights, line) / math.fsum(weights) for line in zip(*taps, strict=True)]
 
 
 @pytest.mark.parametrize(("name", "measure", "similarity"), OPTIONS)
@@ -70,11 +38,80 @@ def test_by_hand(name: str, measure: str, similarity: str) -> None:
     for n in range(2):
         for cell in range(3):
             taps = x[n, :, 4 * cell : 4 * cell + 4].T.tolist()
-            if similarity == "vector":
-                expected = by_hand(name, measure, taps)
-            else:
-                expected = [by_hand(name, measure, [[tap[c]] for tap in taps])[0] for c in range(3)]
-            assert y[n, :, cell].tolist() == pytest.approx(expected, rel=1e-12)
+            assert y[n, :, cell].tolist() == pytest.approx(expected(name, measure, similarity, taps), rel=1e-12)
+
+
+def expected(name: str, measure: str, similarity: str, taps: list[list[float]]) -> list[float]:
+    if similarity == "vector":
+        return oracle.by_likeness(name, measure, taps)
+    return [oracle.by_likeness(name, measure, [[value] for value in line])[0] for line in zip(*taps, strict=True)]
+
+
+REGIONS = st.lists(st.lists(st.integers(-7, 7).map(float), min_size=3, max_size=3), min_size=1, max_size=7)
+
+
+@given(REGIONS, st.sampled_from([1.0, 0.1, 3.0]))
+@settings(max_examples=25, deadline=None)
+def test_by_hand_at_ties_zeros_and_means_of_zero(taps: list[list[float]], scale: float) -> None:
+    """Small whole numbers meet every kink; a scale makes fractions of them that rounding changes."""
+    x = (torch.tensor(taps, dtype=torch.float64) * scale).T[None].requires_grad_()
+    for name, measure, similarity in OPTIONS:
+        y = pool(x, name, len(taps), similarity=similarity, measure=measure, implementation="plain")
+        assert torch.autograd.grad(y.sum(), x)[0].isfinite().all()
+        if measure != "huber" or scale == 1:
+            wanted = [value * scale for value in expected(name, measure, similarity, taps)]
+            assert y.flatten().tolist() == pytest.approx(wanted, abs=1e-9), (name, measure, similarity)
+
+
+def signed(x: Tensor, order: list[int], signs: list[float]) -> Tensor:
+    return x[:, order] * torch.tensor(signs).double().reshape(1, -1, *(1,) * (x.dim() - 2))
+
+
+@given(st.integers(0, 99), st.permutations(range(4)), st.lists(st.sampled_from([-1.0, 1.0]), min_size=4, max_size=4))
+@settings(max_examples=5, deadline=None)
+def test_symmetries_of_taps_and_channels(seed: int, order: list[int], signs: list[float]) -> None:
+    """What a measure does not tell apart: the taps' order, channels exchanged and turned round, twice as many alike."""
+    x = values(2, 4, 4, seed=seed)
+    for name, measure, similarity in OPTIONS:
+        call = lambda v, s=similarity, m=measure, name=name: pool(v, name, 4, similarity=s, measure=m)  # noqa: E731
+        y = call(x)
+        torch.testing.assert_close(call(x[..., order]), y, rtol=1e-11, atol=1e-12)
+        if measure != "pce":
+            torch.testing.assert_close(call(signed(x, order, signs)), signed(y, order, signs), rtol=1e-11, atol=1e-12)
+            torch.testing.assert_close(call(x.repeat(1, 2, 1)), y.repeat(1, 2, 1), rtol=1e-11, atol=1e-12)
+        else:  # of circular correlation: channels moved round the circle, all of them turned round
+            torch.testing.assert_close(-call(-x.roll(seed, 1)), y.roll(seed, 1), rtol=1e-11, atol=1e-12)
+        if similarity == "vector" and measure in ("l2", "dice", "cosine"):  # turned in any direction
+            turn = torch.linalg.qr(values(4, 4, seed=seed + 1))[0]
+            torch.testing.assert_close(call(turn @ x), turn @ y, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize(("name", "measure", "similarity"), OPTIONS)
+def test_nothing_is_laundered(name: str, measure: str, similarity: str, value: float) -> None:
+    """Weights that channels share are no better than the worst of them."""
+    x = values(1, 3, 6, seed=3).float()
+    clean = pool(x, name, 3, similarity=similarity, measure=measure)
+    x[0, 0, 1] = value
+    y = pool(x, name, 3, similarity=similarity, measure=measure)
+    assert not y[0, 0, 0].isfinite() and torch.equal(y[..., 1], clean[..., 1])
+    assert not y[0, 1:, 0].isfinite().any() if similarity == "vector" else torch.equal(y[0, 1:], clean[0, 1:])
+
+
+@pytest.mark.parametrize(("name", "measure", "similarity"), OPTIONS)
+def test_gradients_near_kinks(name: str, measure: str, similarity: str) -> None:
+    """A tap near the mean, taps near zero, a mean near zero, a gap on either side of Huber's knee."""
+    kinks = torch.tensor([[0.0, 1, 2, 3, 2, -1, -1, 0.01], [0.0, 0, 1, -1, 1, 3, -4, 0]], dtype=torch.float64)
+    x = (kinks + 2e-3 * values(2, 8, seed=4))[None].requires_grad_()
+    call = lambda v: pool(v, name, 4, similarity=similarity, measure=measure)  # noqa: E731
+    assert torch.autograd.gradcheck(call, (x,), eps=1e-7, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "measure", "similarity"), OPTIONS)
+def test_nothing_to_pool(name: str, measure: str, similarity: str) -> None:
+    x = torch.ones(0, 3, 6, requires_grad=True)
+    y = pool(x, name, 3, similarity=similarity, measure=measure)
+    assert y.shape == (0, 3, 2) and torch.autograd.grad(y.sum(), x)[0].shape == x.shape
 
 
 def test_worked_values() -> None:

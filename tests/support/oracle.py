@@ -8,6 +8,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any
 
 
 def _softmax(logits: Sequence[float]) -> list[float]:
@@ -67,6 +69,59 @@ DEFINITIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "power_sum": lambda a: math.fsum(max(v, 1e-6) ** 3 for v in a) ** (1 / 3),
     "mixed": lambda a: 0.5 * max(a) + 0.5 * math.fsum(a) / len(a),
 }
+
+
+_Vector = Sequence[Fraction]
+
+
+def _dot(a: _Vector, m: _Vector) -> Fraction:
+    return sum((x * y for x, y in zip(a, m, strict=True)), Fraction(0))
+
+
+def _dice(a: _Vector, m: _Vector) -> float:
+    squares = _dot(a, a) + _dot(m, m)
+    return float(2 * abs(_dot(a, m)) / squares) if squares else 0.0
+
+
+def _cosine(a: _Vector, m: _Vector) -> float:
+    lengths = math.sqrt(_dot(a, a)) * math.sqrt(_dot(m, m))
+    return float(_dot(a, m)) / lengths if lengths else 0.0
+
+
+def _energy(a: _Vector, m: _Vector) -> float:
+    """c_0^2 over the energy of all circular shifts."""
+    shifts = [_dot(a, [*m[k:], *m[:k]]) for k in range(len(m))]
+    return float(shifts[0] ** 2 / _dot(shifts, shifts)) if any(shifts) else 0.0
+
+
+def _huber(r: Fraction) -> Fraction:
+    return r * r / 2 if abs(r) <= 1 else abs(r) - Fraction(1, 2)
+
+
+LIKENESSES: dict[str, Any] = {  # of a tap and its region's mean
+    "dice": _dice,
+    "cosine": _cosine,
+    "pce": _energy,
+    "l2": lambda a, m: math.sqrt(sum((x - y) ** 2 for x, y in zip(a, m, strict=True))),
+    "l1": lambda a, m: sum(abs(x - y) for x, y in zip(a, m, strict=True)),
+    "chebyshev": lambda a, m: max(abs(x - y) for x, y in zip(a, m, strict=True)),
+    "huber": lambda a, m: sum(_huber(x - y) for x, y in zip(a, m, strict=True)),
+}
+
+
+def by_likeness(name: str, measure: str, taps: Sequence[Sequence[float]]) -> list[float]:
+    """One region of channel vectors, weighted by softmax of a similarity or by an inverse distance.
+
+    In fractions, so that a mean of zero, or one that is a tap, is just that.
+    """
+    exact = [[Fraction(value) for value in tap] for tap in taps]
+    mean = [sum(line, Fraction(0)) / len(taps) for line in zip(*exact, strict=True)]
+    sizes = [LIKENESSES[measure](tap, mean) for tap in exact]
+    if name == "idw" and not all(sizes):
+        return [float(value) for value in mean]
+    weights = [math.exp(size) if name == "edscw" else 1 / float(size) for size in sizes]
+    total = math.fsum(weights)
+    return [math.fsum(w * v for w, v in zip(weights, line, strict=True)) / total for line in zip(*taps, strict=True)]
 
 
 def cells(size: int, k: int, s: int, p: int, ceil_mode: bool) -> int:
