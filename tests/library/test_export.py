@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import adapool
-from adapool import AdaPool2d, names, pool
+from adapool import AdaPool2d, names, native, pool
+from tests.support.native_places import need
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # torch's exporter and its friends, not ours
@@ -56,6 +57,44 @@ def test_aotinductor_package(tmp_path: Path) -> None:
     program = torch.export.export(layer, (x,))
     package = torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "layer.pt2"))
     torch.testing.assert_close(torch._inductor.aoti_load_package(package)(x), layer(x))
+
+
+# What programs that people have saved call, as it was first released.
+WINDOW = "int[] kernel, int[] stride, int[] padding, bool ceil_mode, float[] constants"
+SCHEMAS = [
+    f"adapool::pool(Tensor x, Tensor[] operands, str method, {WINDOW}, bool want_extra, bool detached=False)"
+    " -> (Tensor, Tensor)",
+    f"adapool::pool_backward(Tensor grad, Tensor x, Tensor[] operands, str method, {WINDOW}, bool detached,"
+    " int[] wants) -> Tensor[]",
+    f"adapool::unpool(Tensor y, Tensor guide, Tensor[] operands, str method, int[] size, {WINDOW}, bool normalize)"
+    " -> Tensor",
+    f"adapool::unpool_backward(Tensor grad, Tensor y, Tensor guide, Tensor[] operands, str method, {WINDOW},"
+    " bool normalize, int[] wants) -> Tensor[]",
+]
+OPERANDS = {
+    "lp": ["p"], "lp_abs": ["p"], "power": ["p"], "power_sum": ["p"], "mixed": ["alpha"], "stochastic": ["u"],
+    "ada": ["beta"], "dpp": ["guide", "lam", "alpha"], "dpp_asym": ["guide", "lam", "alpha"], "lip": ["logits"],
+    "max": [], "avg": [], "sum": [], "stochastic_eval": [], "softpool": [], "edscw": [], "idw": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda text: text.partition("(")[0])
+def test_a_saved_program_finds_its_operator(schema: str) -> None:
+    """A schema may grow at its end alone, by arguments that have defaults."""
+    need("cpu")
+    saved = torch._C.parse_schema(schema)
+    today = torch._C._get_schema(saved.name, "")
+    assert today.is_backward_compatible_with(saved), today
+    assert [a.name for a in today.arguments][: len(saved.arguments)] == [a.name for a in saved.arguments]
+
+
+def test_a_saved_program_finds_its_method_with_the_same_operands() -> None:
+    """It keeps a number or a tensor for each, in their order; and two numbers that are marks."""
+    for name, operands in OPERANDS.items():
+        assert [spec.name for spec in adapool.get(name).operands] == operands, name
+        assert name in native.METHODS or not native.LOADED
+    assert sys.float_info.max == native.TENSOR
+    assert OPERANDS.keys() >= native.METHODS, "a new method's operands stay as they are from here on"
 
 
 def train_replicas(store: Path) -> None:
