@@ -144,11 +144,13 @@ class Deadly(Trial):
         return os._exit, (9,)
 
 
-def test_a_worker_that_dies_is_told_from_one_that_fails(tmp_path: Path) -> None:
-    trials = [Deadly("digits", "max", 0), Trial("digits", "avg", 0)]
-    ended = dict(study.finished(trials, Study("smoke", device="nowhere"), tmp_path, 2))
+def test_a_worker_that_dies_is_told_from_one_that_fails_and_the_others_give_the_same_numbers(tmp_path: Path) -> None:
+    trials = [Deadly("digits", "max", 0), Trial("digits", "median", 0), good := Trial("digits", "ada", 0)]
+    ended = dict(study.finished(trials, asked := Study("smoke"), tmp_path, 2))
     assert str(ended[trials[0]]) == "the worker process died (killed, or out of memory)"
-    assert "nowhere" in str(ended[trials[1]]) and len(ended) == 2
+    assert str(ended[trials[1]]).startswith("method: expected one of max") and len(ended) == 3
+    here = study.done(good, asked, str(tmp_path))
+    assert all(ended[good][what] == here[what] for what in ("scores", "curve", "facts"))
 
 
 def test_what_is_not_there_is_one_sentence(tmp_path: Path) -> None:
