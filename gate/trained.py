@@ -13,7 +13,7 @@ from gate.outcome import rules as the_rules
 from reports import store, trials
 from suites.axes import UsageError
 
-DRAWN_FROM = ("images", "video", "fashion")
+DRAWN_FROM = ("images", "video")
 
 
 def tasks(base: str, head: str, across: bool, rules: str | None, out: str | None) -> int:
