@@ -43,6 +43,21 @@ def _half_width(row: dict[Any, Any]) -> float:
     return float(max(row["hi"] - row["median"], row["median"] - row["lo"]) / row["median"])
 
 
+MANY = 0.1  # of the times; from here on the reader has to know before anything else
+
+
+def headlines(rows: DataFrame) -> list[str]:
+    """A sentence for each run of which many times are doubtful for what else the machine was doing."""
+    said = []
+    timed = rows[rows["probe"].eq("latency") & rows["status"].eq("ok")]
+    for run, part in timed.groupby("run", sort=False):
+        for warning in ("busy machine", "shared device", "throttled"):
+            many = int(part["warnings"].str.contains(warning, regex=False, na=False).sum())
+            if many > MANY * len(part):
+                said.append(f"{run}: {many} of {len(part)} times are doubtful ({warning}): {EXPLAINED[warning]}.")
+    return said
+
+
 def explanation(warning: str) -> str:
     """What a warning means; one that is not known explains itself."""
     return EXPLAINED.get(warning, EXPLAINED.get(warning.partition(":")[0], ""))

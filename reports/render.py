@@ -157,7 +157,7 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str], folder: Path) -
     page = environment.get_template("report.html").render(
         title="Pooling methods, measured",
         subtitle=_subtitle(rows, found),
-        notes=notes,
+        notes=[*notes, *doubts.headlines(rows)],
         runs=frame.names(paths),
         devices=devices,
         trained=trained,

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import reports
-from reports import answer, frame, losses, ranking, store, together, view
+from reports import answer, doubts, frame, losses, ranking, store, together, view
 from reports.ranking import Span
 from reports.record import Record
 from runner import cli
@@ -222,6 +222,15 @@ def test_native_losses_are_those_beyond_the_interval(tmp_path: Path) -> None:
     assert worst["method"] == "max" and [place["times"] for place in worst["places"]] == ["0.3333×", "0.5000×"]
     page = reports.write(tmp_path).read_text()
     assert "Native loses 2 of 5 comparisons" in page and page.index("Native loses") < page.index("What to take</h3>")
+
+
+def test_a_busy_machine_is_said_before_anything_else(tmp_path: Path) -> None:
+    made = [timed(1.0, method=f"m{n}", warnings=["few samples", "busy machine"] if n < 3 else []) for n in range(21)]
+    rows = seen(tmp_path, *made)
+    assert doubts.headlines(rows[~rows["method"].isin(["m0", "m1"])]) == []
+    page = reports.write(tmp_path).read_text()
+    words = "3 of 21 times are doubtful (busy machine): other work was running on the machine."
+    assert words in page.partition("<nav")[0]
 
 
 def test_every_layer_of_the_plan_has_a_name() -> None:
