@@ -20,14 +20,14 @@ _PICTURE = re.compile(r"(?P<image>.+?)__(?P<method>.+?)__k(?P<k>[^_]+)__(?P<what
 _COUNT = re.compile(r"\d+")
 
 
-def gallery(folders: Sequence[Path]) -> dict[str, Any]:
+def gallery(folders: Sequence[Path], most: int = GALLERY_BYTES) -> dict[str, Any]:
     """The pictures of runs as data addresses: image and kernel -> method -> what; those left out are named."""
     scenes: dict[tuple[str, str], dict[str, Any]] = {}
     left_out, used = [], 0
-    for path in sorted((p for folder in folders for p in folder.glob("gallery/*.png")), key=_natural):
+    for path in sorted((p for folder in folders for p in folder.glob("gallery/*.png")), key=_scene):
         found = _PICTURE.fullmatch(path.name)
-        picture = _webp(path) if found and used < GALLERY_BYTES else None
-        if not found or picture is None or used + len(picture) > GALLERY_BYTES:
+        picture = _webp(path) if found and used < most else None
+        if not found or picture is None or used + len(picture) > most:
             left_out.append(path.name)
             continue
         scene = scenes.setdefault((found["image"], found["k"]), {"original": None, "methods": {}})
@@ -65,8 +65,11 @@ def _address(picture: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(picture).decode()
 
 
-def _natural(path: Path) -> tuple[str, str]:
-    return _COUNT.sub(lambda number: number[0].zfill(6), path.name), path.name
+def _scene(path: Path) -> tuple[str, str, str]:
+    """What is sorted by: a scene's pictures stand together, so that what has no room is the last scenes."""
+    found = _PICTURE.fullmatch(path.name)
+    image, k = (found["image"], found["k"]) if found else (path.name, "")
+    return _COUNT.sub(lambda number: number[0].zfill(6), image), k.zfill(6), path.name
 
 
 def spent(machine: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str]], str]]:

@@ -67,8 +67,11 @@ _MARKERS = {
 }
 
 
-def write(runs: Folder | Sequence[Folder], out: Folder | None = None) -> Path:
-    """Writes the report of a run into its folder, or of several runs into `out`; gives the path of report.html."""
+def write(runs: Folder | Sequence[Folder], out: Folder | None = None, pictures: int = extras.GALLERY_BYTES) -> Path:
+    """Writes the report of a run into its folder, or of several runs into `out`; gives the path of report.html.
+
+    `pictures` is how many bytes of them the page's galleries have at most.
+    """
     paths = frame.folders(runs)
     if out is None and len(paths) > 1:
         raise ValueError("out: expected a folder for the report of several runs, got none")
@@ -83,7 +86,7 @@ def write(runs: Folder | Sequence[Folder], out: Folder | None = None) -> Path:
     notes += frame.notes(paths, rows)
     for one in caught:
         warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    page, charts = _page(rows, paths, notes, folder)
+    page, charts = _page(rows, paths, notes, folder, pictures)
     files = {
         "columns.txt": columns.as_text(),
         "records.csv": tidy.to_csv(index=False),
@@ -113,7 +116,9 @@ def _plots(folder: Path, charts: dict[str, str]) -> None:
         raise
 
 
-def _page(table: DataFrame, paths: list[Path], notes: list[str], folder: Path) -> tuple[str, dict[str, str]]:
+def _page(
+    table: DataFrame, paths: list[Path], notes: list[str], folder: Path, pictures: int
+) -> tuple[str, dict[str, str]]:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -147,7 +152,7 @@ def _page(table: DataFrame, paths: list[Path], notes: list[str], folder: Path) -
                 "scores": retained.of_images(group.rows),
                 "tables": [*tables.latency_tables(group), *tables.first_calls(group)],
                 "profiles": profiles.shown([places[run] for run in group.runs], set(group.rows["machine"]), folder),
-                "gallery": extras.gallery([unseen.pop(run) for run in group.runs if run in unseen]),
+                "gallery": extras.gallery([unseen.pop(run) for run in group.runs if run in unseen], pictures),
             }
         )
     environment = Environment(

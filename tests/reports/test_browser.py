@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
 import subprocess
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import reports
-from reports import again, store
-from tests.support.reports_made import METHODS, write
+from reports import again, example, store
+from tests.support.reports_made import METHODS, make, write
 
 AXES = {"profile": "default", "methods": ["my operators.py:f", "ada"], "crop": 0, "until_precise": True}
 
@@ -132,3 +135,15 @@ def test_a_chart_can_be_walked_by_keys(driven: dict[str, Any]) -> None:
 def test_filters_and_sorting_are_quick(driven: dict[str, Any]) -> None:
     assert len(driven["table"]) > 2400
     assert max(driven["took"].values()) < 400, driven["took"]  # 50 ms on a machine at rest; the aim is 200
+
+
+def test_the_example_is_the_page_and_its_top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [make(method=method, samples=[ms] * 9) for method, ms in (("ada", 1e-3), ("avg", 2e-3))]
+    store.append(tmp_path / "run", made)
+    store.write_machine(tmp_path / "run", {"run": {}, "devices": {"cpu-1": {"name": "Example CPU"}}})
+    monkeypatch.setattr(example, "HERE", tmp_path)
+    assert example.main([]) == 2 and example.main([str(tmp_path / "run")]) == 0
+    assert "take <b>ada (native)</b> because" in gzip.decompress((tmp_path / "example.html.gz").read_bytes()).decode()
+    with Image.open(tmp_path / "example.png") as top:
+        assert top.size == (1280, 1000) and len(top.getcolors() or ()) > 20  # letters, and not an empty page
+    assert not (tmp_path / "run" / "report.html").exists()
