@@ -175,7 +175,7 @@ def _unpool_kernel(
     y: Tensor, guide: Tensor, operands: list[Tensor], method: str, size: list[int], kernel: list[int],
     stride: list[int], padding: list[int], ceil_mode: bool, constants: list[float], normalize: bool,
 ) -> Any:  # fmt: skip
-    operands = operands or []
+    operands, size = operands or [], size or []
     tensors = (y, guide, *operands)
     if _has_tangent(tensors):
         window = Window(tuple(kernel), tuple(stride), tuple(padding), ceil_mode)
