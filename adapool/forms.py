@@ -139,7 +139,7 @@ def fractional_pool(
         samples = torch.rand(shape, generator=generator, device=x.device)
     elif not isinstance(samples, Tensor) or not samples.is_floating_point() or samples.device != x.device:
         raise TypeError(f"samples: expected a floating point Tensor on {x.device}, got {samples!r:.60}")
-    elif samples.shape != shape and samples.shape != shape[x.dim() - rank - 1 :]:
+    elif samples.shape != shape and samples.shape != shape[rank + 2 - x.dim() :]:  # of an x without N without it
         raise ValueError(f"samples: expected shape {shape}, got {tuple(samples.shape)}")
     regions = grid.fractional(batched.shape[2:], kernel, out, samples.detach().reshape(shape))
     y, extra = _run(x, rank, method, return_extra, operands, regions, out, "fractional regions", **options)

@@ -35,6 +35,7 @@ CASES: list[tuple[type[Exception], list[str], Callable[[], Any]]] = [
     (ValueError, ["output_ratio", "1 to 3 cells", "got 0"], lambda: fractional_pool(X, "avg", 5, output_ratio=0.1)),
     (TypeError, ["kernel_size", "int", "None"], lambda: fractional_pool(X, "avg", None, 3)),
     (ValueError, ["samples", "(2, 3, 2)", "(2, 2)"], lambda: fractional_pool(X, "avg", 2, 3, samples=torch.ones(2, 2))),
+    (ValueError, ["samples", "(2, 3, 2)", "(3, 2)"], lambda: fractional_pool(X, "avg", 2, 3, samples=torch.ones(3, 2))),
     (TypeError, ["samples", "floating point", "0.5"], lambda: fractional_pool(X, "avg", 2, 3, samples=0.5)),
     (ValueError, ["dilation", "positive", "0"], lambda: pool(X, "max", 2, dilation=0)),
     (ValueError, ["dilation", "2 ints", "(1, 2, 3)"], lambda: adapool.AdaPool2d(2, dilation=(1, 2, 3))),
