@@ -71,6 +71,16 @@ def make_batched(x: Tensor, rank: int, name: str = "x") -> tuple[Tensor, bool]:
     return (x.unsqueeze(0) if added else x), added
 
 
+def draw(shape: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Uniform numbers in [0, 1); RuntimeError where a backward pass repeats a call that drew other ones."""
+    if generator is not None and torch._C._current_graph_task_id() != -1:
+        raise RuntimeError(
+            "generator: expected None where a backward pass computes anew (torch.utils.checkpoint sets torch's own "
+            "back, and no other), got a torch.Generator, whose next numbers would give a wrong gradient"
+        )
+    return torch.rand(tuple(shape), generator=generator, device=device)
+
+
 def check_number(spec: Operand, value: object) -> float:
     """A number for the operand, as a float or as the symbol of one."""
     if isinstance(value, bool) or not isinstance(value, (int, float, torch.SymFloat)):
@@ -131,7 +141,7 @@ def check_operands(
                     f"{spec.name}: expected a tensor of x's shape {tuple(x.shape)} on {x.device}, got {came}"
                 )
         elif spec.kind == "random" and value is None:
-            value = torch.rand(cells, generator=generator, device=x.device)
+            value = draw(cells, generator, x.device)
         else:
             value = spec.default if value is None else value
             value = value if value is None else _cell_operand(spec, value, x, cells)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.compiler import is_compiling, is_exporting
 
 from adapool import grid
-from adapool.arguments import check_choices, deferred, make_batched
+from adapool.arguments import check_choices, deferred, draw, make_batched
 from adapool.functional import Gradient, Implementation, Measure, Plan, Similarity, run, run_plan, uses_native
 from adapool.registry import get
 from adapool.window import Ints, Sizes, is_traced, per_axis
@@ -136,7 +136,7 @@ def fractional_pool(
     out = _fractional_sizes(batched.shape[2:], kernel, output_size, output_ratio)
     shape = (*batched.shape[:2], rank)
     if samples is None:
-        samples = torch.rand(shape, generator=generator, device=x.device)
+        samples = draw(shape, generator, x.device)
     elif not isinstance(samples, Tensor) or not samples.is_floating_point() or samples.device != x.device:
         raise TypeError(f"samples: expected a floating point Tensor on {x.device}, got {samples!r:.60}")
     elif samples.shape != shape and samples.shape != shape[rank + 2 - x.dim() :]:  # of an x without N without it

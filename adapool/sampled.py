@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adapool.arguments import check_tensor, make_batched
+from adapool.arguments import check_tensor, draw, make_batched
 from adapool.functional import pool
 from adapool.layer import Layer, ranks
 from adapool.window import Ints, Sizes, Window, per_axis
@@ -51,7 +51,7 @@ class Sampled(Layer):
         count, z = self.uniforms(spatial), self.everywhere(x)
         if self.training:
             if u is None:
-                u = torch.rand(count, generator=self.generator, device=x.device)
+                u = draw((count,), self.generator, x.device)
             if u.shape != (count,):
                 raise ValueError(f"u: expected {count} numbers in [0, 1), got shape {tuple(u.shape)}")
             parts = torch.split(u, [n // g * g for n, g in zip(spatial, self.grid, strict=True)])

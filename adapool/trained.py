@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from adapool.arguments import check_choice, check_flag
+from adapool.arguments import check_choice, check_flag, draw
 from adapool.functional import run
 from adapool.layer import Layer, check_options, ranks
 from adapool.registry import get
@@ -136,7 +136,7 @@ class MixedPool(Sharing):
         window = Window.make(rank, self.kernel_size, self.stride, self.padding, self.ceil_mode, dilation)
         lead, out = x.shape[:-rank], window.output(x.shape[-rank:])
         shape = {"network": (1,), "channel": (*lead, *(1,) * rank), "region": (*lead, *out)}[self.draw or "network"]
-        return torch.rand(shape, generator=self.generator, device=x.device)
+        return draw(shape, self.generator, x.device)
 
     def extra_repr(self) -> str:
         return (

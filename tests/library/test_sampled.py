@@ -38,17 +38,18 @@ def test_places_are_of_their_blocks_in_order_and_never_beyond_the_axis() -> None
 @pytest.mark.parametrize(
     ("make", "grid"),
     [(lambda g: S3Pool2d(2, generator=g), 2), (lambda g: S3Pool2d(3, generator=g), 3),
-     (lambda g: StochasticDPPPool(2, 3, generator=g), 2),
-     (lambda g: StochasticDPPPool(2, 3, full=True, generator=g), 2)],
-    ids=["s3 2", "s3 3", "sdpp", "sdpp full"],
+     *((lambda g, full=full, even=even: StochasticDPPPool(2, 3, full=full, symmetric=even, generator=g), 2)
+       for full in (False, True) for even in (True, False))],
+    ids=["s3 2", "s3 3", "sdpp", "sdpp asym", "sdpp full", "sdpp full asym"],
 )  # fmt: skip
 @pytest.mark.parametrize("size", [6, 7])
 def test_evaluation_is_the_expectation_of_training(make: Callable[..., Sampled], grid: int, size: int) -> None:
     """Within six standard errors at each of at most 54 cells, which a right layer leaves once in some nine million."""
     x = sample(2, 3, size, size)
     layer = make(seeded(1)).double()
-    drawn = torch.stack([layer(x) for _ in range(400)]).detach()
-    expected = layer.eval()(x)
+    with torch.no_grad():
+        drawn = torch.stack([layer(x) for _ in range(400)])
+        expected = layer.eval()(x)
     assert drawn.shape[1:] == expected.shape == (2, 3, size // grid, size // grid)
     error = drawn.std(0) / math.sqrt(len(drawn))
     assert ((drawn.mean(0) - expected).abs() <= 6 * error + 1e-12).all()
