@@ -84,6 +84,8 @@ def interval(lo: float, hi: float, unit: str) -> str:
 
     >>> interval(0.00121, 0.00126, "s")
     '1.210 – 1.260 ms'
+    >>> interval(0.0004, 0.024, "s")
+    '0.4 – 24.0 ms'
     """
     if not (math.isfinite(lo) and math.isfinite(hi)):
         return "no interval (fewer than 6 samples)"
@@ -91,4 +93,6 @@ def interval(lo: float, hi: float, unit: str) -> str:
     width = (hi - lo) / scale
     places = max(0, 1 - math.floor(math.log10(width / 2))) if width > 0 else MOST - 1
     places = min(places, 6)
+    while lo > 0 and places < MOST and round(lo / scale, places) == 0:
+        places += 1  # no time is 0
     return f"{lo / scale:.{places}f} – {hi / scale:.{places}f} {'×' if unit == '1' else name}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+UNASKED = "not given"
 GALLERY_BYTES = 2_400_000  # of WebP; with text and charts the page stays under 5 MB
 _QUALITY = 76
 _PICTURE = re.compile(r"(?P<image>.+?)__(?P<method>.+?)__k(?P<k>[^_]+)__(?P<what>original|pooled|restored|error)\.png")
@@ -100,7 +101,7 @@ def flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
 
 def _nothing(prefix: str) -> str:
     """An axis that was not given is no fact that is unknown."""
-    return "not given" if prefix == "axes." else "unknown"
+    return UNASKED if prefix == "axes." else "unknown"
 
 
 def methods_of_measurement(rows: DataFrame) -> list[tuple[str, str, str]]:

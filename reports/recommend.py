@@ -76,7 +76,8 @@ def _costs(take: Row) -> str:
     for name, words in reversed(COSTS.items()):
         if take[name]["span"]:
             faster = take[name].get("better", digits.NONE)
-            times = f" ({faster} as fast as torch's average)" if faster != digits.NONE else ""
+            itself = (take["method"], take["implementation"]) == ("avg", "torch")
+            times = f" ({faster} as fast as torch's average)" if faster != digits.NONE and not itself else ""
             parts.append(f"{take[name]['text']} {words}{times}")
     for name, words in {"peak": "at the peak", "saved": "saved for backward"}.items():
         parts += [f"{take[name]['text']} {words}"] if take[name]["span"] else []

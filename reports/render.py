@@ -261,6 +261,6 @@ def _environments(paths: list[Path]) -> list[dict[str, Any]]:
             if isinstance(facts, dict)
         ]
         run = {key: value for key, value in machine["run"].items() if key != "spent"}
-        spent = extras.spent(machine)
-        made.append({"name": name, "facts": list(extras.flat(run)), "spent": spent, "devices": devices})
+        facts = [fact for fact in extras.flat(run) if fact[1] != extras.UNASKED]
+        made.append({"name": name, "facts": facts, "spent": extras.spent(machine), "devices": devices})
     return made

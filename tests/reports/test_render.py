@@ -205,8 +205,7 @@ def test_pictures_beyond_the_budget_are_named(tmp_path: Path, monkeypatch: pytes
     for k in (2, 3):
         picture(run, f"cat__ada__k{k}__pooled.png", side=60 + k)
     monkeypatch.setattr("reports.extras._webp", lambda path: b"12345678")
-    monkeypatch.setattr("reports.extras.GALLERY_BYTES", 10)
-    text, _ = page_of(run)
+    text = reports.write(run, pictures=10).read_text(encoding="utf-8")
     assert text.count("data:image/webp") == 1
     assert "cat__ada__k3__pooled.png" in text
 
