@@ -20,7 +20,7 @@ from tasks.task import Data, Size, Sources, Task, rng
 
 DEBIAN = "/usr/share/datasets/fashion-mnist"
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-WIDTH = 8
+WIDTHS = {"resnet": 8, "densenet": 8, "resnext": 16}  # of some 16000 parameters each
 Array = NDArray[np.uint8]
 
 
@@ -123,16 +123,17 @@ def _fashion(sources: Sources, size: Size, seed: int) -> Data:
 
 def _network(stage: str, subject: str, data: Data) -> nn.Module:
     channels, *size = data.train[0].shape[1:]
-    return Classifier(subject, channels, size, len(data.classes), WIDTH, stage)
+    return Classifier(subject, channels, size, len(data.classes), WIDTHS[stage], stage)
 
 
 def _others(task: Task) -> tuple[Task, ...]:
-    """The same data for the other networks."""
+    """The same data for the other networks, which have more layers: twice the steps."""
     return tuple(
         replace(
             task,
             name=f"{task.name}-{stage}",
             title=f"{task.title}, by a {title}",
+            sizes={profile: replace(size, steps=2 * size.steps) for profile, size in task.sizes.items()},
             network=partial(_network, stage),
             further=True,
         )

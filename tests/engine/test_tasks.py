@@ -79,7 +79,7 @@ def test_full_has_three_networks_and_default_one() -> None:
     kinds = {name: {type(m).__name__ for m in TASKS[name].network("ada", data).modules()} for name in of("full")}
     assert "Dense" in kinds["digits-densenet"] and "Dense" not in kinds["digits"] | kinds["digits-resnext"]
     groups = {m.groups for m in TASKS["digits-resnext"].network("ada", data).modules() if isinstance(m, Conv2d)}
-    assert groups == {1, 2, 4}
+    assert groups == {1, 4, 8}
 
 
 @pytest.mark.parametrize("method", METHODS)
