@@ -63,7 +63,7 @@ def adaptive_pool(
     else:
         out = [n if size is None else size for n, size in zip(spatial, asked, strict=True)]
         regions = grid.adaptive(spatial, out, x.device)
-        y, extra = _run(x, rank, method, return_extra, operands, regions, out, "regions of unequal sizes", **options)
+        y, extra = _run(x, rank, method, return_extra, operands, regions, out, "regions of unequal sizes", options)
     return _returned(method, y, extra, return_extra)
 
 
@@ -142,7 +142,7 @@ def fractional_pool(
     elif samples.shape != shape and samples.shape != shape[rank + 2 - x.dim() :]:  # of an x without N without it
         raise ValueError(f"samples: expected shape {shape}, got {tuple(samples.shape)}")
     regions = grid.fractional(batched.shape[2:], kernel, out, samples.detach().reshape(shape))
-    y, extra = _run(x, rank, method, return_extra, operands, regions, out, "fractional regions", **options)
+    y, extra = _run(x, rank, method, return_extra, operands, regions, out, "fractional regions", options)
     return _returned(method, y, extra, return_extra)
 
 
@@ -196,21 +196,16 @@ def _run(
     regions: grid.Grid,
     out: Sequence[int],
     kind: str,
-    *,
-    implementation: str,
-    gradient: str,
-    similarity: str,
-    measure: str | None,
-    generator: torch.Generator | None,
+    options: dict[str, Any],
 ) -> tuple[Tensor, Tensor | None]:
     """The row on such regions."""
     entry = get(method)
-    check_choices(entry, gradient, similarity, measure)
-    entry = entry.comparing(similarity, measure)
-    uses_native(implementation, entry, x.dtype, x.device, kind)
+    check_choices(entry, options["gradient"], options["similarity"], options["measure"])
+    entry = entry.comparing(options["similarity"], options["measure"])
+    uses_native(options["implementation"], entry, x.dtype, x.device, kind)
     batched, added = make_batched(x, rank)
     plan = Plan(entry, regions, added, (*batched.shape[:2], *out), False, False)
-    return run_plan(plan, x, want_extra, operands, gradient, generator)
+    return run_plan(plan, x, want_extra, operands, options["gradient"], options["generator"])
 
 
 def _returned(method: str, y: Tensor, extra: Tensor | None, return_extra: bool) -> Any:

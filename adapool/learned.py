@@ -48,8 +48,7 @@ class LIPPool(Layer):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        _check_channels(rank, channels)
-        self.window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
+        self.window = _window(rank, channels, kernel_size, stride, padding, ceil_mode)
         conv, norm = _CONV[rank], _NORM[rank]
         if bottleneck is None:
             layers: list[nn.Module] = [conv(channels, channels, 3, padding=1, bias=False)]
@@ -69,9 +68,7 @@ class LIPPool(Layer):
         self.logits = nn.Sequential(*layers, last, nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = 12 * self.logits(x)
-        window = self.window
-        return pool(x, "lip", window.kernel, window.stride, window.padding, window.ceil_mode, logits=logits)
+        return _pooled(x, "lip", self.window, logits=12 * self.logits(x))
 
 
 class SimplifiedLIP(LIPPool):
@@ -128,8 +125,7 @@ class DPPPool(Layer):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        _check_channels(rank, channels)
-        self.window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
+        self.window = _window(rank, channels, kernel_size, stride, padding, ceil_mode)
         self.method = "dpp" if symmetric else "dpp_asym"
         shape = (channels, *(1,) * rank)
         self.log_lam = nn.Parameter(torch.zeros(shape))
@@ -143,19 +139,9 @@ class DPPPool(Layer):
             self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        guide = None if self.filter is None else local_mean(x, self.filter, self.bias, self.window)
         lam, alpha = self.log_lam.exp(), self.log_alpha.clamp(max=10).exp()
-        window = self.window
-        return pool(
-            x,
-            self.method,
-            window.kernel,
-            window.stride,
-            window.padding,
-            window.ceil_mode,
-            guide=None if self.filter is None else local_mean(x, self.filter, self.bias, window),
-            lam=lam,
-            alpha=alpha,
-        )
+        return _pooled(x, self.method, self.window, guide=guide, lam=lam, alpha=alpha)
 
 
 class StochasticDPPPool(Sampled):
@@ -214,8 +200,7 @@ class GatedPool(Layer):
         per_channel: bool = False,
     ) -> None:
         super().__init__()
-        _check_channels(rank, channels)
-        self.window = Window.make(rank, kernel_size, stride, padding)
+        self.window = _window(rank, channels, kernel_size, stride, padding)
         if WHOLE in self.window.kernel:
             raise TypeError(f"kernel_size: expected an int or {rank} ints, got {kernel_size!r}")
         self.mask = nn.Parameter(torch.empty(channels if per_channel else 1, 1, *self.window.kernel))
@@ -227,14 +212,19 @@ class GatedPool(Layer):
         channels = x.shape[-window.rank - 1]
         mask = self.mask.expand(channels, *(-1,) * (window.rank + 1))
         gate: Tensor = convolve(x, mask, None, window.stride, window.padding, groups=channels)
-        return pool(x, "mixed", window.kernel, window.stride, window.padding, alpha=gate.sigmoid())
+        return _pooled(x, "mixed", window, alpha=gate.sigmoid())
 
 
-def _check_channels(rank: int, channels: int) -> None:
+def _pooled(x: Tensor, method: str, window: Window, **operands: Any) -> Tensor:
+    return pool(x, method, window.kernel, window.stride, window.padding, window.ceil_mode, **operands)
+
+
+def _window(rank: int, channels: int, *window: Any) -> Window:
     if rank not in _CONV:
         raise ValueError(f"rank: expected 1, 2 or 3, got {rank!r}")
     if not isinstance(channels, int) or channels < 1:
         raise ValueError(f"channels: expected a positive int, got {channels!r}")
+    return Window.make(rank, *window)
 
 
 def _abutting(make: Callable[..., Layer]) -> Callable[..., Layer]:
