@@ -9,6 +9,13 @@ import pytest
 
 from suites import device_lock, provenance
 
+LONG = ("test_fast_memory.py", "test_faults.py", "test_cause.py", "test_readme.py", "test_cli.py")  # and of few tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files begin first, so that no process is left alone with one at the end; the order is else as it was."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_that_counts(tmp_path_factory: pytest.TempPathFactory) -> None:
