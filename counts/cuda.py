@@ -1,6 +1,6 @@
 """The kernel resource table: compiles the CUDA kernels of counts/specifications.txt by NVRTC and counts what came out.
 
-Needs the built library and NVRTC (PyPI: nvidia-cuda-nvrtc), no GPU. `python -m counts.kernels 90` prints the table.
+Needs the built library and NVRTC (PyPI: nvidia-cuda-nvrtc), no GPU. `python -m counts.cuda 90` prints the table.
 Registers, spills and shared memory are the assembler's words; instructions are those of PTX, before it.
 Knows nothing of baselines or verdicts.
 """

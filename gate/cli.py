@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from suites.options import OPTIONS, flat
+from suites.options import OPTIONS
 
 _WHERE: list[Callable[[Any], Any]] = [
     *(OPTIONS[name] for name in ("gpu", "cpu", "seed")),
@@ -82,7 +82,7 @@ def ab(base: str, head: str, smoke: bool, unstable_ok: bool, builds: str, **give
     """Compare two revisions (or source folders, or installed builds) on this machine."""
     from gate import interleaved
 
-    guarded(lambda: interleaved.ab(base, head, smoke, unstable_ok, builds, flat(given)))
+    guarded(lambda: interleaved.ab(base, head, smoke, unstable_ok, builds, given))
 
 
 @gate.command()
@@ -94,7 +94,7 @@ def selftest(fraction: float | None, build: str | None, builds: str, **given: An
     """One build against itself, three cases slowed down: false alarms and minimum detectable effect of this machine."""
     from gate import interleaved
 
-    guarded(lambda: interleaved.selftest(fraction, build, builds, flat(given)))
+    guarded(lambda: interleaved.selftest(fraction, build, builds, given))
 
 
 @gate.command(name="tasks")
@@ -120,7 +120,7 @@ def static(**given: Any) -> None:
     """Compare counts that repeat exactly with the committed baseline; needs no GPU."""
     from gate import counts
 
-    guarded(lambda: counts.static(**flat(given)))
+    guarded(lambda: counts.static(**given))
 
 
 @click.group()
@@ -135,4 +135,4 @@ def accept(reason: str, **given: Any) -> None:
     """Count again and take the counts as the new baseline, showing old and new."""
     from gate import counts
 
-    guarded(lambda: counts.accept(reason, **flat(given)))
+    guarded(lambda: counts.accept(reason, **given))

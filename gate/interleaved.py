@@ -111,9 +111,7 @@ def _axes(given: Mapping[str, Any], preset: Axes | None) -> Axes:
     axes: dict[str, Any] = {"probes": PROBES, "profile": given["profile"]}
     if preset is not None:
         axes = dict(vars(preset))
-    names = (
-        "methods", "implementations", "kernels", "shapes", "dtypes", "directions", "probes", "clocks",
-    )  # fmt: skip
+    names = ("methods", "implementations", "kernels", "shapes", "dtypes", "directions", "probes", "clocks")
     asked = {name: tuple(given[name]) for name in names if given.get(name)}
     return Axes(**{**axes, **asked, "network": given.get("network")})
 

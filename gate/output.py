@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,6 +19,7 @@ from reports.rules import ABSOLUTE
 BAD = ("REGRESSED", "FAILED", "MISSING")
 TOLD = (*BAD, "ENVIRONMENT", "IMPROVED", "NEW")  # listed one by one; the others are counted
 LISTED = 40
+HEAD = ("verdict", "case", "metric", "base → head")
 WORDS = {
     0: "no regression", 1: "regression", 2: "usage", 3: "unstable machine: nothing is confirmed", 4: "incorrect result",
     5: "unmeasured or missing cases", 6: "infrastructure",
@@ -104,21 +105,21 @@ def markdown(title: str, judgements: Judgements) -> str:
             lines += [f"**Unstable machine{_let_pass(judgement)}:** {_cell(judgement.unstable)}", ""]
         told = [result for result in judgement.results if result.verdict in TOLD]
         if told:
-            lines += ["| verdict | case | metric | base → head | note |", "|---|---|---|---|---|"]
-            for result in told[:LISTED]:
-                note = "; ".join(part for part in (result.note, result.cause or "") if part)
-                lines.append("| " + " | ".join(_cell(cell) for cell in (*_cells(result), note)) + " |")
+            notes = ["; ".join(filter(None, (result.note, result.cause))) for result in told]
+            lines += _table((*HEAD, "note"), [(*_cells(r), n) for r, n in zip(told, notes, strict=True)][:LISTED])
             if len(told) > LISTED:
                 lines.append(f"\nand {len(told) - LISTED} more in verdicts.json")
             lines.append("")
         quiet = [result for result in judgement.results if result.verdict not in TOLD]
         if quiet:
             lines += [f"<details><summary>{len(quiet)} other verdicts</summary>", ""]
-            lines += ["| verdict | case | metric | base → head |", "|---|---|---|---|"]
-            for result in quiet[:400]:
-                lines.append("| " + " | ".join(_cell(cell) for cell in _cells(result)) + " |")
-            lines += ["", "</details>", ""]
+            lines += [*_table(HEAD, [_cells(result) for result in quiet[:400]]), "", "</details>", ""]
     return "\n".join(lines)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    cells = [head, ["---"] * len(head), *([_cell(cell) for cell in row] for row in rows)]
+    return [f"| {' | '.join(row)} |" for row in cells]
 
 
 def _let_pass(judgement: Judgement) -> str:
@@ -141,14 +142,9 @@ def junit(title: str, judgements: Judgements) -> bytes:
         counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
         for result in judgement.results:
             counts["tests"] += 1
-            test = ElementTree.SubElement(
-                suite,
-                "testcase",
-                classname=_xml(f"gate.{result.metric}"),
-                name=_xml(f"{result.case} [{result.metric}]"),
-            )
-            kind = _kind(result)
-            words = _xml(line(result))
+            name = _xml(f"{result.case} [{result.metric}]")
+            test = ElementTree.SubElement(suite, "testcase", classname=_xml(f"gate.{result.metric}"), name=name)
+            kind, words = _kind(result), _xml(line(result))
             if kind:
                 counts[kind + ("" if kind == "skipped" else "s")] += 1
                 ElementTree.SubElement(test, kind, message=words, type=result.verdict).text = words

@@ -42,12 +42,8 @@ def findings() -> Iterator[Finding]:
     yield "ok", "cpu", f"{facts['name']}, {facts['cores']} cores, governor {facts['governor'] or 'unknown'}", None
     load = facts["load_before"]
     if load is not None and load > 0.5 * facts["cores"]:
-        yield (
-            "note",
-            "load",
-            f"{load:.1f} on {facts['cores']} cores",
-            "other work makes CPU numbers unstable; wait, or expect warnings",
-        )
+        advice = "other work makes CPU numbers unstable; wait, or expect warnings"
+        yield "note", "load", f"{load:.1f} on {facts['cores']} cores", advice
     use = "it builds the compiled operators, and torch.compile on the CPU needs it"
     yield ("ok", "g++", "found", None) if shutil.which("g++") else ("note", "g++", f"not found; {use}", None)
 
@@ -66,12 +62,8 @@ def _native() -> Iterator[Finding]:
     try:
         from adapool import native, native_library
     except ImportError as error:
-        yield (
-            "missing",
-            "adapool",
-            machine.private(str(error)),
-            "run from the repository, or python -m pip install --no-build-isolation .",
-        )
+        advice = "run from the repository, or python -m pip install --no-build-isolation ."
+        yield "missing", "adapool", machine.private(str(error)), advice
         return
     yield from _provenance()
     advice = "python -m pip install --no-build-isolation --no-deps -e . (needs a C++ compiler)"
@@ -130,9 +122,5 @@ def _gpus() -> Iterator[Finding]:
     import torch
 
     if not torch.cuda.is_available():
-        yield (
-            "missing",
-            "cuda in torch",
-            "torch sees no CUDA device",
-            "install a torch built for the driver's CUDA version",
-        )
+        advice = "install a torch built for the driver's CUDA version"
+        yield "missing", "cuda in torch", "torch sees no CUDA device", advice

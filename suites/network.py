@@ -68,15 +68,12 @@ class Network:
         with torch.autocast(self.device.type, getattr(torch, self.case.dtype), enabled=narrow):
             y: Any = self.model(x)
         while not isinstance(y, Tensor):  # logits of transformers, a tuple, a dict
-            y = (
-                getattr(y, "logits", None)
-                if hasattr(y, "logits")
-                else next(iter(y.values() if hasattr(y, "values") else y))
-            )
+            y = y.logits if hasattr(y, "logits") else next(iter(y.values() if hasattr(y, "values") else y))
         return y
 
     def loss(self, x: Tensor) -> Tensor:
-        return self.output(x).float().square().mean() if x.dtype != torch.float64 else self.output(x).square().mean()
+        y = self.output(x)
+        return y.to(torch.promote_types(y.dtype, torch.float32)).square().mean()
 
     def pools(self) -> dict[str, nn.Module]:
         """The pools by the names of their places; a strided convolution as it was has none."""

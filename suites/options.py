@@ -48,9 +48,13 @@ def percent(value: str) -> float:
     return float(found[1]) / (100 if found[2] else 1)
 
 
+def joined(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """The values of an option that may be repeated, and joins some by commas."""
+    return tuple(part for value in values for part in listed(value))
+
+
 def _several(word: str, name: str, metavar: str, words: str) -> Option:
-    """An axis: its option may be repeated, and joins values by commas."""
-    return click.option(f"--{word}", name, type=listed, multiple=True, metavar=metavar, help=words)
+    return click.option(f"--{word}", name, multiple=True, callback=joined, metavar=metavar, help=words)
 
 
 _AXES = (
@@ -123,19 +127,9 @@ def network_options(command: Any) -> Any:
     return command
 
 
-def flat(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of options that may be repeated and joined by commas as one tuple each."""
-    return {
-        name: tuple(v for part in value for v in (part if isinstance(part, list) else [part]))
-        if isinstance(value, tuple)
-        else value
-        for name, value in given.items()
-    }
-
-
 def axes(given: Mapping[str, Any]) -> Axes:
     """What the command line was given; UsageError for a layer beside a shape, or for one that there is not."""
-    words = {name: value for name, value in flat(given).items() if name not in ("gpu", "cpu")}
+    words = {name: value for name, value in given.items() if name not in ("gpu", "cpu")}
     asked = words.pop("layers", ())
     if asked and words["shapes"]:
         raise UsageError(f"layer: expected no --shape beside it, got {', '.join(words['shapes'])}")

@@ -114,12 +114,8 @@ class Profiler:
         status, reason, kernels, note = "ok", None, list[Kernel](), None
         try:
             kernels, note = self._kernels(wanted, base)
-        except Refused as error:
-            status, reason = "refused", str(error)
-        except Failed as error:
-            status, reason = "failed", str(error)
-        except TimedOut as error:
-            status, reason = "timeout", str(error)
+        except (Refused, Failed, TimedOut) as error:
+            status, reason = {Refused: "refused", Failed: "failed", TimedOut: "timeout"}[type(error)], str(error)
         except Exception as error:  # whatever a profiler may print: the records must not suffer
             status, reason = "failed", f"{self.name}'s output was not understood: {type(error).__name__}: {error}"
         except BaseException:  # stopped

@@ -8,10 +8,7 @@ from typing import Any
 import click
 
 from suites.cli import fail, reportable
-
-
-def _listed(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+from suites.options import joined, only_resume
 
 
 @click.command()
@@ -26,7 +23,7 @@ def _listed(context: click.Context, option: click.Parameter, values: tuple[str, 
     "--task",
     "tasks",
     multiple=True,
-    callback=_listed,
+    callback=joined,
     metavar="NAME",
     help="digits, fashion-mnist, shapes, super-resolution, interpolation, video, motion; default: all there are. The "
     "first two are of a ResNet; with -densenet and -resnext behind, of these; full does all three.",
@@ -35,7 +32,7 @@ def _listed(context: click.Context, option: click.Parameter, values: tuple[str, 
     "--method",
     "methods",
     multiple=True,
-    callback=_listed,
+    callback=joined,
     metavar="NAME",
     help="max, avg, softpool, edscw, ada, lip, dpp; default: all.",
 )
@@ -60,7 +57,7 @@ def tasks(out: str | None, resume: str | None, jobs: int | None, **given: Any) -
     jobs = jobs or machine.cores()
     try:
         if resume is not None:
-            _only_resume()
+            only_resume([*given, "out"])
             run = study.Run.resumed(Path(resume), jobs)
         else:
             provenance.check()
@@ -70,14 +67,6 @@ def tasks(out: str | None, resume: str | None, jobs: int | None, **given: Any) -
         raise SystemExit(_go(run))
     except UsageError as error:
         fail(error)
-
-
-def _only_resume() -> None:
-    context = click.get_current_context()
-    line = click.core.ParameterSource.COMMANDLINE
-    extra = [n for n in context.params if n not in ("resume", "jobs") and context.get_parameter_source(n) is line]
-    if extra:
-        fail(f"resume: expected nothing else (the run keeps what was asked), got {', '.join(sorted(extra))}")
 
 
 def _go(run: Any) -> int:

@@ -37,7 +37,7 @@ def test_the_project_file_of_the_folder_is_read_by_itself(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     assert runner.plan.make_context("plan", []).params["methods"] == ()
     (tmp_path / "pyproject.toml").write_text('[tool.other]\nx = 1\n[tool.adapool.bench]\nmethod = "ada,avg"\n')
-    assert options.flat(runner.plan.make_context("plan", []).params)["methods"] == ("ada", "avg")
+    assert runner.plan.make_context("plan", []).params["methods"] == ("ada", "avg")
 
 
 def test_a_layer_is_its_input_and_its_window() -> None:
@@ -92,5 +92,5 @@ def test_the_gate_joins_values_by_commas_as_bench_does() -> None:
     from gate.cli import gate
 
     words = ["--method", "ada,avg", "--kernel", "2", "--kernel", "3s2"]
-    given = options.flat(gate.commands["ab"].make_context("ab", ["a", "b", *words]).params)
+    given = gate.commands["ab"].make_context("ab", ["a", "b", *words]).params
     assert given["methods"] == ("ada", "avg") and given["kernels"] == ("2", "3s2")
