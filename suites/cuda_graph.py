@@ -16,6 +16,7 @@ from torch import Tensor
 from suites import sampling
 from suites.clocks import Measured, quiet, spoil
 from suites.nvtx import named
+from suites.sampling import Rule
 from suites.span import Span
 from suites.subject import Unavailable
 from suites.timed import Outputs, Timed
@@ -30,7 +31,7 @@ def unrolled(bytes_: int, l2_bytes: int) -> int:
     return min(MOST_UNROLLED, max(LEAST_UNROLLED, 3 * l2_bytes // max(1, bytes_) + 1))
 
 
-def measure(timed: Timed, seconds: float, rule: sampling.Rule, l2_bytes: int, block: Callable[[], None]) -> Measured:
+def measure(timed: Timed, seconds: float, rule: Rule, l2_bytes: int, block: Callable[[], None]) -> Measured:
     """Samples are replay time over k. The outputs that are judged come from a replay over outputs made NaN, on new
     numbers where the graph reads the inputs themselves (backward reads what forward saved).
     """
@@ -47,11 +48,7 @@ def measure(timed: Timed, seconds: float, rule: sampling.Rule, l2_bytes: int, bl
         _refuse_waiting(timed, turns[-1])
     torch.cuda.synchronize()
     graph = _cuda.CUDAGraph(keep_graph=True)
-    try:
-        with _cuda.graph(graph, stream=stream):
-            outputs = [turn() for turn in turns]
-    except RuntimeError as error:
-        raise Unavailable(f"the call cannot be captured in a CUDA graph: {error}") from None
+    outputs = captured(graph, stream, lambda: [turn() for turn in turns])
     nodes, kernels = _nodes(graph), _kernels(timed)
     graph.instantiate()
 
@@ -61,18 +58,8 @@ def measure(timed: Timed, seconds: float, rule: sampling.Rule, l2_bytes: int, bl
             graph.replay()
         return span.seconds() / calls
 
-    with quiet():
-        for _ in range(3):
-            sample()
-        taken = sampling.take(sample, seconds, rule)
-        if case.direction != "backward":
-            timed.refill()
-        state = timed.state()
-        spoil(timed, outputs[-1])
-        sample()
-        snapshot = tuple(out.detach().clone() for out in outputs[-1])
-        torch.cuda.synchronize()
-        returned = time.perf_counter()
+    measured = replayed(timed, outputs[-1], sample, seconds, rule)
+    taken = measured.samples
     taken.tell(calls, 3, seconds, 0, rotated_past_l2=rotated, graph_nodes=nodes, eager_kernels=kernels)
     if nodes is not None and kernels is not None and nodes != calls * kernels:
         if nodes < calls * kernels:
@@ -82,7 +69,35 @@ def measure(timed: Timed, seconds: float, rule: sampling.Rule, l2_bytes: int, bl
         taken.warnings.append("graph has more nodes than eager kernels")
     if not rotated:
         taken.warnings.append("graph stays in cache")
-    return Measured(taken, state, snapshot, outputs[-1], returned)
+    return measured
+
+
+def captured(graph: Any, stream: Any, work: Callable[[], Any]) -> Any:
+    """What `work` gives while the graph takes in what it launches; Unavailable where it cannot."""
+    try:
+        with _cuda.graph(graph, stream=stream):
+            return work()
+    except RuntimeError as error:
+        raise Unavailable(f"the call cannot be captured in a CUDA graph: {error}") from None
+
+
+def replayed(
+    timed: Any, outputs: Outputs, sample: Callable[[], float], seconds: float, rule: sampling.Rule
+) -> Measured:
+    """Samples of replays after three, then one over outputs made NaN, whose outputs are judged."""
+    with quiet():
+        for _ in range(3):
+            sample()
+        taken = sampling.take(sample, seconds, rule)
+        if timed.case.direction != "backward":
+            timed.refill()
+        state = timed.state()
+        spoil(timed, outputs)
+        sample()
+        snapshot = tuple(out.detach().clone() for out in outputs)
+        torch.cuda.synchronize()
+        returned = time.perf_counter()
+    return Measured(taken, state, snapshot, outputs, returned)
 
 
 def _sets(timed: Timed, calls: int) -> list[tuple[list[Tensor], Tensor | None]]:

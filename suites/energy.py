@@ -40,9 +40,8 @@ def measure(
 ) -> list[Finding]:
     """One finding: joules per call above idle, a sample per window; `judge` gives a fault, and whether it verifies."""
     if watch is None:
-        return [
-            Finding("energy", status="skipped", reason="no NVML device: energy is read from an NVIDIA GPU's counter")
-        ]
+        reason = "no NVML device: energy is read from an NVIDIA GPU's counter"
+        return [Finding("energy", status="skipped", reason=reason)]
     first = watch.joules()
     if first is None:
         reason = "this GPU does not support nvmlDeviceGetTotalEnergyConsumption"
@@ -58,19 +57,11 @@ def measure(
     idle_watts = ((watch.joules() or first) - first) / (time.perf_counter() - start)
     values, seconds, calls = [], [], []
     for _ in range(REPEATS):
-        joules, start, count = watch.joules() or 0.0, time.perf_counter(), 0
-        while time.perf_counter() - start < window:
-            for _ in range(16):
-                outputs = timed()
-            count += 16
-            synchronize(device)
-        elapsed = time.perf_counter() - start
-        used = (watch.joules() or 0.0) - joules
+        outputs, used, elapsed, count = _steady(timed, watch, device, window)
         values.append((used - idle_watts * elapsed) / count)
         seconds.append(round(elapsed, 3))
         calls.append(count)
-    after = watch.state()
-    said = warnings(before, after)
+    said = warnings(before, after := watch.state())
     how = {
         "window_s": seconds, "calls_per_sample": calls, "idle_w": round(idle_watts, 3), "state_before": before,
         "state_after": after, "source": "nvmlDeviceGetTotalEnergyConsumption",
@@ -84,3 +75,15 @@ def measure(
         return [Finding("energy", status="failed", reason=reason, how=how, warnings=said)]
     samples = Samples(values, [True] * len(values), "max samples", warnings=[*said, "few samples"])
     return [Finding("energy", samples=samples, how=how, warnings=samples.warnings)]
+
+
+def _steady(timed: Any, watch: Watch, device: torch.device, window: float) -> tuple[Outputs, float, float, int]:
+    """What the last of the calls of a window gave; joules, seconds and calls of the window."""
+    joules, start, count = watch.joules() or 0.0, time.perf_counter(), 0
+    while time.perf_counter() - start < window:
+        for _ in range(16):
+            outputs = timed()
+        count += 16
+        synchronize(device)
+    elapsed = time.perf_counter() - start
+    return outputs, (watch.joules() or 0.0) - joules, elapsed, count

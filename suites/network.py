@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from adapool import convert, parameter_groups
 from adapool.learned import LEARNED
-from suites import energy, memory, models, sampling, spent
+from suites import cuda_graph, energy, memory, models, spent
 from suites.case import ORIGINAL, Case
-from suites.clocks import Measured, quiet, spoil
+from suites.clocks import Measured, quiet
 from suites.finding import Finding
 from suites.numbers import Numbers
 from suites.sampling import Samples
@@ -263,11 +263,7 @@ def graph(call: Call, clocks: Any, seconds: float) -> Measured:
             call()
     torch.cuda.current_stream().wait_stream(stream)
     held: Any = torch.cuda.CUDAGraph()
-    try:
-        with torch.cuda.graph(held, stream=stream):
-            outputs = call()
-    except RuntimeError as error:
-        raise Unavailable(f"the call cannot be captured in a CUDA graph: {error}") from None
+    outputs = cuda_graph.captured(held, stream, call)
 
     def sample() -> float:
         clocks.block(1e-4)
@@ -275,12 +271,6 @@ def graph(call: Call, clocks: Any, seconds: float) -> Measured:
             held.replay()
         return span.seconds()
 
-    with quiet():
-        sample()
-        taken = sampling.take(sample, seconds, clocks.rule)
-        state = call.state()
-        spoil(call, outputs)  # type: ignore[arg-type]
-        sample()
-        snapshot = tuple(out.detach().clone() for out in outputs)
-    taken.tell(1, 4, seconds, 0)
-    return Measured(taken, state, snapshot, outputs, time.perf_counter())
+    measured = cuda_graph.replayed(call, outputs, sample, seconds, clocks.rule)
+    measured.samples.tell(1, 6, seconds, 0)
+    return measured
