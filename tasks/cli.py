@@ -17,7 +17,7 @@ from suites.options import joined, only_resume
     type=click.Choice(["smoke", "default", "full"]),
     default="default",
     show_default=True,
-    help="How much: smoke < 90 s, default < 15 min, full < 30 min on two CPU cores.",
+    help="How much: smoke < 90 s, default < 15 min, full < 40 min on two CPU cores.",
 )
 @click.option(
     "--task",
