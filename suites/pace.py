@@ -11,8 +11,8 @@ from suites.axes import Axes
 from suites.case import Case
 from suites.sampling import ENOUGH, FAIR, FEWEST
 
-START_SECONDS = 8.0  # of a run: interpreter, torch, the first call of each probe
-REPORT_SECONDS = {"smoke": 6.0, "default": 14.0, "full": 40.0}
+START_SECONDS = 5.0  # of a run: interpreter, torch, the first call of each probe
+REPORT_SECONDS = {"smoke": 5.0, "default": 14.0, "full": 40.0}
 KERNEL_SECONDS = 0.05  # of a case on CUDA: its kernels are compiled side by side, a second each, before anything else
 SHORTEST = 0.03  # seconds of sampling that a clock of a case gets at least
 BUDGET_MOST = 5.0  # and at most, when a budget is there to be spent
