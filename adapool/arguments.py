@@ -140,6 +140,8 @@ def check_operands(
                 raise ValueError(
                     f"{spec.name}: expected a tensor of x's shape {tuple(x.shape)} on {x.device}, got {came}"
                 )
+            if not value.is_floating_point():
+                raise TypeError(f"{spec.name}: expected a floating point dtype, got {value.dtype}")
         elif spec.kind == "random" and value is None:
             value = draw(cells, generator, x.device)
         else:
