@@ -44,9 +44,9 @@ def _unit(vectors: Tensor, least: float = TINY) -> Tensor:
     """Each vector over its length; what is no larger than `least` is zero, and zero stays zero."""
     top = vectors.detach().abs().amax(1, keepdim=True)
     known = ~(top <= least)
-    vectors = vectors / torch.where(known, top, 1.0)  # so that no square underflows
-    length = torch.where(known, torch.linalg.vector_norm(vectors, dim=1, keepdim=True), 1.0)
-    return torch.where(known, vectors / length, 0.0)
+    # Over the largest, so that no square underflows; ones for zero, whose length has no second derivative.
+    vectors = torch.where(known, vectors / torch.where(known, top, 1.0), 1.0)
+    return torch.where(known, vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True), 0.0)
 
 
 def _sign(values: Tensor, least: float = TINY) -> Tensor:
@@ -90,6 +90,6 @@ def distance(gap: Tensor, measure: str, vector: bool, scale: Tensor) -> Tensor:
     if not vector:
         return size
     if measure == "l2":
-        length: Tensor = torch.linalg.vector_norm(gap, dim=1, keepdim=True)
-        return length
+        still = (gap == 0).all(1, keepdim=True)  # whose length has no second derivative
+        return torch.where(still, 0.0, torch.linalg.vector_norm(torch.where(still, 1.0, gap), dim=1, keepdim=True))
     return size.amax(1, keepdim=True) if measure == "chebyshev" else size.sum(1, keepdim=True)
