@@ -43,7 +43,8 @@ def adaptive_pool(
 
     Shape: x `(N, C, *spatial)`, or `(C, *spatial)` when `output_size` is a tuple; result `(N, C, *out)`. With
     `return_extra` also the weights `(N, C, *out, taps)`, 0 where a region has fewer taps than the largest (a program
-    may count one more along an axis, to serve other sizes), or flat indices `(N, C, *out)`. Further keywords are `pool`'s. Raises ValueError or TypeError naming the argument.
+    may count one more along an axis, to serve other sizes), or flat indices `(N, C, *out)`. Further keywords are
+    `pool`'s. Raises ValueError or TypeError naming the argument.
 
     >>> adaptive_pool(torch.arange(5.0).reshape(1, 1, 5), "avg", 3)
     tensor([[[0.5000, 2.0000, 3.5000]]])
