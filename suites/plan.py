@@ -258,10 +258,9 @@ def _retention(axes: Axes, methods: Sequence[str], names: Names, kind: str) -> l
             chosen = [i for i in kinds if i in axes.implementations] if axes.implementations else [first]
             for implementation in chosen:
                 side = crop or 0
-                found.append(
-                    Case(
-                        "retention", method, implementation, "none", kernel, stride, padding, pane.ceil_mode,
-                        (3, side, side), "float32", "nchw", own=names.own.get(method), images=axes.images, crop=crop,
-                    )
+                case = Case(
+                    "retention", method, implementation, "none", kernel, stride, padding, pane.ceil_mode,
+                    (3, side, side), "float32", "nchw", own=names.own.get(method), images=axes.images, crop=crop,
                 )  # fmt: skip
+                found += [case] if implementation != "torch" or _torch_has(method, case) else []
     return found

@@ -48,6 +48,9 @@ def test_a_layer_is_its_input_and_its_window() -> None:
     assert {(case.probe == "retention", case.window, case.rank) for case in found} == {
         (False, "k3s2p1", 2), (False, "k2s2p0", 1), (True, "k3s2p1", 2),
     }  # fmt: skip
+    asked = Axes(shapes=("resnet_stem",), methods=("lp",), implementations=("torch", "native"))
+    lp = plan.build(asked, plan.Names(("lp",), (), {}), "cpu")
+    assert {case.implementation for case in lp if case.method == "lp"} == {"native"}  # torch's has no padding
     for words, says in (
         (["--layer", "resnet_stm"], "did you mean 'resnet_stem'?"),
         (["--layer", "audio", "--shape", "1x2x8"], "layer: expected no --shape beside it"),
