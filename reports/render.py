@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from reports import (
     answer,
     columns,
+    compared,
     comparison,
     doubts,
     extras,
@@ -243,9 +244,13 @@ def _together(found: list[view.Group], paths: list[Path]) -> dict[str, Any] | No
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # they are on the page already
             try:
-                text = comparison.compare(paths[0], paths[1], across=True).text
+                made = comparison.compare(paths[0], paths[1], across=True)
             except ValueError as error:
-                text = f"Not compared: {error}"
+                return {"table": table, "text": f"Not compared: {error}"}
+        rows, machines = made.table, [set(group.rows["machine"]) for group in found]
+        if not machines[0] & machines[1]:  # a CPU and a GPU have other batches: what one alone has is no loss
+            rows = rows[rows["b_over_a"].notna()]
+        text = compared.text(rows, made.heads) if len(rows) else None
     return {"table": table, "text": text}
 
 

@@ -259,6 +259,18 @@ def test_a_cpu_and_a_gpu_are_compared_by_image_on_their_common_cases(tmp_path: P
     assert "time is that of one image" in reports.write(tmp_path).read_text()
 
 
+def test_two_kinds_of_device_are_compared_on_what_both_have(tmp_path: Path) -> None:
+    gpu: dict[str, Any] = {"machine": GPU, "device": GPU}
+    for name, at, batch in (("cpu", {}, 1), ("gpu", gpu, 64)):
+        shape = {"shape": [batch, 64, 112, 112]}
+        records = [timed(1.0, method="ada", **{**at, **shape}), *scored("ada", 30.0, 31.0, **at)]
+        seen(tmp_path / name, *records)
+    page = reports.write([tmp_path / "cpu", tmp_path / "gpu"], tmp_path / "both").read_text()
+    text = page.partition("Case by case</h3><pre>")[2].partition("</pre>")[0]
+    assert "EQUIVALENT 2 " in text and "MISSING" not in text and "NEW" not in text
+    assert "Different machines" in text
+
+
 def test_the_answers_as_markdown(tmp_path: Path) -> None:
     at = {"implementation": "torch", "method": "max"}
     seen(
