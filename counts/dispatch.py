@@ -18,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from suites.case import INVERSES, Case
 from suites.memory import saved_bytes
-from suites.subject import Unavailable, build
+from suites.subject import Unavailable
+from suites.subjects import build
 from suites.timed import Timed
 
 SHAPE = (2, 4, 13, 15)

@@ -105,7 +105,7 @@ def calls_of(case: Case) -> Iterable[str]:
 
 
 def _varies(case: Case) -> str:
-    """What the operands of a case vary with, as suites/subject.py makes them."""
+    """What the operands of a case vary with, as suites/subjects.py makes them."""
     from adapool import registry
 
     if case.own is not None or case.method not in registry.names():

@@ -54,7 +54,7 @@ def words(case: Case) -> tuple[str, ...]:
     if case.direction == "inverse":
         method, calls = "weights" if case.method == "adaunpool_masks" else "ada", ("unpool",)
     else:
-        for spec in registry.get(method).operands:  # as suites/subject.py gives them
+        for spec in registry.get(method).operands:  # as suites/subjects.py gives them
             operand = "cell" if spec.kind == "random" else "scalar" if spec.name == "beta" else operand
     sizes = ("x".join(map(str, each)) for each in (case.kernel, case.stride, case.padding))
     window = "{}/{}+{}".format(*sizes) + "^" * case.ceil_mode

@@ -18,7 +18,8 @@ from suites.finding import Finding
 from suites.sampling import Rule, Samples
 from suites.slowed import Slowed
 from suites.span import synchronize
-from suites.subject import Unavailable, build
+from suites.subject import Unavailable
+from suites.subjects import build
 from suites.timed import Timed
 
 

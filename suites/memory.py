@@ -20,7 +20,7 @@ from torch import Tensor
 from suites.case import Case
 from suites.finding import Finding
 from suites.latency import untimed
-from suites.subject import build
+from suites.subjects import build
 from suites.timed import Timed
 
 

@@ -23,7 +23,8 @@ from suites import first_call, inspector
 from suites.case import Case
 from suites.nvtx import named
 from suites.span import synchronize
-from suites.subject import Unavailable, build
+from suites.subject import Unavailable
+from suites.subjects import build
 from suites.timed import Timed
 
 WARM_UP = 3

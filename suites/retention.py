@@ -22,7 +22,8 @@ from adapool import functional, registry, unpooling
 from suites import images, resample, verify
 from suites.case import Case
 from suites.finding import Finding
-from suites.subject import Subject, build, tensor_operands
+from suites.subject import Subject
+from suites.subjects import build, tensor_operands
 from suites.timed import Timed
 
 Array = NDArray[np.float64]

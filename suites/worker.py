@@ -116,7 +116,7 @@ class Workbench:
     def _apart(self, case: Case, seed: int) -> list[Finding]:
         """The probes that no clock belongs to."""
         from suites import energy, memory, retention
-        from suites.subject import build
+        from suites.subjects import build
         from suites.timed import Timed
 
         if case.probe == "memory":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import os
 import re
 import subprocess
@@ -61,6 +62,17 @@ def test_no_cycles_inside_the_library() -> None:
             continue
         own = {n.split(".")[1] for n in imports(path) if n.startswith("adapool.")} & set(ORDER)
         assert all(ORDER.index(n) < ORDER.index(path.stem) for n in own), (path.name, own)
+
+
+@pytest.mark.parametrize("folder", ["suites", "tasks", "reports", "counts", "gate"])
+def test_no_cycles_among_the_files_of_a_room(folder: str) -> None:
+    """Whenever they import each other, for types alone too."""
+    files = {path.stem: path for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"}
+    below = {
+        stem: {name.split(".")[1] for name in imports(path) if name.startswith(f"{folder}.")} & files.keys()
+        for stem, path in files.items()
+    }
+    graphlib.TopologicalSorter(below).prepare()  # CycleError names them
 
 
 def test_kernel_headers_know_no_torch() -> None:

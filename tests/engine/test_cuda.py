@@ -179,7 +179,7 @@ def test_cold_and_hot_agree_with_tritons_do_bench() -> None:
     """On 20 cases over 50 us, to 5 %: cold with its flushed cache, hot beside a plain loop between two events."""
     testing = pytest.importorskip("triton.testing")
     from suites.cuda_clocks import CudaClocks
-    from suites.subject import build
+    from suites.subjects import build
     from suites.timed import Timed
 
     clocks, device, off = CudaClocks(1 << 28), torch.device("cuda"), []

@@ -143,10 +143,10 @@ def test_four_devices_side_by_side_one_of_them_lost(library: dict[str, str], tmp
 def test_energy_is_counted_above_idle(library: dict[str, str], tmp_path: Path, gpu: str, status: str) -> None:
     """The stand-in draws 100 W always: above idle nothing is left. Shared: no number. Unsupported: skipped."""
     code = (
-        "import os, json, torch; from suites import energy, nvml, subject, timed; from suites.case import Case\n"
+        "import os, json, torch; from suites import energy, nvml, subjects, timed; from suites.case import Case\n"
         "case = Case('energy', 'avg', 'torch', 'forward', (2, 2), (2, 2), (0, 0), False, (1, 2, 8, 8), "
         "'float32', 'nchw')\n"
-        "make = lambda: timed.Timed(subject.build(case, torch.device('cpu'), 0), case, 0)\n"
+        "make = lambda: timed.Timed(subjects.build(case, torch.device('cpu'), 0), case, 0)\n"
         "with nvml.session() as n:\n"
         f"    watch = nvml.Watch(n, nvml.chosen('{gpu}')[0].uuid)\n"
         "    f, = energy.measure(case, make, watch, torch.device('cpu'), 0.3, 1)\n"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from suites import cuda_graph, latency, records, subject, worker
+from suites import cuda_graph, latency, records, subject, subjects, worker
 from suites.case import Case
 from suites.cuda_clocks import CudaClocks
 from suites.nvtx import named
@@ -32,7 +32,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     found.install(monkeypatch)
 
     def build(*given: Any) -> subject.Subject:
-        made = subject.build(*given)
+        made = subjects.build(*given)
         given = made.given and found.watched(made.given)
         return dataclasses.replace(made, call=found.watched(made.call), given=given)
 

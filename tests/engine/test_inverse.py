@@ -9,7 +9,8 @@ from torch import Tensor
 from adapool import functional, native, unpooling
 from suites import verify
 from suites.case import Case
-from suites.subject import Unavailable, build
+from suites.subject import Unavailable
+from suites.subjects import build
 from suites.timed import Expected, Timed
 
 DTYPES = ("float32", "bfloat16", "float16")

@@ -13,7 +13,7 @@ from suites.axes import Axes
 from suites.case import Case
 from suites.numbers import Kept, Numbers
 from suites.session import Session
-from suites.subject import build
+from suites.subjects import build
 from suites.timed import Timed
 
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from suites.case import Case
 from suites.clocks import CpuClocks
 from suites.finding import Finding
 from suites.session import Session
-from suites.subject import build
+from suites.subjects import build
 from suites.timed import Timed
 
 DIRECTIONS = ("forward", "backward", "both")

@@ -17,7 +17,7 @@ from suites.builds import Build
 from suites.case import Case
 from suites.finding import Finding
 from suites.link import Died
-from suites.subject import build
+from suites.subjects import build
 from suites.timed import Timed
 
 CASE = Case(

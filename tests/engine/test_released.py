@@ -16,7 +16,8 @@ from suites.axes import Axes, Names, UsageError
 from suites.case import Case
 from suites.clocks import CpuClocks
 from suites.session import Session
-from suites.subject import Unavailable, build
+from suites.subject import Unavailable
+from suites.subjects import build
 
 CPU = torch.device("cpu")
 ADA = '''

@@ -15,7 +15,8 @@ from suites import session
 from suites.axes import Axes
 from suites.case import Case
 from suites.clocks import CpuClocks
-from suites.subject import Unavailable, build
+from suites.subject import Unavailable
+from suites.subjects import build
 from suites.timed import Timed
 
 pytestmark = pytest.mark.soak

@@ -17,7 +17,8 @@ from suites.axes import Axes
 from suites.case import EXAMPLE, Case
 from suites.clocks import CpuClocks
 from suites.finding import Finding
-from suites.subject import Unavailable, build
+from suites.subject import Unavailable
+from suites.subjects import build
 from suites.timed import Expected, Timed
 from tests.support.cheats import SHARED_CHEATS
 

@@ -14,7 +14,7 @@ import torch
 
 from suites import first_call
 from suites.case import Case
-from suites.subject import build
+from suites.subjects import build
 from tests.support.emulator.tuned import forked
 
 
