@@ -1,6 +1,7 @@
 """What a run's parts took beside what pace expected of them: `python -m suites.refit RUN`, a run on a machine at rest.
 
-Each factor is for the constants that it names. Sampling is not here: how long it takes is what the run was given.
+Each factor is for the constants that it names. Of sampling it is what lies around the calls: how many of them there
+are is what the run was given.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from suites import pace, records, session
 from suites.axes import Axes
 
 CONSTANTS = {
-    "latency": "FIXED, VERIFY", "memory": "VERIFY's share in fixed", "retention": "PHOTOGRAPH and its 0.6e-6",
+    "latency": "FIXED, VERIFY", "around": "AROUND", "memory": "VERIFY's share in fixed",
+    "retention": "PHOTOGRAPH and its 0.6e-6",
     "start": "START_SECONDS", "report": "REPORT_SECONDS",
 }  # fmt: skip
+AGAIN = 300.0  # seconds after a run; a page that is later was written again
+WARM = 4  # calls of a clock that are no samples
 LATENCY = ("inputs", "verifying", "other")  # its parts of what was spent, but for sampling
 
 
@@ -37,17 +41,23 @@ def parts(run: Path) -> dict[str, Part]:
         raise ValueError(f"expected a run on one device, got {len(held['devices'])}")
     ((device, kind),) = held["devices"]
     spent = store.read_machine(run)["run"]["spent"][device]
-    done = {records.unit_of(record) for record in store.read(run) if record.status != "skipped"}
+    made = [record for record in store.read(run) if record.status != "skipped"]
+    done = {records.unit_of(record) for record in made}
+    cold = [record for record in made if record.clock == "cold" and record.samples and record.value]
     cases = [case for case in session.cases(axes, [(device, kind)])[device] if case.key in done]
     expected = {
         probe: sum(pace.fixed(case, kind) for case in cases if case.probe == probe)
         for probe in ("latency", "memory", "retention")
     }
     expected |= {"start": pace.START_SECONDS, "report": pace.REPORT_SECONDS[axes.profile]}
-    took = {**spent, "latency": sum(spent.get(part, 0.0) for part in LATENCY)}
+    expected["around"] = pace.AROUND[kind] * sum(len(record.samples or ()) + WARM for record in cold)
+    called = sum(sum(record.samples or ()) + WARM * (record.value or 0.0) for record in cold)
+    latency = sum(spent.get(part, 0.0) for part in LATENCY)
+    took = {**spent, "around": spent.get("sampling", 0.0) - called, "latency": latency}
     page = run / "report.html"
-    if page.is_file():  # which is written last, and machine.json before it
-        took["report"] = page.stat().st_mtime - (run / store.MACHINE).stat().st_mtime
+    report = page.stat().st_mtime - (run / store.MACHINE).stat().st_mtime if page.is_file() else AGAIN
+    if report < AGAIN:  # the run's own: machine.json is written when all is measured, and the page last
+        took["report"] = report
     return {part: Part(seconds, took[part]) for part, seconds in expected.items() if seconds and part in took}
 
 
