@@ -205,9 +205,10 @@ def pool(
     gradient. `implementation` chooses the compiled kernel or the plain row; "auto" takes the kernel where there is one.
     `similarity="vector"` compares channel vectors instead of scalars (edscw, idw, ada), and `measure` says how: "dice",
     "cosine" or "pce", the peak-to-correlation energy (edscw, ada); "l2", "l1", "huber" or "chebyshev" (idw). Of scalars
-    three of the distances are one; what has no kernel is the row's. The other keywords are the method's operands, for
-    example `beta` for ada; a number, or a tensor whose values are the caller's (of one value on the CPU they are
-    checked as a number's are).
+    three of the distances are one; what has no kernel is the row's. `generator` draws where the method does, else
+    torch's own, which alone torch.utils.checkpoint sets back: another is refused there. The other keywords are the
+    method's operands, for example `beta` for ada; a number, or a tensor whose values are the caller's (of one value on
+    the CPU they are checked as a number's are).
 
     Raises ValueError or TypeError naming the argument, what was expected and what came.
 

@@ -31,6 +31,7 @@ def starting(
 ) -> Tensor:
     """Starting numbers in [least, most]: a tensor, one number (None: the usual one), or a shape filled with that."""
     dtype = dtype or (value.dtype if isinstance(value, Tensor) else torch.get_default_dtype())
+    device = "cpu" if device == -1 else device  # what get_device() says of a tensor that is on no GPU
     within = f"[{least:g}, {most:g}]"
     if isinstance(value, Tensor):
         if not value.is_floating_point():

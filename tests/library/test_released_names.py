@@ -28,6 +28,8 @@ def test_calls_seen_in_public_code() -> None:
     expected = adapool.pool(cube, "softpool", (4, 2, 2), (2, 2, 2))
     torch.testing.assert_close(adapool.SoftPool3d((4, 2, 2), (2, 2, 2))(cube), expected)
     torch.testing.assert_close(adapool.SoftPool3d(kernel_size=(4, 2, 2), stride=(2, 2, 2))(cube), expected)
+    layer = adapool.AdaPool2d(kernel_size=2, stride=2, beta=(4, 3), dtype=x.dtype, device=x.get_device())
+    torch.testing.assert_close(layer(x), adapool.pool(x, "ada", 2, beta=0.5))
     predictors = values(2, 5, 7).float()
     for beta in (1, (1), (1,)):
         layer = adapool.AdaPool1d(kernel_size=7, beta=beta)
