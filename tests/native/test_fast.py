@@ -23,7 +23,9 @@ from tests.support.fast_oracle import (
     BLENDS,
     DTYPES,
     METHODS,
+    OWN,
     PLACE,
+    WEIGHTLESS,
     WINDOWS,
     beta_shapes,
     fast_here,
@@ -83,7 +85,8 @@ def largest(x: Tensor, window: tuple[int, int]) -> Tensor:
 def answers() -> dict[str, list[Tensor]]:
     """What one choice of kernels computes on fixed problems."""
     found = {}
-    for method in METHODS:
+    for method in METHODS[:-1]:  # power_sum is power but for a factor
+        least = 1e-6 if method == "power" else 0.0  # what smaller taps count as
         for window in WINDOWS:
             for channels_last, c in ((False, 2), (True, 3), (True, 6), (True, 11), (True, 21), (True, 29)):
                 torch.manual_seed(17)
@@ -95,10 +98,10 @@ def answers() -> dict[str, list[Tensor]]:
                 for channels, last in ((1, False), (12, True), (17, True), (32, False)):
                     x = place(hard_plane(window, dtype).expand(1, channels, -1, -1), last)
                     y, dx = gradients(x, method, window, 0.3, "exact", 5)
-                    found[f"hard {method} {window} {dtype} {channels}"] = [y, dx, largest(x, window)]
+                    found[f"hard {method} {window} {dtype} {channels}"] = [y, dx, largest(x, window).clamp(min=least)]
         x = torch.randn(2, 3, 12, 20, generator=torch.Generator().manual_seed(1))
         y = torch.randn(2, 3, 6, 10, generator=torch.Generator().manual_seed(2))
-        if method not in ("max", "sum"):  # they have no weights
+        if method not in WEIGHTLESS:
             found[f"unpool {method}"] = [unpool(y, x, method, 2, implementation="native")]
     return found
 
@@ -133,7 +136,7 @@ def test_agrees_with_the_generic_loops(choices: Any, choice: str) -> None:
 def test_the_fast_kernels_did_run(choices: Any) -> None:
     """Other exponentials, other bits: a choice that agrees everywhere with the generic loops took them."""
     for name, generic in choices["generic"].items():
-        if name.startswith("random") and name.split()[1] in BLENDS:
+        if name.startswith("random") and name.split()[1] in OWN:
             for choice in ("best", "avx2"):
                 for a, b in zip(choices[choice][name], generic, strict=True):
                     assert not a.equal(b), f"{name}: {choice} ran the generic loops"

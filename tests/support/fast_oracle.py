@@ -12,8 +12,10 @@ from adapool import native
 from adapool.functional import pool
 
 WINDOWS = [(2, 2), (3, 3), (3, 2), (5, 5), (7, 7), (3, 1)]
-BLENDS = ("ada", "edscw", "softpool")  # with arithmetic of their own
-METHODS = (*BLENDS, "max", "avg", "sum", "idw")  # the others compute with their structs
+BLENDS = ("ada", "edscw", "softpool")
+OWN = (*BLENDS, "power")  # with arithmetic of their own; the others compute with their structs
+METHODS = (*OWN, "max", "avg", "sum", "idw", "mixed", "power_sum")
+WEIGHTLESS = ("max", "sum", "power", "power_sum", "mixed")  # they have no weights to hold fixed
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 PLACE = {dtype: torch.finfo(dtype).eps / 2 for dtype in DTYPES}  # half a unit in the last place, at most
 
@@ -41,12 +43,18 @@ def gradients(
     x: Tensor, method: str, window: tuple[int, int], beta: Any, how: str, seed: int, **frame: Any
 ) -> list[Tensor]:
     """y, dx and, where beta is a tensor, dbeta of the compiled operator."""
-    how = "exact" if method in ("max", "sum") else how  # they have no weights to hold fixed
-    x = leaf(x)
-    operands = {} if method != "ada" else {"beta": leaf(beta) if isinstance(beta, Tensor) else beta}
+    how = "exact" if method in WEIGHTLESS else how
+    x, operands = leaf(x), operand(method, beta)
     y = pool(x, method, *window, implementation="native", gradient=how, **frame, **operands)
     leaves = [x, *(v for v in operands.values() if isinstance(v, Tensor))]
     return [y.detach(), *torch.autograd.grad(y, leaves, incoming(y.shape, x.dtype, seed))]
+
+
+def operand(method: str, share: Any) -> dict[str, Any]:
+    """The method's only operand, a leaf where it is a tensor, from shares in [0, 1]; none if it has none."""
+    name = {"ada": "beta", "mixed": "alpha", "power": "p", "power_sum": "p"}.get(method)
+    value = 1 + 4 * share if name == "p" else share
+    return {} if name is None else {name: leaf(value) if isinstance(value, Tensor) else value}
 
 
 def incoming(shape: torch.Size, dtype: torch.dtype, seed: int) -> Tensor:
@@ -61,17 +69,17 @@ def hold_to_the_row(
     x: Tensor, method: str, window: tuple[int, int], beta: Tensor, how: str, seed: int, **frame: Any
 ) -> None:
     got = gradients(x, method, window, beta, how, seed, **frame)
-    how = "exact" if method in ("max", "sum") else how
-    x64, beta64, dtype = x.double(), beta.double(), x.dtype
-    leaves = [leaf(x64), leaf(beta64)]
-    operands = {"beta": leaves[1]} if method == "ada" else {}
-    y = pool(leaves[0], method, *window, implementation="plain", gradient=how, **frame, **operands)
-    want = [y.detach(), *torch.autograd.grad(y, leaves[: len(got) - 1], incoming(y.shape, dtype, seed).double())]
-    means = torch.nn.functional.avg_pool2d(x64, *window, **frame, count_include_pad=False)
-    top, mean = float(torch.cat([x64.flatten(), want[0].flatten()]).abs().max()), float(means.abs().min())
+    how = "exact" if method in WEIGHTLESS else how
+    x64, dtype = leaf(x.double()), x.dtype
+    operands = {name: leaf(value.double()) for name, value in operand(method, beta).items()}
+    y = pool(x64, method, *window, implementation="plain", gradient=how, **frame, **operands)
+    want = [y.detach(), *torch.autograd.grad(y, [x64, *operands.values()], incoming(y.shape, dtype, seed).double())]
+    means = torch.nn.functional.avg_pool2d(x64.detach(), *window, **frame, count_include_pad=False)
+    top, mean = float(torch.cat([x64.detach().flatten(), want[0].flatten()]).abs().max()), float(means.abs().min())
     own = PLACE[dtype] if dtype != torch.float32 else 0.0
     steep = float(want[1].abs().max())
     bounds = [own * top + 2e-6 * top, own * steep + 4e-6 * max(1.0, steep) * (1 + top / (mean + 1e-9))]
+    bounds[1] *= 4 if method == "idw" else 1  # the nearer a tap is to the mean, the less of their difference is right
     bounds += [4e-6 * (top + float(want[-1].abs().max()))] * (len(got) - 2)
     for name, a, b, bound in zip(("y", "dx", "dbeta"), got, want, bounds, strict=False):
         assert a.shape == b.shape

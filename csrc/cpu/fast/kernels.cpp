@@ -6,6 +6,7 @@
 #include "cpu/fast/kernel.h"
 #include "cpu/fast/overlapping_channels.h"
 #include "cpu/fast/overlapping_rows.h"
+#include "cpu/fast/power.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -15,6 +16,8 @@ template <template <class> class S> struct PolicyOf { using Type = ByStruct<S>; 
 template <> struct PolicyOf<SoftPool> { using Type = Blend<false, true>; };
 template <> struct PolicyOf<Edscw> { using Type = Blend<true, false>; };
 template <> struct PolicyOf<Ada> { using Type = Blend<true, true>; };
+template <> struct PolicyOf<Power> { using Type = Powers<true>; };
+template <> struct PolicyOf<PowerSum> { using Type = Powers<false>; };
 
 template <template <class> class M>
 void fallback_cell(const Job& job, Direction direction, const Point& p, float* out, int64_t pitch) {

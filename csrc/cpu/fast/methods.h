@@ -11,4 +11,5 @@
   X(edscw)                      \
   X(ada)                        \
   X(power)                      \
+  X(power_sum)                  \
   X(mixed)
