@@ -91,12 +91,6 @@ template <bool dice, bool soft, int K, class Taps> struct BlendWindows : Opened<
     else return dice ? mean + p1 : top + p2;
   }
 
-  // dy / dbeta
-  template <class F> ADAPOOL_INLINE V difference(V, const F& beside) {
-    weigh(beside);
-    return (mean - top) + p1 - p2;
-  }
-
   // Before share(k), which is g dy / da_k, or g times the weight alone; and before apart(), which is dy / dbeta.
   template <bool exact, class F = Nothing> ADAPOOL_INLINE void differentiate(V beta, V g, const F& beside = {}) {
     V sum_u{}, by{}, by_u{}, n2{}, z1{}, z2{};

@@ -58,10 +58,6 @@ template <template <class> class Method> struct ByStruct {
       prepare(operand, false, beside);
       return cell.m.pooled().raw;
     }
-    template <class F> ADAPOOL_INLINE V difference(V operand, const F& beside) {
-      prepare(operand, false, beside);
-      return apart();
-    }
     template <bool exact, class F = Nothing> ADAPOOL_INLINE void differentiate(V operand, V g, const F& beside = {}) {
       prepare(operand, exact, beside);
       sharing = cell.times(P(g));

@@ -47,15 +47,6 @@ template <class T> class ChannelWalk {
 
   static int64_t together(const Job& job) { return Groups(job).size; }
 
-  void difference(int64_t n, int64_t c, int64_t i, float* out) {
-    open(n * groups_.each_image + c);
-    grad_.open(n * groups_.each_image + c);
-    in_.read(i * kernel_.s, i * kernel_.s + kernel_.k);
-    grad_.read(i, i + 1);
-    row_.grad = grad_.at(i);
-    run(kernel_.channels_difference, nullptr, i, out);
-  }
-
   void forward(int64_t group, int64_t first, int64_t last) {
     open(group);
     y_.open(group);
@@ -78,7 +69,7 @@ template <class T> class ChannelWalk {
     const bool adds = k > s && rim_there_;
     const int64_t covered = adds ? 0 : std::min(s * (w_.out[2] - 1) + k - w_.padding[2], w_.in[2]) * size;
     row_.by_beta = sums ? by_beta_.at(0) : nullptr;
-    row_.by_cell = sums && sums->by_cell() ? size : 0;
+    row_.by_cell = sums && !sums->by_channel() ? size : 0;
     const auto kernel = job_.use_through ? kernel_.channels_exact : kernel_.channels_detached;
     const auto edges = job_.use_through ? kernel_.edges_exact : kernel_.edges_detached;
     open(group);

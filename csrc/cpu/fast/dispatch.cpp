@@ -1,9 +1,10 @@
 // Chooses the fast kernel of a job, or none. Compiled once for each instruction set, ADAPOOL_ISA.
 #include "cpu/fast/fast.h"
 
+#include "cpu/fast/channel_walk.h"
 #include "cpu/fast/flat_walk.h"
 #include "cpu/fast/methods.h"
-#include "cpu/fast/operand_sums.h"
+#include "cpu/fast/plane_walk.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -41,7 +42,7 @@ void run_walk(const Job& job, const Kernel& kernel, const Fallback& fallback, co
   const bool by_cell = reduction && BetaSums::for_cells(job, *reduction);
   const bool by_image = by_cell && reduction->kept[0] > 1;
   const WorkSplit work(job, job.channels_last ? job.channels : Walk::together(job), by_cell, by_image);
-  BetaSums sums(job, work, reduction, by_cell);
+  BetaSums sums(job, work, reduction, result);
   const int64_t taps = job.window.taps() * job.window.out[2] * work.together * work.rows * work.span;
   in_parallel(threads, work.chunks * work.parts, kWorthAThread / taps, [&](int64_t begin, int64_t end) {
     Walk walk(job, kernel, fallback);
@@ -55,7 +56,7 @@ void run_walk(const Job& job, const Kernel& kernel, const Fallback& fallback, co
       unit += count;
     }
   });
-  if (reduction) sums.write(*reduction, *result);
+  if (reduction) sums.write();
 }
 
 template <class T>
@@ -64,17 +65,12 @@ bool run_typed(Method method, Direction direction, const Job& job, const Reducti
   const Kernel* kernel = find_kernel(method, job.window);
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
   if (direction == Direction::gather && !job.use_through && kernel->detached == nullptr) return false;
-  if (reduction && kernel->difference == nullptr) return false;
-  if (reduction && direction == Direction::gather && !Terms::serve(job, *reduction) && !BetaSums::for_cells(job, *reduction))
-    return false;
+  if (direction == Direction::operand || (reduction && !BetaSums::serve(job, *reduction))) return false;
   const Fallback fallback{&job, direction, kernel->fallback};
   const bool by_channel = lanes_are_channels(job);
   if (Rim(job.window).there()) {
-    if (direction == Direction::operand || (job.channels_last && job.channels < kLanes)) return false;
+    if (job.channels_last && job.channels < kLanes) return false;
     run_walk<ChannelWalk<T>>(job, *kernel, fallback, reduction, result, threads);
-  } else if (direction == Direction::operand) {
-    if (job.channels_last && by_channel) sum_operand<ChannelWalk<T>>(job, *kernel, fallback, *reduction, *result, threads);
-    else sum_operand<PlaneWalk<T>>(job, *kernel, fallback, *reduction, *result, threads);
   } else if (std::is_same_v<T, float> && FlatWalk::serves(job, *kernel) && (kernel->k <= kFewColumns || !by_channel)) {
     run_walk<FlatWalk>(job, *kernel, fallback, reduction, result, threads);
   } else if (by_channel) {

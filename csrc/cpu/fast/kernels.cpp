@@ -70,10 +70,6 @@ template <int K, int S> constexpr Kernel kernel_for() {
     kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;
     kernel.edges_detached = run_edges<Policy, K, S, Computes::detached>;
   }
-  if constexpr (Policy::operand) {
-    kernel.difference = run_row<Policy, K, S, Computes::difference>;
-    kernel.channels_difference = run_channels<Policy, K, S, Computes::difference>;
-  }
   kernel.interleave = interleave<S>;
   kernel.fallback = Own::fallback;
   return kernel;

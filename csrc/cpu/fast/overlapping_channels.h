@@ -79,7 +79,7 @@ template <class M, int K, int S, Computes computes, bool weighed, bool one> void
 
 template <class M, int K, int S, Computes computes, bool weighed> void run_any(const ChannelArguments& r) {
   if (r.channels >= kLanes) {
-    if constexpr (K == S || computes == Computes::value || computes == Computes::difference) run_cells<M, K, S, computes, weighed>(r);
+    if constexpr (K == S || computes == Computes::value) run_cells<M, K, S, computes, weighed>(r);
     else if (r.channels == kLanes) run_carrying<M, K, S, computes, weighed, true>(r);
     else run_carrying<M, K, S, computes, weighed, false>(r);
   }

@@ -43,7 +43,7 @@ template <int K, int S> struct Pairs {
 
 // Of the eight channels from c on.
 template <class M, int K, int S, Computes computes, bool weighed> void run_eight(const ChannelArguments& r, int64_t c) {
-  constexpr bool exact = computes == Computes::exact, target = exact || computes == Computes::detached;
+  constexpr bool exact = computes == Computes::exact, target = computes != Computes::value;
   static_assert(K <= 3 * S);
   const int64_t channels = r.channels, columns = r.cells * S + K - S;
   // Lanes that the eight channels before have done are 0.
@@ -82,9 +82,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_eight
     const V beta = r.beta.lane ? load_pair(beta_at, beta_then) : joined(same(*beta_at), same(*beta_then), kHalf);
     const float* grad_at = r.grad + j * channels + c;
     if constexpr (!target) {
-      V y;
-      if constexpr (computes == Computes::value) y = w.pooled(beta);
-      else y = w.difference(beta, Nothing{}) * load_pair(grad_at, grad_at + (both ? channels : 0));
+      V y = w.pooled(beta);
       if (__builtin_expect(w.bad, 0)) fallback_channels<1, kHalf>(r, w.bad, j, c, &y, nullptr);
       store_low(r.out + j * channels + c, y);
       if (both) store_low(r.out + (j + 1) * channels + c, swapped(y));

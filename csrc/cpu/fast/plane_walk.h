@@ -50,10 +50,6 @@ template <class T> class PlaneWalk {
   }
 
   static int64_t together(const Job&) { return 1; }
-  void difference(int64_t n, int64_t c, int64_t i, float* out) {
-    run(kernel_.difference, planes_ == 1 ? n * job_.channels + c : n, planes_ == 1 ? 0 : c, i, out);
-  }
-
   void forward(int64_t group, int64_t first, int64_t last) {
     Rows<T> y(job_.y.data, lines(), w_.out[2], planes_, 1, kLanes);
     y.limit(group * w_.out[1] + last);

@@ -38,10 +38,6 @@ template <bool mean, int K, class Taps> struct PowerWindows : Topped<Taps> {
     weigh<false>(p, beside);
     return top * root;
   }
-  template <class F> ADAPOOL_INLINE V difference(V p, const F& beside) {
-    weigh<true>(p, beside);
-    return apart();
-  }
   template <bool, class F = Nothing> ADAPOOL_INLINE void differentiate(V p, V g, const F& beside = {}) {
     weigh<true>(p, beside);
     scale = g * root * of_all;

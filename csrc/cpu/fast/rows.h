@@ -27,7 +27,7 @@ struct Fallback {
   void (*cell)(const Job&, Direction, const Point&, float* out, int64_t pitch);
 };
 
-enum class Computes { value, difference, exact, detached };  // difference: g dy / dbeta
+enum class Computes { value, exact, detached };
 
 // Memory that is used soon, or null: as many numbers from p on as a row of taps takes, of half the size if `half`.
 struct Prefetch {
@@ -118,7 +118,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_line(
     };
     const auto fetch = [&](int i) __attribute__((always_inline)) {
       if (i >= K - S) r.reads[i].ask<S>(from);
-      if (computes == Computes::exact || computes == Computes::detached) r.writes[i].ask<S>(from);
+      if (computes != Computes::value) r.writes[i].ask<S>(from);
     };
     const auto beside = [&](int i) __attribute__((always_inline)) {
       if constexpr (!written_out<K>) fetch(i);
@@ -133,8 +133,6 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_line(
     const V beta = Order::lanes(r.beta.at(0, j));
     if constexpr (computes == Computes::value) {
       store(r.out + j, Order::natural(w.pooled(beta, beside)));
-    } else if constexpr (computes == Computes::difference) {
-      store(r.out + j, Order::natural(w.difference(beta, beside)) * r.grad.at(0, j));
     } else {
       constexpr bool exact = computes == Computes::exact;
       const V grad = Order::lanes(r.grad.at(0, j)) * same(r.gain);
@@ -253,7 +251,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_cells
       w.begin(next);
       next.taps.at = then > c ? place + then : j + 1 < r.cells ? following : at;
       next.open();
-      constexpr bool target = computes == Computes::exact || computes == Computes::detached;
+      constexpr bool target = computes != Computes::value;
       const bool far = r.channels > kLanes;
       const auto beside = [&](int i) __attribute__((always_inline)) {
         if (r.ahead[0].lines > 0) r.ask<K, S, target>(j, i);
@@ -261,10 +259,8 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_cells
       };
       for (int i = 0; written_out<K> && far && i < K; ++i) r.ask_rows<K, S, target>(at, i, r.channels);
       const V beta = r.beta.at(j, c);
-      if constexpr (computes == Computes::value || computes == Computes::difference) {
-        V y;
-        if constexpr (computes == Computes::value) y = w.pooled(beta, beside);
-        else y = w.difference(beta, beside) * load(r.grad + j * r.channels + c);
+      if constexpr (!target) {
+        V y = w.pooled(beta, beside);
         if (__builtin_expect(w.bad, 0)) fallback_channels<1>(r, w.bad, j, c, &y, nullptr);
         store(r.out + j * r.channels + c, y);
       } else {

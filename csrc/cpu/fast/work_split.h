@@ -43,48 +43,55 @@ struct WorkSplit {
   int64_t chunk(int64_t group) const { return group / block * chunks_each() + group % block / span; }
 };
 
-// Either one number for each channel of a part, or one for each cell of a chunk.
+// One number for each channel of a part, or one for each cell of a chunk, or the entry of every cell and channel itself.
 class BetaSums {
  public:
+  static bool serve(const Job& job, const Reduction& r) { return Terms::serve(job, r) || for_cells(job, r) || r.terms == 1; }
   static bool for_cells(const Job& job, const Reduction& r) {
     const Window& w = job.window;
     return r.kept[1] == 1 && r.summed[1] == job.channels && r.summed[3] * r.summed[4] == 1 && r.summed[2] == w.out[0];
   }
 
-  BetaSums(const Job& job, const WorkSplit& work, const Reduction* r, bool by_cell)
-      : job_(job), work_(work), by_cell_(by_cell),
-        planes_(job, work.together, r && !by_cell ? work.parts : 0, work.rows, work.together),
-        cells_(by_cell ? work.chunks * job.window.cells() : 0) {}
+  BetaSums(const Job& job, const WorkSplit& work, const Reduction* r, const Any* result)
+      : job_(job), work_(work), r_(r), result_(result), by_channel_(r && Terms::serve(job, *r)),
+        planes_(job, work.together, by_channel_ ? work.parts : 0, work.rows, work.together),
+        cells_(r && !by_channel_ && for_cells(job, *r) ? work.chunks * job.window.cells() : 0) {}
 
-  bool by_cell() const { return by_cell_; }
+  bool by_channel() const { return by_channel_; }
   int64_t rows() const { return work_.rows; }
   // g dy / dbeta of `cells` cells of one channel, from the first of a row on.
   void add_cells(int64_t group, int64_t row, int64_t channel, const float* v, int64_t cells) {
-    if (!by_cell_) {
+    if (by_channel_) {
       planes_.at(group, row)[channel] += sum_in_order(v, cells);
-      return;
+    } else if (cells_.empty()) {
+      put(group, row, channel, v, 1, cells);
+    } else {
+      double* to = at(group, row);
+      for (int64_t j = 0; j < cells; ++j) to[j] += v[j];
     }
-    double* to = at(group, row);
-    for (int64_t j = 0; j < cells; ++j) to[j] += v[j];
   }
   // Of all channels of a row of cells, `channels` side by side and `live` of them in use: of each cell, or their sums.
   void add_channels(int64_t group, int64_t row, const float* v, int64_t channels, int64_t live) {
-    if (!by_cell_) {
+    const int64_t width = job_.window.out[2];
+    if (by_channel_) {
       double* to = planes_.at(group, row);
       for (int64_t c = 0; c < channels; ++c) to[c] += v[c];
-      return;
+    } else if (cells_.empty()) {
+      for (int64_t c = 0; c < live; ++c) put(group, row, c, v + c, channels, width);
+    } else {
+      double* to = at(group, row);
+      for (int64_t j = 0; j < width; ++j) to[j] += sum_in_order(v + j * channels, live);
     }
-    double* to = at(group, row);
-    for (int64_t j = 0; j < job_.window.out[2]; ++j) to[j] += sum_in_order(v + j * channels, live);
   }
-  void write(const Reduction& r, const Any& result) const {
-    if (!by_cell_) return planes_.write(job_, r, result);
-    const int64_t cells = job_.window.cells(), images = r.kept[0], chunks = work_.chunks / images;
+  void write() const {
+    if (by_channel_) return planes_.write(job_, *r_, *result_);
+    if (cells_.empty()) return;
+    const int64_t cells = job_.window.cells(), images = r_->kept[0], chunks = work_.chunks / images;
     for (int64_t n = 0; n < images; ++n)
       for (int64_t i = 0; i < cells; ++i) {
         double sum = 0;
         for (int64_t chunk = n * chunks; chunk < (n + 1) * chunks; ++chunk) sum += cells_[chunk * cells + i];
-        result.store(n * cells + i, sum);
+        result_->store(n * cells + i, sum);
       }
   }
 
@@ -92,10 +99,20 @@ class BetaSums {
   double* at(int64_t group, int64_t row) {
     return cells_.data() + work_.chunk(group) * job_.window.cells() + row * job_.window.out[2];
   }
+  void put(int64_t group, int64_t row, int64_t channel, const float* v, int64_t step, int64_t cells) const {
+    const int64_t groups = (job_.channels + work_.together - 1) / work_.together;
+    const int64_t plane = group / groups * job_.channels + group % groups * work_.together + channel;
+    result_->visit([&](auto* all) {
+      auto* to = all + plane * job_.window.cells() + row * job_.window.out[2];
+      for (int64_t j = 0; j < cells; ++j) to[j] = narrow<std::remove_reference_t<decltype(*to)>>(v[j * step]);
+    });
+  }
 
   const Job& job_;
   const WorkSplit& work_;
-  const bool by_cell_;
+  const Reduction* r_;
+  const Any* result_;
+  const bool by_channel_;
   Terms planes_;
   std::vector<double> cells_;
 };
