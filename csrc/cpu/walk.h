@@ -3,19 +3,12 @@
 #pragma once
 #include <algorithm>
 
-#include "job.h"
 #include "cpu/buffers.h"
+#include "cpu/parallel.h"
+#include "job.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
-
-// Calls body(begin, end, context) on parts of 0 .. n, each of `grain` at least.
-using Parallel = void (*)(int64_t n, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context);
-
-template <class F> void parallel(Parallel run, int64_t n, int64_t grain, const F& f) {
-  const auto body = [](int64_t begin, int64_t end, void* c) { (*static_cast<const F*>(c))(begin, end); };
-  if (n > 0) run(n, std::max<int64_t>(grain, 1), body, const_cast<void*>(static_cast<const void*>(&f)));
-}
 
 constexpr int64_t kGrain = 8192;     // taps that are worth a thread
 constexpr int64_t kTile = 1 << 14;   // numbers of one block of work

@@ -5,6 +5,7 @@
 #include "cpu/fast/flat_walk.h"
 #include "cpu/fast/methods.h"
 #include "cpu/fast/plane_walk.h"
+#include "cpu/parallel.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -26,6 +27,8 @@ bool plain(const Job& job) {
          !job.spread.given() && !job.to_logits;
 }
 
+constexpr int64_t kWorthAThread = 32768;  // taps
+
 // More columns than that are taken apart by shuffles more slowly than planes are laid side by side.
 constexpr int kFewColumns = 3;
 
@@ -38,13 +41,13 @@ bool lanes_are_channels(const Job& job) {
 
 template <class Walk>
 void run_walk(const Job& job, const Kernel& kernel, const Fallback& fallback, const Reduction* reduction, const Any* result,
-              Threads threads) {
+              Parallel threads) {
   const bool by_cell = reduction && BetaSums::for_cells(job, *reduction);
   const bool by_image = by_cell && reduction->kept[0] > 1;
   const WorkSplit work(job, job.channels_last ? job.channels : Walk::together(job), by_cell, by_image);
   BetaSums sums(job, work, reduction, result);
   const int64_t taps = job.window.taps() * job.window.out[2] * work.together * work.rows * work.span;
-  in_parallel(threads, work.chunks * work.parts, kWorthAThread / taps, [&](int64_t begin, int64_t end) {
+  parallel(threads, work.chunks * work.parts, kWorthAThread / taps, [&](int64_t begin, int64_t end) {
     Walk walk(job, kernel, fallback);
     for (int64_t unit = begin; unit < end;) {
       const int64_t chunk = unit / work.parts, part = unit % work.parts, count = std::min(work.parts - part, end - unit);
@@ -61,7 +64,7 @@ void run_walk(const Job& job, const Kernel& kernel, const Fallback& fallback, co
 
 template <class T>
 bool run_typed(Method method, Direction direction, const Job& job, const Reduction* reduction, const Any* result,
-               Threads threads) {
+               Parallel threads) {
   const Kernel* kernel = find_kernel(method, job.window);
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
   if (direction == Direction::gather && !job.use_through && kernel->detached == nullptr) return false;
@@ -90,7 +93,7 @@ bool run_typed(Method method, Direction direction, const Job& job, const Reducti
 
 extern "C" bool ADAPOOL_FAST_LOOPS(ADAPOOL_ISA)(int32_t method, int32_t type, int32_t way, const void* job_of,
                                                 const void* reduction_of, const void* result_of,
-                                                adapool::Threads threads) {
+                                                adapool::Parallel threads) {
   using namespace adapool;
   const Job& job = *static_cast<const Job*>(job_of);
   const auto* reduction = static_cast<const Reduction*>(reduction_of);

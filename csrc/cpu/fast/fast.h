@@ -1,4 +1,4 @@
-// The door to the fast CPU kernels: ada, edscw and softpool for the common windows, in float or 16 bits. No torch.
+// The door to the fast CPU kernels: some methods (methods.h) for the common windows, in float or 16 bits. No torch.
 #pragma once
 #include <cstdint>
 

@@ -10,16 +10,6 @@
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
-// Calls body(begin, end, context) on parts of 0 .. n, each of `grain` at least.
-using Threads = void (*)(int64_t n, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context);
-
-template <class F> void in_parallel(Threads run, int64_t n, int64_t grain, const F& f) {
-  const auto body = [](int64_t begin, int64_t end, void* c) { (*static_cast<const F*>(c))(begin, end); };
-  if (n > 0) run(n, std::max<int64_t>(grain, 1), body, const_cast<void*>(static_cast<const void*>(&f)));
-}
-
-constexpr int64_t kWorthAThread = 32768;  // taps
-
 // Room for whole vectors at the end of every line.
 inline int64_t padded(int64_t n) { return (n + 2 * kLanes - 1) / kLanes * kLanes; }
 
