@@ -43,7 +43,7 @@ template <int K, class Taps> struct WindowRegion {
 template <template <class> class Method> struct ByStruct {
   static_assert(Method<float>::operands <= 1);
   static constexpr bool operand = Method<float>::operands == 1, weighed = false;
-  static constexpr bool detaches = Method<float>::weighted;
+  static constexpr bool detaches = Method<float>::weighted && !std::is_same_v<Method<float>, Avg<float>>;
 
   template <int K, class Taps> struct Windows {
     using P = Pack<float>;

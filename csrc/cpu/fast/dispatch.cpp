@@ -32,9 +32,12 @@ constexpr int64_t kWorthAThread = 32768;  // taps
 // More columns than that are taken apart by shuffles more slowly than planes are laid side by side.
 constexpr int kFewColumns = 3;
 
+// As many channels fill the vectors of AVX2, which operators.cpp asks next.
+constexpr int kFewLanes = 8;
+
 // Whether that leaves fewer lanes idle than rows of cells would; laying planes side by side costs a tenth.
 bool lanes_are_channels(const Job& job) {
-  if (job.channels_last) return job.channels >= (kPairs ? kHalf : kLanes);
+  if (job.channels_last) return job.channels >= kLanes;
   const int64_t cells = job.window.out[2], vectors = (cells + kLanes - 1) / kLanes;
   return Groups(job).each_image * cells * 10 <= vectors * job.channels * 11;
 }
@@ -67,12 +70,13 @@ bool run_typed(Method method, Direction direction, const Job& job, const Reducti
                Parallel threads) {
   const Kernel* kernel = find_kernel(method, job.window);
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
-  if (direction == Direction::gather && !job.use_through && kernel->detached == nullptr) return false;
+  const bool cut_off = Rim(job.window).there(), detached = direction == Direction::gather && !job.use_through;
+  if (detached && (cut_off ? kernel->edges_detached == nullptr : kernel->detached == nullptr)) return false;
   if (direction == Direction::operand || (reduction && !BetaSums::serve(job, *reduction))) return false;
   const Fallback fallback{&job, direction, kernel->fallback};
   const bool by_channel = lanes_are_channels(job);
-  if (Rim(job.window).there()) {
-    if (job.channels_last && job.channels < kLanes) return false;
+  if (job.channels_last && job.channels < kLanes && (cut_off || job.channels >= kFewLanes)) return false;
+  if (cut_off) {
     run_walk<ChannelWalk<T>>(job, *kernel, fallback, reduction, result, threads);
   } else if (std::is_same_v<T, float> && FlatWalk::serves(job, *kernel) && (kernel->k <= kFewColumns || !by_channel)) {
     run_walk<FlatWalk>(job, *kernel, fallback, reduction, result, threads);

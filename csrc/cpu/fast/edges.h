@@ -35,13 +35,12 @@ template <class M, int K, int S, Computes computes> void run_edges(const Channel
         if (w.bad) fallback_channels<1>(r, w.bad, j, c, &y, nullptr);
         store(r.out + j * r.channels + c, y);
       } else {
-        constexpr bool exact = computes == Computes::exact;
         const V grad = load(r.grad + j * r.channels + c) * same(r.gain == 1 ? 1 : w.taps.count());
-        w.template differentiate<exact>(beta, grad);
+        w.template differentiate<true>(beta, grad);
         V by{}, share[K * K];
         if constexpr (M::operand)
           if (r.by_beta) by = grad * w.apart();
-        for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
+        for (int i = 0; i < K; ++i) w.template share<true>(i, share + i * K);
         if (w.bad) fallback_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
         const int64_t done = c % kLanes ? kLanes - r.channels % kLanes : 0;  // lanes of the vector before this one
         for (int n = 0; n < K * K; ++n)

@@ -68,7 +68,6 @@ template <int K, int S> constexpr Kernel kernel_for() {
   } else if constexpr (K == S) {  // restoring from a guide; overlapping windows are averaged then, in the general loops
     kernel.detached = gradients_of<K, S, Computes::detached>();
     kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;
-    kernel.edges_detached = run_edges<Policy, K, S, Computes::detached>;
   }
   kernel.interleave = interleave<S>;
   kernel.fallback = Own::fallback;

@@ -1,6 +1,6 @@
 // Gradients of a row of cells whose lanes are channels and whose regions overlap.
 #pragma once
-#include "cpu/fast/pairs.h"
+#include "cpu/fast/rows.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -8,12 +8,12 @@ inline namespace ADAPOOL_ISA {
 // What the next cell adds to is kept, in registers if there is one vector of channels.
 template <class M, int K, int S, Computes computes, bool weighed, bool one> void run_carrying(const ChannelArguments& r) {
   constexpr bool exact = computes == Computes::exact;
-  const int64_t channels = one ? kLanes : r.channels, end = one ? kLanes : r.whole();
+  const int64_t channels = one ? kLanes : r.channels;
   V kept[K][K - S] = {}, terms{};
   if (!one) std::fill_n(r.kept, K * (K - S) * (channels + kLanes), 0.f);
   // Of the channels from c on: lanes that the vector before has done are 0.
   const auto fresh = [&](V v, int64_t c) __attribute__((always_inline)) {
-    return one || c % kLanes == 0 ? v : joined(V{}, v, kLanes - end % kLanes);
+    return one || c % kLanes == 0 ? v : joined(V{}, v, kLanes - channels % kLanes);
   };
   const auto put = [&](int i, int64_t column, int64_t c, V v) __attribute__((always_inline)) {
     float* to = r.to[i] + column * channels + c;
@@ -27,8 +27,8 @@ template <class M, int K, int S, Computes computes, bool weighed, bool one> void
   next.open();
   for (int64_t j = 0; j < r.cells; ++j)
     for (int64_t c = 0, then;; c = then) {
-      then = one || c + 2 * kLanes <= end ? c + kLanes : end - kLanes;
-      const bool last = one || c + kLanes >= end;
+      then = one || c + 2 * kLanes <= channels ? c + kLanes : channels - kLanes;
+      const bool last = one || c + kLanes >= channels;
       const int64_t at = j * r.step + c;
       w.begin(next);
       next.taps.at = last ? std::min(j + 1, r.cells - 1) * r.step : j * r.step + then;
@@ -68,22 +68,19 @@ template <class M, int K, int S, Computes computes, bool weighed, bool one> void
       else if (!one && r.by_beta) store(r.by_beta + c, load(r.by_beta + c) + fresh(by, c));
       if (last) break;
     }
-  for (int64_t c = 0;; c = c + 2 * kLanes <= end ? c + kLanes : end - kLanes) {
+  for (int64_t c = 0;; c = c + 2 * kLanes <= channels ? c + kLanes : channels - kLanes) {
     for (int i = 0; i < K; ++i)
       for (int k = 0; k < K - S; ++k)
         put(i, r.cells * S + k, c, one ? kept[i][k] : load(carried(i, k, c)));
-    if (one || c + kLanes >= end) break;
+    if (one || c + kLanes >= channels) break;
   }
   if (one && r.by_beta && !r.by_cell) store(r.by_beta, load(r.by_beta) + terms);
 }
 
 template <class M, int K, int S, Computes computes, bool weighed> void run_any(const ChannelArguments& r) {
-  if (r.channels >= kLanes) {
-    if constexpr (K == S || computes == Computes::value) run_cells<M, K, S, computes, weighed>(r);
-    else if (r.channels == kLanes) run_carrying<M, K, S, computes, weighed, true>(r);
-    else run_carrying<M, K, S, computes, weighed, false>(r);
-  }
-  if (kPairs && (r.channels < kLanes || r.whole() < r.channels)) run_pairs<M, K, S, computes, weighed>(r);
+  if constexpr (K == S || computes == Computes::value) run_cells<M, K, S, computes, weighed>(r);
+  else if (r.channels == kLanes) run_carrying<M, K, S, computes, weighed, true>(r);
+  else run_carrying<M, K, S, computes, weighed, false>(r);
 }
 
 template <class M, int K, int S, Computes computes> void run_channels(const ChannelArguments& r) {

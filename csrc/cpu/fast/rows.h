@@ -164,9 +164,6 @@ template <class M, int K, int S, Computes computes> void run_row(const RowArgume
   run_line<M, K, S, computes, false>(r);
 }
 
-constexpr int kHalf = 8;  // channels of a cell that share a vector with those of its neighbour
-constexpr bool kPairs = kLanes == 2 * kHalf;
-
 struct ChannelArguments {  // a row of cells, or rows of regions that abut; lanes are channels, of which there are as many at least
   const float* rows[7];
   const float* soft[7];  // e^a of the taps, if all are within kNear, where regions overlap; or null
@@ -188,12 +185,6 @@ struct ChannelArguments {  // a row of cells, or rows of regions that abut; lane
   Fallback fallback;
   Point first;
 
-  // ChannelArguments that whole vectors do: the few that may be left are done eight at a time, see fast_pairs.h.
-  int64_t whole() const {
-    const int64_t rest = channels % kLanes;
-    return kPairs && channels > kLanes && rest <= kHalf ? channels - rest : channels;
-  }
-
   // Asks for what belongs to row i of cell j's region, whose first tap is at `at`. Planes side by side: in a burst, lines
   // would wait for each other, and the arithmetic for the burst.
   template <int K, int S, bool target> ADAPOOL_INLINE void ask(int64_t j, int i) const {
@@ -210,8 +201,8 @@ struct ChannelArguments {  // a row of cells, or rows of regions that abut; lane
   }
 };
 
-// v: values or shares; `by`: g dy / dbeta, or null. Lanes: `each` channels of a cell, then of its neighbour.
-template <int N, int each = kLanes>
+// v: values or shares; `by`: g dy / dbeta, or null.
+template <int N>
 __attribute__((noinline, cold)) void fallback_channels(const ChannelArguments& r, int bad, int64_t j, int64_t c, V* v, V* by) {
   float lanes[N][kLanes], terms[kLanes];
   for (int k = 0; k < N; ++k) store(lanes[k], v[k]);
@@ -219,12 +210,11 @@ __attribute__((noinline, cold)) void fallback_channels(const ChannelArguments& r
   for (int lane = 0; lane < kLanes; ++lane) {
     if ((bad >> lane & 1) == 0) continue;
     if (by) terms[lane] = 0;
-    const int64_t cell = j + lane / each, channel = c + lane % each;
-    if (channel >= r.live || cell >= r.cells) continue;
+    if (c + lane >= r.live) continue;
     Point p = r.first;
-    p.at[1] += cell / r.across;
-    p.at[2] += cell % r.across;
-    p.c += channel;
+    p.at[1] += j / r.across;
+    p.at[2] += j % r.across;
+    p.c += c + lane;
     r.fallback.cell(*r.fallback.job, r.fallback.direction, p, lanes[0] + lane, kLanes);
     if (by) r.fallback.cell(*r.fallback.job, Direction::operand, p, terms + lane, 0);
   }
@@ -235,7 +225,7 @@ __attribute__((noinline, cold)) void fallback_channels(const ChannelArguments& r
 // Values, or shares of regions that abut. The last channels' vector overlaps the one before it.
 // The next windows are opened early: their division is done when they are weighed.
 template <class M, int K, int S, Computes computes, bool weighed> void run_cells(const ChannelArguments& r) {
-  const int64_t channels = r.whole();
+  const int64_t channels = r.channels;
   WindowsOf<M, K, InMemory<K, weighed>> w, next;
   next.taps = {r.rows, r.soft, 0, r.channels};
   next.open();
