@@ -4,18 +4,16 @@
 #include "cpu/instances.h"
 #include "cpu/mask_loops.h"
 
-#define ADAPOOL_DECLARE(isa)                                             \
-  extern "C" {                                                           \
-  bool ADAPOOL_LOOPS(double, isa) ADAPOOL_PARAMETERS;                   \
-  bool ADAPOOL_LOOPS(float, isa) ADAPOOL_PARAMETERS;                    \
-  }
-#define ADAPOOL_TABLE(isa) #isa, {ADAPOOL_LOOPS(double, isa), ADAPOOL_LOOPS(float, isa)}
-
-ADAPOOL_DECLARE(portable)
+extern "C" {
+bool ADAPOOL_LOOPS(double, portable) ADAPOOL_PARAMETERS;
+bool ADAPOOL_LOOPS(float, portable) ADAPOOL_PARAMETERS;
 #ifdef ADAPOOL_X86
-ADAPOOL_DECLARE(avx2)
-ADAPOOL_DECLARE(avx512)
+bool ADAPOOL_LOOPS(double, avx2) ADAPOOL_PARAMETERS;
+bool ADAPOOL_LOOPS(float, avx2) ADAPOOL_PARAMETERS;
+bool ADAPOOL_LOOPS(float, avx512) ADAPOOL_PARAMETERS;
 #endif
+}
+#define ADAPOOL_TABLE(isa, wide) #isa, {ADAPOOL_LOOPS(double, wide), ADAPOOL_LOOPS(float, isa)}
 
 namespace adapool {
 namespace {
@@ -38,10 +36,10 @@ Table table() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
   const Fast narrow = fast ? adapool_fast_avx2 : nullptr;
-  if (avx512 && most == "avx512") return {ADAPOOL_TABLE(avx512), fast ? adapool_fast_avx512 : nullptr, narrow};
-  if (avx2 && most != "portable") return {ADAPOOL_TABLE(avx2), narrow, nullptr};
+  if (avx512 && most == "avx512") return {ADAPOOL_TABLE(avx512, avx2), fast ? adapool_fast_avx512 : nullptr, narrow};
+  if (avx2 && most != "portable") return {ADAPOOL_TABLE(avx2, avx2), narrow, nullptr};
 #endif
-  return {ADAPOOL_TABLE(portable), nullptr, nullptr};
+  return {ADAPOOL_TABLE(portable, portable), nullptr, nullptr};
 }
 
 void in_threads(int64_t n, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context) {
