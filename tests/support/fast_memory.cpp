@@ -65,12 +65,13 @@ int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* hole
   job.channels = c;
   job.channels_last = last;
   const int64_t oh = job.window.out[1], ow = job.window.out[2];
-  const Tensor x(type, n * c * h * w, true), g(type, n * c * oh * ow, true), beta(Type::float32, draw(2) ? 1 : n * c * oh * ow, true);
+  const int64_t images = draw(2) ? n : 1;  // whose entries of beta are apart
+  const Tensor x(type, n * c * h * w, true), g(type, n * c * oh * ow, true), beta(Type::float32, draw(2) ? 1 : images * c * oh * ow, true);
   const Tensor y(type, g.count, false), target(type, x.count, false), sum(Type::float32, beta.count, false);
   job.x = x.any();
   job.xs = strides(last, c, h, w);
   job.ys = job.cs = strides(last, c, oh, ow);
-  job.operand[0] = {beta.any(), beta.count == 1 ? Strides{} : Strides{c * oh * ow, oh * ow, {0, ow, 1}}, 0.5, true};
+  job.operand[0] = {beta.any(), beta.count == 1 ? Strides{} : Strides{images == n ? c * oh * ow : 0, oh * ow, {0, ow, 1}}, 0.5, true};
   const auto call = [&](Direction direction, const Reduction* reduction, const Any* result) {
     return ADAPOOL_CALL(ADAPOOL_ISA)(int32_t(method), int32_t(type), int32_t(direction), &job, reduction, result, in_turn);
   };
@@ -84,13 +85,13 @@ int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* hole
   job.use_through = k > s || draw(2);  // overlapping windows with the weights held fixed are the general loops
   const bool scalar = beta.count == 1;
   const Reduction reduction = scalar ? Reduction{{1, 1, 1, 1, 1}, {n, c, 1, oh, ow}, 1, n * c * oh * ow, 1, 0}
-                                     : Reduction{{n, c, 1, oh, ow}, {1, 1, 1, 1, 1}, n * c * oh * ow, 1, 1, 0};
+                                     : Reduction{{images, c, 1, oh, ow}, {n / images, 1, 1, 1, 1}, beta.count, n / images, 1, 0};
   const Any result = sum.any();
   const bool learns = method == Method::ada || method == Method::power || method == Method::mixed;
   if (!call(Direction::gather, learns ? &reduction : nullptr, &result)) return 0;
   *holes += target.unwritten(touched * k * k);
   if (learns && !scalar) *holes += sum.unwritten(touched);
-  return 1;
+  return !learns || call(Direction::operand, &reduction, &result);
 }
 
 }  // namespace

@@ -72,7 +72,13 @@ bool run_typed(Method method, Direction direction, const Job& job, const Reducti
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
   const bool cut_off = Rim(job.window).there(), detached = direction == Direction::gather && !job.use_through;
   if (detached && (cut_off ? kernel->edges_detached == nullptr : kernel->detached == nullptr)) return false;
-  if (direction == Direction::operand || (reduction && !BetaSums::serve(job, *reduction))) return false;
+  if (direction == Direction::operand) {  // with a gradient of x that nobody asked for
+    std::vector<T> room(job.batch * job.channels * job.window.in[1] * job.window.in[2]);
+    Job both = job;
+    both.target = {room.data(), Number<T>::type};
+    both.use_through = true;
+    return run_typed<T>(method, Direction::gather, both, reduction, result, threads);
+  }
   const Fallback fallback{&job, direction, kernel->fallback};
   const bool by_channel = lanes_are_channels(job);
   if (job.channels_last && job.channels < kLanes && (cut_off || job.channels >= kFewLanes)) return false;

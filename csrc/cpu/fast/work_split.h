@@ -43,10 +43,10 @@ struct WorkSplit {
   int64_t chunk(int64_t group) const { return group / block * chunks_each() + group % block / span; }
 };
 
-// One number for each channel of a part, or one for each cell of a chunk, or the entry of every cell and channel itself.
+// One number for each channel of a part, or one for each cell of a chunk, or every number: as the result where it has as
+// many entries, else until all are there.
 class BetaSums {
  public:
-  static bool serve(const Job& job, const Reduction& r) { return Terms::serve(job, r) || for_cells(job, r) || r.terms == 1; }
   static bool for_cells(const Job& job, const Reduction& r) {
     const Window& w = job.window;
     return r.kept[1] == 1 && r.summed[1] == job.channels && r.summed[3] * r.summed[4] == 1 && r.summed[2] == w.out[0];
@@ -55,7 +55,8 @@ class BetaSums {
   BetaSums(const Job& job, const WorkSplit& work, const Reduction* r, const Any* result)
       : job_(job), work_(work), r_(r), result_(result), by_channel_(r && Terms::serve(job, *r)),
         planes_(job, work.together, by_channel_ ? work.parts : 0, work.rows, work.together),
-        cells_(r && !by_channel_ && for_cells(job, *r) ? work.chunks * job.window.cells() : 0) {}
+        cells_(r && !by_channel_ && for_cells(job, *r) ? work.chunks * job.window.cells() : 0),
+        every_(r && !by_channel_ && cells_.empty() && r->terms > 1 ? job.cells() : 0) {}
 
   bool by_channel() const { return by_channel_; }
   int64_t rows() const { return work_.rows; }
@@ -85,7 +86,7 @@ class BetaSums {
   }
   void write() const {
     if (by_channel_) return planes_.write(job_, *r_, *result_);
-    if (cells_.empty()) return;
+    if (cells_.empty()) return sum_up();
     const int64_t cells = job_.window.cells(), images = r_->kept[0], chunks = work_.chunks / images;
     for (int64_t n = 0; n < images; ++n)
       for (int64_t i = 0; i < cells; ++i) {
@@ -99,13 +100,32 @@ class BetaSums {
   double* at(int64_t group, int64_t row) {
     return cells_.data() + work_.chunk(group) * job_.window.cells() + row * job_.window.out[2];
   }
-  void put(int64_t group, int64_t row, int64_t channel, const float* v, int64_t step, int64_t cells) const {
+  void put(int64_t group, int64_t row, int64_t channel, const float* v, int64_t step, int64_t cells) {
     const int64_t groups = (job_.channels + work_.together - 1) / work_.together;
     const int64_t plane = group / groups * job_.channels + group % groups * work_.together + channel;
-    result_->visit([&](auto* all) {
+    const Any to_all = every_.empty() ? *result_ : Any{every_.data(), Type::float32};
+    to_all.visit([&](auto* all) {
       auto* to = all + plane * job_.window.cells() + row * job_.window.out[2];
       for (int64_t j = 0; j < cells; ++j) to[j] = narrow<std::remove_reference_t<decltype(*to)>>(v[j * step]);
     });
+  }
+
+  void sum_up() const {
+    const Window& w = job_.window;
+    int64_t pitch[5], entries = 1;
+    for (int d = 4; d >= 0; --d) {
+      pitch[d] = r_->kept[d] > 1 ? entries : 0;
+      entries *= r_->kept[d];
+    }
+    std::vector<double> sums(every_.empty() ? 0 : entries);
+    auto from = every_.begin();
+    for (int64_t n = 0; from != every_.end(); ++n)
+      for (int64_t c = 0; c < job_.channels; ++c)
+        for (int64_t i = 0; i < w.out[1]; ++i) {
+          double* to = sums.data() + n * pitch[0] + c * pitch[1] + i * pitch[3];
+          for (int64_t j = 0; j < w.out[2]; ++j) to[j * pitch[4]] += *from++;
+        }
+    for (size_t entry = 0; entry < sums.size(); ++entry) result_->store(entry, sums[entry]);
   }
 
   const Job& job_;
@@ -115,6 +135,7 @@ class BetaSums {
   const bool by_channel_;
   Terms planes_;
   std::vector<double> cells_;
+  std::vector<float> every_;
 };
 
 }  // namespace ADAPOOL_ISA
