@@ -15,6 +15,7 @@ from torch._subclasses import FakeTensor
 from adapool import native, plain
 from adapool.arguments import check_choices, check_operands, deferred, make_batched
 from adapool.functional import Implementation, Measure, Similarity, uses_native
+from adapool.native_gradients import is_transformed
 from adapool.registry import get
 from adapool.window import WHOLE, Ints, Sizes, Window
 
@@ -178,7 +179,7 @@ def max_unpool(
     _check_room(spatial, y, window)
     flat, places = y.flatten(2), indices.flatten(2)
     size = torch.Size(spatial).numel()
-    known = not (torch.compiler.is_compiling() or places.is_meta or isinstance(places, FakeTensor))
+    known = not (is_transformed() or places.is_meta or isinstance(places, FakeTensor))
     if places.numel() and known and (places.min() < 0 or places.max() >= size):
         raise ValueError(f"indices: expected places in a plane of {size}, got {int(places.min())}..{int(places.max())}")
     order = torch.arange(flat.shape[-1], device=y.device).expand_as(places)

@@ -116,6 +116,19 @@ def test_max_unpool_is_torchs(rank: int) -> None:
         assert torch.equal(getattr(adapool, f"MaxUnpool{rank}d")(2)(y, indices, size), torchs)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch has no batching rule for scatter_reduce
+def test_max_unpool_of_one_sample_at_a_time() -> None:
+    x = sample(3, 2, 6, 5).requires_grad_()
+    back = lambda x: max_unpool(*pool_with_extra(x, "max", 2), 2, output_size=(6, 5))  # noqa: E731
+    one = lambda x: back(x[None])[0]  # noqa: E731
+    torch.testing.assert_close(torch.vmap(one)(x), back(x))
+    slope = torch.vmap(torch.func.grad(lambda x: one(x).square().sum()))(x)
+    torch.testing.assert_close(slope, torch.autograd.grad(back(x).square().sum(), x)[0])
+    y, indices = pool_with_extra(x, "max", 2)
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        torch.vmap(lambda y, indices: max_unpool(y[None], indices[None] + 99, 2))(y, indices)
+
+
 def test_max_unpool_with_shared_indices_keeps_the_last() -> None:
     y = torch.tensor([[[1.0, 2.0, 3.0]]], requires_grad=True)
     indices = torch.tensor([[[1, 1, 3]]])
