@@ -51,7 +51,7 @@ def tasks(out: str | None, resume: str | None, jobs: int | None, **given: Any) -
     """Train small networks with each method, and say what that does to quality and cost."""
     from suites import machine, provenance, session
     from suites.axes import UsageError
-    from tasks import study
+    from tasks import plan, study
 
     reportable()
     jobs = jobs or machine.cores()
@@ -61,8 +61,8 @@ def tasks(out: str | None, resume: str | None, jobs: int | None, **given: Any) -
             run = study.Run.resumed(Path(resume), jobs)
         else:
             provenance.check()
-            asked = study.Study(**given)
-            study.planned(asked)  # complain before a folder is made
+            asked = plan.Study(**given)
+            plan.planned(asked)  # complain before a folder is made
             run = study.Run(session.fresh_folder(out), asked, jobs)
         raise SystemExit(_go(run))
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""One run of the experiments from request to folder: which trials, the workers, the records, resuming.
+"""One run of the experiments from request to folder: which trials, the records, resuming.
 
 Records go to the store that bench writes to, one for each trial and metric; the pictures to crops/.
 """
@@ -6,14 +6,9 @@ Records go to the store that bench writes to, one for each trial and metric; the
 from __future__ import annotations
 
 import json
-import multiprocessing
 import resource
-import signal
 import time
-from collections.abc import Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,84 +18,11 @@ from reports.record import METRICS, Record
 from suites import machine, provenance
 from suites.axes import UsageError
 from suites.session import RESUME, terminable
+from tasks.plan import Study, Trial, about, planned
+from tasks.workers import finished
 
 PROBE = "task"
 LAST = "step"  # the metric that is written last: a trial that has it is complete
-
-
-@dataclass(frozen=True)
-class Study:
-    """What is asked for. `methods` keeps their subjects alone; `seeds` replaces the profile's number of seeds."""
-
-    profile: str = "default"
-    tasks: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
-    seeds: int | None = None
-    first: int = 0
-    images: str | None = None
-    video: str | None = None
-    fashion: str | None = None
-    device: str = "cpu"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One subject of one task with one seed."""
-
-    task: str
-    subject: str
-    seed: int
-
-    @property
-    def case(self) -> str:
-        return f"{self.task}/{self.subject}/{self.seed}"
-
-
-def planned(study: Study) -> tuple[list[Trial], dict[str, str]]:
-    """The trials, all subjects of a seed together, and why tasks cannot be done. UsageError for what is not there."""
-    from tasks.pooling import METHODS
-    from tasks.table import TASKS
-
-    for names, known, what in ((study.tasks, tuple(TASKS), "task"), (study.methods, METHODS, "method")):
-        for name in names:
-            if name not in known:
-                raise UsageError(f"{what}: expected one of {', '.join(known)}, got {name!r}")
-    trials, faults = [], {}
-    for task in TASKS.values():
-        if not _asked(task, study):
-            continue
-        fault = task.fault(_sources(study))
-        if fault is not None:
-            if task.source is not None and getattr(study, task.source) is not None:
-                raise UsageError(fault)  # what a person has given is not left out in silence
-            faults[task.name] = machine.private(fault)
-        subjects = [s for s in task.subjects if not study.methods or s.partition("+")[0] in study.methods]
-        seeds = task.sizes[study.profile].seeds if study.seeds is None else study.seeds
-        trials += [Trial(task.name, s, study.first + i) for i in range(seeds) for s in subjects]
-    return trials, faults
-
-
-def _asked(task: Any, study: Study) -> bool:
-    if study.tasks:
-        return task.name in study.tasks
-    return (study.profile == "full" or not task.further) and (task.source != "video" or study.video is not None)
-
-
-def about(trials: list[Trial]) -> dict[str, Any]:
-    """What a reader has to know of each task that no record says."""
-    from tasks.table import TASKS
-
-    found = {name: TASKS[name] for name in dict.fromkeys(trial.task for trial in trials)}
-    return {
-        name: {"title": task.title, "metric": task.metric, "floor": task.floor, "baselines": list(task.baselines)}
-        for name, task in found.items()
-    }
-
-
-def _sources(study: Study) -> Any:
-    from tasks.task import Sources
-
-    return Sources(study.images, study.video, study.fashion)
 
 
 class Run:
@@ -228,65 +150,3 @@ class Run:
             "tasks": about(self.trials),
         }  # fmt: skip
         store.write_machine(self.folder, {"run": run, "devices": {self.machine: self.facts}})
-
-
-def finished(trials: list[Trial], study: Study, folder: Path, jobs: int) -> Iterator[tuple[Trial, Any]]:
-    """Each trial with its outcome as a dict, or the exception that ended it, as they are done.
-
-    A worker that dies takes the trials under way with it: each is tried once more alone, and that which dies again is
-    the one.
-    """
-    waiting = list(reversed(trials))
-    while waiting:
-        lost = yield from _pooled(waiting, study, folder, jobs)
-        for trial in lost:
-            alone = [trial]
-            if (yield from _pooled(alone, study, folder, 1)):
-                yield trial, RuntimeError("the worker process died (killed, or out of memory)")
-
-
-def _pooled(
-    waiting: list[Trial], study: Study, folder: Path, jobs: int
-) -> Generator[tuple[Trial, Any], None, list[Trial]]:
-    """Does what waits, from the end on; returns the trials that were under way when a worker died."""
-    spawn = multiprocessing.get_context("spawn")
-    running: dict[Future[Any], Trial] = {}
-    pool = ProcessPoolExecutor(min(jobs, len(waiting)), spawn, initializer=_begin)
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                running[pool.submit(done, waiting[-1], study, str(folder))] = waiting[-1]
-                waiting.pop()
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                trial = running.pop(future)
-                fault = future.exception()
-                if isinstance(fault, BrokenProcessPool):
-                    return [trial, *running.values()]
-                yield trial, fault if fault is not None else future.result()
-        return []
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()  # a trial that is under way is not waited for
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _begin() -> None:
-    """A worker leaves Ctrl-C to its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def done(trial: Trial, study: Study, folder: str) -> dict[str, Any]:
-    """One trial, in a worker; its pictures are written, the rest is given back."""
-    from tasks import trial as one
-    from tasks.crops import save
-    from tasks.table import TASKS
-
-    task = TASKS[trial.task]
-    outcome = one.run(task, trial.subject, task.sizes[study.profile], _sources(study), trial.seed, study.device)
-    if trial.seed == study.first:
-        save(Path(folder), trial.task, trial.subject, outcome.pictures)
-    found = asdict(outcome)
-    del found["pictures"]
-    return found

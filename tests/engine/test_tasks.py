@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +22,15 @@ from adapool import AdaPool2d
 from reports import store, trials, trials_text
 from runner import cli
 from suites.axes import UsageError
-from tasks import classification, photographs, pooling, study, trial
+from tasks import classification, photographs, plan, pooling, study, trial, workers
 from tasks.classification import DIGITS
 from tasks.motion import Move, frames_of
+from tasks.plan import Study, Trial
 from tasks.pooling import METHODS, Pooling
-from tasks.study import Study, Trial
 from tasks.table import TASKS
 from tasks.task import Data, Size, Sources
 
+ROOT = Path(__file__).parents[2]
 TINY = Size(2, 20, 16, 200, 100)
 
 
@@ -33,7 +38,7 @@ def written(folder: Path, subjects: tuple[str, ...], monkeypatch: pytest.MonkeyP
     """A run of digits in this process, and what its records come to."""
 
     def here(left: list[Trial], asked: Study, where: Path, jobs: int) -> Iterator[tuple[Trial, Any]]:
-        yield from ((one, study.done(one, asked, str(where))) for one in left)
+        yield from ((one, workers.done(one, asked, str(where))) for one in left)
 
     monkeypatch.setattr(study, "finished", here)
     monkeypatch.setitem(TASKS, "digits", replace(TASKS["digits"], sizes={"smoke": TINY}))
@@ -71,7 +76,7 @@ def test_subjects_of_a_seed_start_from_the_same_weights() -> None:
 
 def test_full_has_three_networks_and_default_one() -> None:
     def of(profile: str, *tasks: str) -> set[str]:
-        return {one.task for one in study.planned(Study(profile, tasks))[0] if one.task.startswith("digits")}
+        return {one.task for one in plan.planned(Study(profile, tasks))[0] if one.task.startswith("digits")}
 
     assert of("default") == of("smoke") == {"digits"} and of("smoke", "digits-resnext") == {"digits-resnext"}
     assert of("full") == {"digits", "digits-densenet", "digits-resnext"}
@@ -146,11 +151,32 @@ class Deadly(Trial):
 
 def test_a_worker_that_dies_is_told_from_one_that_fails_and_the_others_give_the_same_numbers(tmp_path: Path) -> None:
     trials = [Deadly("digits", "max", 0), Trial("digits", "median", 0), good := Trial("digits", "ada", 0)]
-    ended = dict(study.finished(trials, asked := Study("smoke"), tmp_path, 2))
+    ended = dict(workers.finished(trials, asked := Study("smoke"), tmp_path, 2))
     assert str(ended[trials[0]]) == "the worker process died (killed, or out of memory)"
     assert str(ended[trials[1]]).startswith("method: expected one of max") and len(ended) == 3
-    here = study.done(good, asked, str(tmp_path))
+    here = workers.done(good, asked, str(tmp_path))
     assert all(ended[good][what] == here[what] for what in ("scores", "curve", "facts"))
+
+
+def test_workers_end_with_a_run_that_is_killed() -> None:
+    """What Ctrl-C does to a run is the run's business; of kill -9 nobody tells the workers."""
+    program = (
+        "import multiprocessing, os, time\nfrom concurrent.futures import ProcessPoolExecutor\n"
+        "from tasks import workers\nspawn = multiprocessing.get_context('spawn')\n"
+        "pool = ProcessPoolExecutor(1, spawn, initializer=workers._begin)\n"
+        "print(pool.submit(os.getpid).result(), flush=True)\ntime.sleep(60)\n"
+    )
+    run = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert run.stdout is not None
+    worker = int(run.stdout.readline())
+    run.kill()
+    run.wait()
+    run.stdout.close()
+    until = time.monotonic() + 60
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        while Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] != "Z":  # likewise
+            assert time.monotonic() < until
+            time.sleep(0.05)
 
 
 def test_what_is_not_there_is_one_sentence(tmp_path: Path) -> None:
@@ -185,7 +211,7 @@ def test_a_photograph_smaller_than_the_crop(tmp_path: Path) -> None:
 
 def test_a_missing_data_set_is_skipped_with_its_reason(tmp_path: Path) -> None:
     asked = Study("smoke", ("fashion-mnist",), ("avg",), fashion=None)
-    planned, faults = study.planned(asked)
+    planned, faults = plan.planned(asked)
     if not faults:
         pytest.skip("Fashion-MNIST is here")
     run = study.Run(tmp_path, asked, 1)
@@ -207,4 +233,4 @@ def test_frames_move_as_they_should() -> None:
 
 def test_what_was_asked_for_wrongly() -> None:
     with pytest.raises(UsageError, match="task: expected one of"):
-        study.planned(Study(tasks=("none",)))
+        plan.planned(Study(tasks=("none",)))
