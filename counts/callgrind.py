@@ -63,7 +63,7 @@ def instructions(source: Path = ROOT / "csrc", only: Sequence[str] = ()) -> dict
     }
     with tempfile.TemporaryDirectory() as scratch:
         program = Path(scratch) / "driver"
-        _build(path, source, program, only)
+        _build(path, source, program)
         words = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={scratch}/out", str(program), *calls.values()]
         done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=scratch)
         if done.returncode:
@@ -72,7 +72,7 @@ def instructions(source: Path = ROOT / "csrc", only: Sequence[str] = ()) -> dict
     return {key: {"instructions": counted[word]} for key, word in calls.items()}
 
 
-def _build(path: str, source: Path, program: Path, only: Sequence[str]) -> None:
+def _build(path: str, source: Path, program: Path) -> None:
     """The loops with AVX2 as the project's build compiles them, linked with the driver."""
     folder = program.with_name("build")
     words = ["cmake", "-S", str(source), "-B", str(folder), "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
@@ -81,28 +81,22 @@ def _build(path: str, source: Path, program: Path, only: Sequence[str]) -> None:
     objects: list[Path] = []
     with ThreadPoolExecutor(cores()) as pool:
         jobs = []
-        for unit in loops(folder, only):
+        for unit in loops(folder):
             objects.append(program.with_name(f"unit{len(objects)}.o"))
             jobs.append(pool.submit(_run, [*unit, "-c", "-o", str(objects[-1])], folder))
         common = [word for word in unit if word.startswith(("-std", "-O2", "-m", "-DADAPOOL_ISA", "-DADAPOOL_VECTOR"))]
         jobs.append(pool.submit(_run, [path, *common, f"-I{source}", "-c", str(DRIVER), "-o", f"{program}.o"], folder))
         for job in jobs:
             job.result()
-    # Loops of other methods are not called.
-    lacking = ["-Wl,--unresolved-symbols=ignore-all,-z,lazy"] if only else []
-    _run([path, *map(str, objects), f"{program}.o", *lacking, "-o", str(program)], folder)
+    _run([path, *map(str, objects), f"{program}.o", "-o", str(program)], folder)
 
 
-def loops(build: Path, only: Sequence[str] = ()) -> list[list[str]]:
-    """The commands, without their output, that compile float32's loops for AVX2 in a configured build; of the fast
-    ones those of some methods where these are named.
-    """
+def loops(build: Path) -> list[list[str]]:
+    """The commands, without their output, that compile float32's loops for AVX2 in a configured build."""
     found = []
     for unit in json.loads((build / "compile_commands.json").read_text()):
         words = shlex.split(unit["command"])
-        method = next((word.partition("=")[2] for word in words if word.startswith("-DADAPOOL_METHOD=")), None)
-        wanted = not only or method is None or method in only
-        if wanted and "-DADAPOOL_ISA=avx2" in words and "-DADAPOOL_SCALAR=double" not in words:
+        if "-DADAPOOL_ISA=avx2" in words and "-DADAPOOL_SCALAR=double" not in words:
             out = words.index("-o")
             found.append([word for word in (*words[:out], *words[out + 2 :]) if word != "-c"])
     if not found:
