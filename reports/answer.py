@@ -56,7 +56,7 @@ def answers(group: Group) -> list[dict[str, Any]]:
                 row["scale"] = False if row["scale"] is None and row["method"] in off else row["scale"]
             said = sentence(block["rows"], _place(str(shape), first), flat=first["kernel"].count("x") == 1)
             blocks.append({**block, **names, "where": where, "sentence": said, "order": layers.place(str(shape))})
-    blocks.sort(key=lambda block: block["order"])
+    blocks.sort(key=lambda block: (len(block["rows"]) < 2, block["order"]))  # without a choice there is no answer
     shown = next((block for block in blocks if len(block["rows"]) > 1), None)
     return [{**block, "open": block is shown} for block in blocks]
 

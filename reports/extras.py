@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-UNASKED = "not given"
 GALLERY_BYTES = 2_400_000  # of WebP; with text and charts the page stays under 5 MB
 _QUALITY = 76
 _PICTURE = re.compile(r"(?P<image>.+?)__(?P<method>.+?)__k(?P<k>[^_]+)__(?P<what>original|pooled|restored|error)\.png")
@@ -99,9 +98,14 @@ def flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
             )
 
 
+def unasked(name: str, value: str) -> bool:
+    """Whether a fact is an axis that the run left as it is."""
+    return name.startswith("axes.") and value in ("not given", "[]", "false")
+
+
 def _nothing(prefix: str) -> str:
     """An axis that was not given is no fact that is unknown."""
-    return UNASKED if prefix == "axes." else "unknown"
+    return "not given" if prefix == "axes." else "unknown"
 
 
 def methods_of_measurement(rows: DataFrame) -> list[tuple[str, str, str]]:

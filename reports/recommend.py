@@ -65,8 +65,9 @@ def _keeps(tied: list[Row], near: list[Row], fast: Row, rows: list[Row]) -> str:
     if tied[0] is fast:
         among = f"it is the fastest of those that keep the scale, and of the {len(near)} {within} its time"
     level = _listed([row["method"] for row in tied[1:]])
+    take = "takes" if len(tied) == 2 else "take"
     return f"{among} none keeps measurably more of a picture: {tied[0]['kept']['text']}{_against(tied[0], rows)}" + (
-        f", level with {level}, which take as long or longer." if level else "."
+        f", level with {level}, which {take} as long or longer." if level else "."
     )
 
 

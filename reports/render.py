@@ -266,6 +266,6 @@ def _environments(paths: list[Path]) -> list[dict[str, Any]]:
             if isinstance(facts, dict)
         ]
         run = {key: value for key, value in machine["run"].items() if key != "spent"}
-        facts = [fact for fact in extras.flat(run) if fact[1] != extras.UNASKED]
+        facts = [fact for fact in extras.flat(run) if not extras.unasked(*fact)]
         made.append({"name": name, "facts": facts, "spent": extras.spent(machine), "devices": devices})
     return made
