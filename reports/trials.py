@@ -106,13 +106,13 @@ def paired(a: dict[int, float], b: dict[int, float]) -> list[float]:
 
 
 def results(run: Path) -> list[Result]:
-    """The tasks of a run, in the order of its records; none for a run of another kind."""
+    """The tasks of a run, in the order of its plan; none for a run of another kind."""
     about = store.read_machine(run)["run"].get("tasks", {})
     by_task: dict[str, list[Record]] = {}
     for record in store.read(run):
         if record.probe == PROBE:
             by_task.setdefault(record.case.split("/")[0], []).append(record)
-    return [result(name, records, about[name]) for name, records in by_task.items()]
+    return [result(name, by_task[name], about[name]) for name in sorted(by_task, key=list(about).index)]
 
 
 def result(name: str, records: list[Record], about: dict[str, Any]) -> Result:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import reports
-from reports import store, trials_text
+from reports import store, trials, trials_text
 from tests.support.reports_made import make
 
 ABOUT = {
@@ -47,6 +47,15 @@ def test_the_table_says_what_holds(run: Path) -> None:
     assert "holds: ada > avg, ada > max" in text and "floor is an accuracy of 90 % (90.00)" in text
     assert "beta of ada: pool1 0.40 (0.10 to 0.70)" in text
     assert "not trained" not in text and "doubtful" not in text
+
+
+def test_tasks_come_in_the_order_of_the_plan(run: Path, tmp_path: Path) -> None:
+    """A resumed run has its records in another one, and what is skipped before all others."""
+    skipped = make(probe="task", case="motion/ada/0", direction="both", metric="accuracy", status="skipped",
+                   value=None, measurement={"seed": 0})  # fmt: skip
+    store.append(tmp_path, [skipped, *store.read(run)])
+    store.write_machine(tmp_path, {"run": {"tasks": {"digits": ABOUT, "motion": ABOUT}}, "devices": {}})
+    assert [found.name for found in trials.results(tmp_path)] == ["digits", "motion"]
 
 
 def test_a_floor_that_is_not_reached_takes_the_claims_away(run: Path, tmp_path: Path) -> None:
