@@ -5,7 +5,7 @@ Knows the names of subjects, not how they are called or measured.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from suites import layers, rounds
@@ -183,47 +183,62 @@ def _speed(
     clocks: tuple[str, ...],
     probes: Sequence[str],
     wide: bool,
-) -> list[Case]:
+) -> list[Case]:  # fmt: skip
+    """What has a speed at one tensor and window: time, memory and energy of every subject, in every direction."""
     preset = axes.preset
-    allowed = (*(axes.implementations or preset.implementations), *axes.compare_with)
-    first = at.kernel == at.stride and set(at.kernel) == {2}  # energy is measured once per tensor
     plainest = (at.dtype, at.layout) == ((axes.dtypes or preset.dtypes)[0], (axes.layouts or preset.layouts)[0])
     found = []
-    for method in methods:
-        if method == "copy" and ("latency" not in probes or "copy" not in (*allowed, *("copy",) * bool(axes.methods))):
+    for method, implementation in _subjects(at, axes, methods, names, plainest, wide):
+        if method == "copy" and "latency" not in probes:
             continue
-        for implementation in variants(method, names):
-            if implementation not in (*allowed, "copy"):
+        unasked = implementation == "compiled" and not (axes.implementations or axes.compare_with)
+        for direction in axes.directions or preset.directions:
+            if (method in INVERSES) != (direction == "inverse") or (method == "copy" and direction != "forward"):
                 continue
-            twin = implementation == "plain" and method in names.region  # the row of what is compiled
-            if twin and not wide and not axes.methods and not axes.implementations:
-                continue
-            if implementation == "torch" and not _torch_has(method, at):
-                continue
-            asked_for = axes.implementations or axes.compare_with
-            unasked = implementation == "compiled" and not asked_for  # seconds of compiling each
-            if unasked and not plainest:
-                continue
-            case = replace(at, method=method, implementation=implementation, own=names.own.get(method))
-            for direction in axes.directions or preset.directions:
-                inverse = method in INVERSES
-                if inverse != (direction == "inverse") or (method == "copy" and direction != "forward"):
-                    continue
-                case = replace(case, direction=direction)
-                if "latency" in probes:
-                    found.append(replace(case, probe="latency", clocks=clocks))
-                if "memory" in probes and method != "copy" and not unasked:
-                    found.append(replace(case, probe="memory"))
-                asked = "energy" in (axes.probes or ()) or preset.energy == ("*",)
-                usual = "torch" if method in TORCH else "native"  # whom people would run; 17 s a case
-                measured = asked or (method in preset.energy and implementation == usual)
-                place = wide or at.shape[1:] == layers.LAYERS[preset.sweep].shape
-                energetic = place and implementation in ("native", "torch", "own") and direction == "forward"
-                if "energy" in probes and measured and energetic and plainest and (first or axes.kernels):
-                    found.append(replace(case, probe="energy"))
+            case = replace(
+                at, method=method, implementation=implementation, direction=direction, own=names.own.get(method)
+            )
+            if "latency" in probes:
+                found.append(replace(case, probe="latency", clocks=clocks))
+            if "memory" in probes and method != "copy" and not unasked:
+                found.append(replace(case, probe="memory"))
+            if "energy" in probes and plainest and _energetic(case, axes, wide):
+                found.append(replace(case, probe="energy"))
     if [case.method for case in found] == ["copy"] and set(axes.methods) != {"copy"}:
         return []  # a ceiling without anything under it
     return found
+
+
+def _subjects(
+    at: Case, axes: Axes, methods: Sequence[str], names: Names, plainest: bool, wide: bool
+) -> Iterator[tuple[str, str]]:
+    """(method, implementation) of what is measured there. Where it is not `wide`, rows of what is compiled are left
+    out, and what torch.compile makes takes seconds each, so that it is left to the `plainest` tensors.
+    """
+    allowed = (*(axes.implementations or axes.preset.implementations), *axes.compare_with)
+    for method in methods:
+        if method == "copy":
+            if axes.methods or "copy" in allowed:
+                yield method, "copy"
+            continue
+        for implementation in variants(method, names):
+            twin = implementation == "plain" and method in names.region
+            asked = axes.implementations or (axes.methods if twin else axes.compare_with)
+            there = implementation != "torch" or _torch_has(method, at)
+            cheap = wide if twin else plainest if implementation == "compiled" else True
+            if implementation in allowed and there and (asked or cheap):
+                yield method, implementation
+
+
+def _energetic(case: Case, axes: Axes, wide: bool) -> bool:
+    """Whether a case's energy is measured, for 17 s each: of what people would run, once a tensor; or as asked."""
+    preset, usual = axes.preset, "torch" if case.method in TORCH else "native"
+    asked = "energy" in axes.probes or preset.energy == ("*",)
+    measured = asked or (case.method in preset.energy and case.implementation == usual)
+    place = wide or case.shape[1:] == layers.LAYERS[preset.sweep].shape
+    window = axes.kernels or (case.kernel == case.stride and set(case.kernel) == {2})
+    counts = case.implementation in ("native", "torch", "own") and case.direction == "forward"
+    return bool(measured and place and window and counts)
 
 
 def _torch_has(method: str, case: Case) -> bool:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adapool import functional, registry, unpooling
-from suites import images, resample, verify
+from suites import images, machine, resample, verify
 from suites.case import Case
 from suites.finding import Finding
 from suites.subject import Subject
@@ -34,12 +34,8 @@ METRICS = ("psnr", "ssim")
 
 def measure(case: Case, device: torch.device, seed: int, count: int, gallery: Path | None, shown: int) -> list[Finding]:
     """Findings per photograph, protocol and metric. A broken photograph gives one skipped finding per metric."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small pictures: more threads only wait for each other, longest on a busy machine
-    try:
+    with machine.threads(1):  # small pictures: more threads only wait for each other, longest on a busy machine
         return _photos(case, device, seed, count, gallery, shown)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _photos(case: Case, device: torch.device, seed: int, count: int, gallery: Path | None, shown: int) -> list[Finding]:

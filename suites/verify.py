@@ -12,15 +12,14 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as nn
 from torch import Tensor
 
+from suites import machine
 from suites.case import Case
-from suites.machine import cores
 from suites.numbers import Kept
 from suites.span import synchronize
 from suites.timed import STEP, Expected, Outputs, Timed
@@ -31,19 +30,13 @@ LATE_SECONDS = 0.02  # how long an operator has for writing after it returned, t
 known = Kept()
 
 
-@contextmanager
-def unhurried(case: Case) -> Iterator[None]:
+def unhurried(case: Case) -> AbstractContextManager[None]:
     """On a machine that others use, one thread: several would mostly wait for each other, ten times as long.
 
     Not for what is compiled: another number of threads has it compiled anew.
     """
-    threads = torch.get_num_threads()
-    if os.getloadavg()[0] > cores() and case.implementation != "compiled":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    busy = os.getloadavg()[0] > machine.cores() and case.implementation != "compiled"
+    return machine.threads(1) if busy else nullcontext()
 
 
 def expected(timed: Timed, state: list[Tensor]) -> Expected:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from suites import machine
 from tasks.pooling import betas, project
 from tasks.task import Data, Picture, Size, Sources, Task
 
@@ -36,22 +36,11 @@ class Outcome:
 
 def run(task: Task, subject: str, size: Size, sources: Sources, seed: int, device: str = "cpu") -> Outcome:
     """Trains and tests. ArithmeticError where the loss is no longer a number, ValueError for data that do not do."""
-    with _alone():
+    with machine.threads(1):  # small networks gain nothing from more, and sums keep their order
         data = task.draw(sources, size, seed)
         torch.manual_seed(seed)
         network = task.network(subject, data).to(device)
         return _trained(task, network, data, size, seed, torch.device(device))
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """One thread: small networks gain nothing from more, and sums keep their order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _trained(task: Task, network: nn.Module, data: Data, size: Size, seed: int, device: torch.device) -> Outcome:
