@@ -30,10 +30,14 @@ def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
-def is_unbatched(shape: Sequence[int], dtype: torch.dtype, rank: int, name: str) -> bool:
-    """Whether an input of this shape lacks the batch axis; an error unless it can be pooled at all."""
+def check_dtype(name: str, dtype: torch.dtype) -> None:
     if dtype not in _DTYPES:
         raise TypeError(f"{name}: expected a floating point dtype (float64, float32, float16 or bfloat16), got {dtype}")
+
+
+def is_unbatched(shape: Sequence[int], dtype: torch.dtype, rank: int, name: str) -> bool:
+    """Whether an input of this shape lacks the batch axis; an error unless it can be pooled at all."""
+    check_dtype(name, dtype)
     if len(shape) not in (rank + 1, rank + 2):
         raise ValueError(
             f"{name}: expected {rank + 2} axes (N, C, {rank} spatial) or {rank + 1} without N, got {tuple(shape)}"
@@ -104,8 +108,7 @@ def _check_least(spec: Operand, value: Tensor) -> None:
 def _cell_operand(spec: Operand, value: object, x: Tensor, cells: tuple[int, ...]) -> Tensor | float:
     """A number or a tensor that broadcasts to `cells`, (N, C, *out)."""
     if isinstance(value, Tensor):
-        if not value.is_floating_point():
-            raise TypeError(f"{spec.name}: expected a floating point dtype, got {value.dtype}")
+        check_dtype(spec.name, value.dtype)
         if value.device != x.device:
             if value.dim() > 0:
                 raise ValueError(f"{spec.name}: expected a tensor on {x.device} like x, got one on {value.device}")
@@ -140,8 +143,7 @@ def check_operands(
                 raise ValueError(
                     f"{spec.name}: expected a tensor of x's shape {tuple(x.shape)} on {x.device}, got {came}"
                 )
-            if not value.is_floating_point():
-                raise TypeError(f"{spec.name}: expected a floating point dtype, got {value.dtype}")
+            check_dtype(spec.name, value.dtype)
         elif spec.kind == "random" and value is None:
             value = draw(cells, generator, x.device)
         else:
