@@ -36,6 +36,8 @@ def parts(run: Path) -> dict[str, Part]:
     if not (run / session.RESUME).is_file():
         raise ValueError(f"expected the folder of a run, got {str(run)!r}")
     held = json.loads((run / session.RESUME).read_bytes())
+    if "axes" not in held:
+        raise ValueError(f"expected a run of bench, got {str(run)!r}, which is of trained networks")
     axes = Axes.from_dict(held["axes"])
     if len(held["devices"]) != 1:
         raise ValueError(f"expected a run on one device, got {len(held['devices'])}")
