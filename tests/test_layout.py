@@ -129,8 +129,7 @@ def test_device_sources_include_only_each_other() -> None:
 
 def test_lengths_and_names() -> None:
     for path in SOURCES:
-        most = 300 if path.suffix == ".py" else 310
-        assert len(path.read_text().splitlines()) <= most, f"{path.name} is too long"
+        assert len(path.read_text().splitlines()) <= 300, f"{path.name} is too long"
         assert path.stem not in ("utils", "common", "helpers", "misc", "base", "manager"), path
 
 
