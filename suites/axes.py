@@ -1,6 +1,6 @@
 """What a run is asked for, in the command line's words, and what there is to ask for.
 
-Knows the names of subjects and of profiles; nothing of cases.
+Knows the names of subjects and of profiles; nothing of cases. Asks adapool for its methods when it has to.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suites import layers
+from suites import layers, own
 from suites.case import INVERSES
 
 ALSO = {
@@ -76,6 +76,35 @@ class Names:
     @property
     def all(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.region, *self.learned, *INVERSES, *self.own, "copy")))
+
+
+def names(methods: Sequence[str]) -> tuple[Names, tuple[str, ...]]:
+    """All subjects there are, and the asked ones by name: own operators lose their path. UsageError when not there."""
+    from adapool import native
+    from adapool.learned import LEARNED
+    from adapool.registry import names as region
+
+    found: dict[str, str] = {}
+    asked: list[str] = []
+    try:
+        each = [one for method in methods for one in own.every(method)]
+        operators = [None if method in (*region(), *LEARNED) else own.find(method) for method in each]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    for method, operator in zip(each, operators, strict=True):
+        if operator is None:
+            asked.append(method)
+            continue
+        name, where = operator
+        if name in (*region(), *LEARNED, "copy") or found.get(name, where) != where:
+            raise UsageError(f"method: expected a name of its own for {where!r}, {name!r} is taken")
+        found[name] = where
+        asked.append(name)
+    if not methods:
+        found = {name: f"entry:{name}" for name in own.entries() if name not in (*region(), *LEARNED)}
+    compiled = tuple(kind for kind, status in native.status().items() if status == "ok")
+    kernels = (name for name, where in found.items() if own.is_compiled(where))
+    return Names((*region(), *kernels), tuple(LEARNED), found, compiled), tuple(asked)
 
 
 def near(name: str, known: Iterable[str], cutoff: float = 0.4) -> str:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from reports import store
-from suites import chosen, fit, images, machine, nvml, own, plan, provenance, records, setting, shard
-from suites.axes import Axes, Names, UsageError
+from suites import chosen, fit, images, machine, nvml, plan, provenance, records, setting, shard
+from suites.axes import Axes, UsageError, names
 from suites.case import public
 from suites.engine import Device, Run
 from suites.fleet import Fleet, connect
@@ -36,35 +36,6 @@ class Where:
 
     cpu: bool = False
     gpu: str | None = None
-
-
-def names(methods: Sequence[str]) -> tuple[Names, tuple[str, ...]]:
-    """All subjects there are, and the asked ones by name: own operators lose their path. UsageError when not there."""
-    from adapool import native
-    from adapool.learned import LEARNED
-    from adapool.registry import names as region
-
-    found: dict[str, str] = {}
-    asked: list[str] = []
-    try:
-        each = [one for method in methods for one in own.every(method)]
-        operators = [None if method in (*region(), *LEARNED) else own.find(method) for method in each]
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    for method, operator in zip(each, operators, strict=True):
-        if operator is None:
-            asked.append(method)
-            continue
-        name, where = operator
-        if name in (*region(), *LEARNED, "copy") or found.get(name, where) != where:
-            raise UsageError(f"method: expected a name of its own for {where!r}, {name!r} is taken")
-        found[name] = where
-        asked.append(name)
-    if not methods:
-        found = {name: f"entry:{name}" for name in own.entries() if name not in (*region(), *LEARNED)}
-    compiled = tuple(kind for kind, status in native.status().items() if status == "ok")
-    kernels = (name for name, where in found.items() if own.is_compiled(where))
-    return Names((*region(), *kernels), tuple(LEARNED), found, compiled), tuple(asked)
 
 
 def targets(where: Where) -> list[tuple[str, str]]:

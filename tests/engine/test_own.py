@@ -11,7 +11,7 @@ import torch
 
 from adapool import functional, registry
 from reports import store
-from suites import energy, latency, memory, own, plan, retention, session
+from suites import axes, energy, latency, memory, own, plan, retention, session
 from suites.axes import Axes, UsageError
 from suites.case import Case
 from suites.clocks import CpuClocks
@@ -243,13 +243,13 @@ def test_a_star_takes_every_public_function_of_a_file(tmp_path: Path) -> None:
     file.write_text("import math\nSCALE = 3\n_by = abs\ndef one(region): ...\ndef _two(region): ...\nthree = _by(1)\n")
     assert own.every(f"{file}:*") == (f"{file}:one", f"{file}:three")
     assert own.every("ada") == ("ada",) and own.every(f"{file}:one") == (f"{file}:one",)
-    names, asked = session.names((f"{file}:*", "avg"))
+    names, asked = axes.names((f"{file}:*", "avg"))
     assert asked == ("one", "three", "avg") and set(names.own) == {"one", "three"}
     file.write_text("SCALE = 3\n")
     with pytest.raises(UsageError, match="expected a file that defines functions, got"):
-        session.names((f"{file}:*",))
+        axes.names((f"{file}:*",))
     with pytest.raises(UsageError, match="expected a Python file before the colon"):
-        session.names((f"{tmp_path}/none.py:*",))
+        axes.names((f"{tmp_path}/none.py:*",))
 
 
 def test_the_similarities_of_the_paper_are_what_their_names_say() -> None:
@@ -284,7 +284,7 @@ def test_a_method_with_a_kernel_is_planned_and_run_as_the_library_s_own(
         "    return region.mean(region.values).squeeze(-1)\n"
     )
     asked = (f"{file}:halved", f"{file}:plain")
-    known = session.names(asked)[0]
+    known = axes.names(asked)[0]
     assert "halved" not in registry.names()  # a plan runs nobody's code
     assert {name: plan.variants(name, known) for name in ("halved", "plain")} == {
         "halved": ("native", "plain", "compiled"), "plain": ("own",),
