@@ -21,8 +21,8 @@ class LazyAdaPool(LazyModuleMixin, AdaPool):
     """AdaPool with one beta for each channel, or for each place of the output, known from the first input on.
 
     `per="channel"` is a beta of `(C, 1, ...)`, `"place"` of `(*out)`. The first forward, or a state_dict with a beta,
-    makes the layer an AdaPool; until then DistributedDataParallel and torch.export refuse it, and an optimizer that
-    already has beta goes on with it. The other arguments are AdaPool's.
+    makes the layer an AdaPool; until then DistributedDataParallel, torch.export and Adagrad, which makes its state at
+    once, refuse it. Another optimizer that already has beta goes on with it. The other arguments are AdaPool's.
 
     >>> layer = LazyAdaPool2d(2)
     >>> layer(torch.ones(1, 3, 8, 8)).shape, layer.beta.shape
