@@ -11,7 +11,7 @@ from suites.axes import Axes
 from suites.case import Case
 from suites.sampling import ENOUGH, FAIR, FEWEST
 
-START_SECONDS = 5.0  # of a run: interpreter, torch, the first call of each probe
+START_SECONDS = 4.0  # of a run: interpreter, torch, the first call of each probe
 REPORT_SECONDS = {"smoke": 5.0, "default": 14.0, "full": 40.0}
 KERNEL_SECONDS = 0.05  # of a case on CUDA: its kernels are compiled side by side, a second each, before anything else
 SHORTEST = 0.03  # seconds of sampling that a clock of a case gets at least
