@@ -84,8 +84,8 @@ void gather_lanes(S* to, const T* from, int64_t pitch, int64_t n, int64_t live, 
   for (int64_t i = 0; n >= lanes; i = i + 2 * lanes <= n ? i + lanes : n - lanes) {
     V v[lanes];
     for (int64_t lane = 0; lane < lanes; ++lane) v[lane] = load(row(lane) + i);
-    transpose(v);
-    memcpy(to + i * lanes, v, sizeof(v));
+    transpose(v);  // and one by one, for a copy of them all goes through the stack
+    for (int64_t k = 0; k < lanes; ++k) memcpy(to + (i + k) * lanes, &v[k], sizeof(V));
     if (i + lanes >= n) return;
   }
   for (int64_t i = 0; i < n; ++i)
@@ -98,7 +98,7 @@ void scatter_lanes(T* to, const S* from, int64_t pitch, int64_t n, int64_t live,
   constexpr int64_t lanes = lanes_in<V>;
   for (int64_t i = 0; n >= lanes; i = i + 2 * lanes <= n ? i + lanes : n - lanes) {
     V v[lanes];
-    memcpy(v, from + i * lanes, sizeof(v));
+    for (int64_t k = 0; k < lanes; ++k) memcpy(&v[k], from + (i + k) * lanes, sizeof(V));
     transpose(v);
     for (int64_t lane = 0; lane < live; ++lane) store(to + lane * pitch + i, v[lane]);
     if (i + lanes >= n) return;

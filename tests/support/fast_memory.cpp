@@ -67,6 +67,8 @@ int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* hole
   const int64_t oh = job.window.out[1], ow = job.window.out[2];
   const int64_t images = draw(2) ? n : 1;  // whose entries of beta are apart
   const Tensor x(type, n * c * h * w, true), g(type, n * c * oh * ow, true), beta(Type::float32, draw(2) ? 1 : images * c * oh * ow, true);
+  for (int64_t i = 0; method == Method::power && i < beta.count; ++i)  // exponents are 1 at least
+    beta.any().store(i, 1 + std::fabs(beta.any().load<float>(i)));
   const Tensor y(type, g.count, false), target(type, x.count, false), sum(Type::float32, beta.count, false);
   job.x = x.any();
   job.xs = strides(last, c, h, w);
