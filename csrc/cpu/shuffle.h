@@ -1,6 +1,5 @@
 // Lanes of vector registers in another order: what the compiler's shuffles are built from. Host only.
 #pragma once
-#include <algorithm>
 #include <utility>
 
 #include "math/numbers.h"
@@ -73,38 +72,6 @@ template <class V> inline __attribute__((always_inline)) void transpose(V* v) {
         v[(q + half) * per + c] = shuffled<odd>(x[2 * q], x[2 * q + 1], EveryLane<V>{});
       }
     }
-}
-
-// to[i * lanes + lane] = from[lane * pitch + i] for n places i, of the first `live` rows; the last one fills the lanes
-// that are left. The last block of places overlaps the one before it. load(p): a vector of numbers from p on.
-template <class V, class S, class T, class Load>
-void gather_lanes(S* to, const T* from, int64_t pitch, int64_t n, int64_t live, const Load& load) {
-  constexpr int64_t lanes = lanes_in<V>;
-  const auto row = [&](int64_t lane) { return from + std::min(lane, live - 1) * pitch; };
-  for (int64_t i = 0; n >= lanes; i = i + 2 * lanes <= n ? i + lanes : n - lanes) {
-    V v[lanes];
-    for (int64_t lane = 0; lane < lanes; ++lane) v[lane] = load(row(lane) + i);
-    transpose(v);  // and one by one, for a copy of them all goes through the stack
-    for (int64_t k = 0; k < lanes; ++k) memcpy(to + (i + k) * lanes, &v[k], sizeof(V));
-    if (i + lanes >= n) return;
-  }
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t lane = 0; lane < lanes; ++lane) to[i * lanes + lane] = S(widen(row(lane)[i]));
-}
-
-// The way back. store(p, v): a vector to p and on.
-template <class V, class S, class T, class Store>
-void scatter_lanes(T* to, const S* from, int64_t pitch, int64_t n, int64_t live, const Store& store) {
-  constexpr int64_t lanes = lanes_in<V>;
-  for (int64_t i = 0; n >= lanes; i = i + 2 * lanes <= n ? i + lanes : n - lanes) {
-    V v[lanes];
-    for (int64_t k = 0; k < lanes; ++k) memcpy(&v[k], from + (i + k) * lanes, sizeof(V));
-    transpose(v);
-    for (int64_t lane = 0; lane < live; ++lane) store(to + lane * pitch + i, v[lane]);
-    if (i + lanes >= n) return;
-  }
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t lane = 0; lane < live; ++lane) to[lane * pitch + i] = narrow<T>(from[i * lanes + lane]);
 }
 
 }  // namespace ADAPOOL_ISA

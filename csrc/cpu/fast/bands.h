@@ -54,7 +54,7 @@ template <class T> class Band {
     if (!dense_ || tensor_.type != Number<T>::type) return read_any(from, hi);
     in_pieces(from, hi, [&](int64_t row, int64_t n) {
       if (job_.channels_last) copy_row(at(row), data(row), n * groups_.size);
-      else gather_lanes<V>(at(row), data(row), height_ * width_, n, live_, [](const T* p) { return load(p); });
+      else gather_lanes(at(row), data(row), height_ * width_, n, live_);
     });
   }
   // Where rows lo .. hi - 1 lie, where planes are laid side by side: these are more streams of memory than the processor
@@ -77,7 +77,7 @@ template <class T> class Band {
     if (in_place_) return;
     in_pieces(lo, hi, [&](int64_t row, int64_t n) {
       if (job_.channels_last) copy_row(data(row), at(row), n * groups_.size);
-      else scatter_lanes<V>(data(row), at(row), height_ * width_, n, live_, [](T* p, V v) { store(p, v); });
+      else scatter_lanes(data(row), at(row), height_ * width_, n, live_);
     });
   }
 

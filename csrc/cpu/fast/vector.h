@@ -136,6 +136,34 @@ template <auto which, int last> ADAPOOL_INLINE V blended(const V* v) {
   else return shuffled<[](int b) { return which(b) == last ? kLanes + b : b; }>(blended<which, last - 1>(v), v[last], Every{});
 }
 
+// to[i * kLanes + lane] = from[lane * pitch + i] for n columns i, of the first `live` rows; the last one fills the lanes
+// that are left. The last block of columns overlaps the one before it.
+template <class T> inline void gather_lanes(float* to, const T* from, int64_t pitch, int64_t n, int64_t live) {
+  const auto row = [&](int64_t lane) { return from + (lane < live ? lane : live - 1) * pitch; };
+  for (int64_t i = 0; n >= kLanes; i = i + 2 * kLanes <= n ? i + kLanes : n - kLanes) {
+    V v[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) v[lane] = load(row(lane) + i);
+    transpose(v);
+    for (int k = 0; k < kLanes; ++k) store(to + (i + k) * kLanes, v[k]);
+    if (i + kLanes >= n) return;
+  }
+  for (int64_t i = 0; i < n; ++i)
+    for (int lane = 0; lane < kLanes; ++lane) to[i * kLanes + lane] = float(widen(row(lane)[i]));
+}
+
+// The way back.
+template <class T> inline void scatter_lanes(T* to, const float* from, int64_t pitch, int64_t n, int64_t live) {
+  for (int64_t i = 0; n >= kLanes; i = i + 2 * kLanes <= n ? i + kLanes : n - kLanes) {
+    V v[kLanes];
+    for (int k = 0; k < kLanes; ++k) v[k] = load(from + (i + k) * kLanes);
+    transpose(v);
+    for (int lane = 0; lane < live; ++lane) store(to + lane * pitch + i, v[lane]);
+    if (i + kLanes >= n) return;
+  }
+  for (int64_t i = 0; i < n; ++i)
+    for (int lane = 0; lane < live; ++lane) to[lane * pitch + i] = narrow<T>(from[i * kLanes + lane]);
+}
+
 // Memory that is used soon: `lines` of `line` bytes, one of each plane in turn, which are `pitch` bytes apart.
 struct PrefetchStream {
   const char* first;
