@@ -135,7 +135,7 @@ def test_the_suites_measure_when_there_is_no_run() -> None:
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "test_latency[avg/torch/forward/" in done.stdout and re.search(r"3 passed", done.stdout)
+    assert "test_latency[avg/torch/forward/" in done.stdout and re.search(r"4 passed", done.stdout)
 
 
 def test_report_and_compare_of_a_run(bench: Bench) -> None:
