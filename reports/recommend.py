@@ -60,10 +60,15 @@ def _fastest(able: list[Row], cost: str, flat: bool) -> str:
 
 
 def _keeps(tied: list[Row], near: list[Row], fast: Row, rows: list[Row]) -> str:
-    within = f"within {AFFORDABLE:g} times"
-    among = f"of the {len(near)} methods that keep the scale {within} the time of the fastest, {subject(fast)},"
+    among = (
+        f"among the {len(near)} methods that keep the scale and take at most {AFFORDABLE:g} times as long as "
+        f"the fastest, {subject(fast)},"
+    )
     if tied[0] is fast:
-        among = f"it is the fastest of those that keep the scale, and of the {len(near)} {within} its time"
+        among = (
+            f"it is the fastest of those that keep the scale, and of the {len(near)} that take at most "
+            f"{AFFORDABLE:g} times as long"
+        )
     level = _listed([row["method"] for row in tied[1:]])
     take = "takes" if len(tied) == 2 else "take"
     return f"{among} none keeps measurably more of a picture: {tied[0]['kept']['text']}{_against(tied[0], rows)}" + (

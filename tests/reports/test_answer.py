@@ -67,7 +67,8 @@ def test_the_sentence_takes_the_cheapest_of_those_that_keep_most(tmp_path: Path)
     assert said["place"] == "For a ResNet stem (3/2, padding 1)"
     assert said["take"] == "ada (native)"
     for words in (
-        "because of the 4 methods that keep the scale within 2 times the time of the fastest, max (native), none",
+        "because among the 4 methods that keep the scale and take at most 2 times as long as the fastest, ",
+        "max (native), none keeps measurably more of a picture: ",
         "+0.80 dB against avg",
         "level with lip",
         "It takes 1.500 ms forward, 3.000 ms forward and backward",
