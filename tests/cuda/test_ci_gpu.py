@@ -195,5 +195,5 @@ def test_the_network_is_measured_with_its_options(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         (asked,) = [words[3:] for words in commands if words[1:3] == ["runner.py", "network"]]
         context = cli.commands["network"].make_context("network", asked)
-        assert context.params["model"] == model and context.params["dtypes"] == (["bfloat16"],)
+        assert context.params["model"] == model and context.params["dtypes"] == ("bfloat16",)
         assert (tmp_path / "out" / "network.tar.gz").is_file()
