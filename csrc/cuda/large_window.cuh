@@ -1,6 +1,6 @@
 // Windows that do not fit in registers: S::in_warp threads of a warp, times S::warps, share the taps of one and join
 // what they gather; taps are read again at every pass, from the cache. Forward; backward where every place lies in
-// exactly one window; and the preparation of windows that overlap, for gather.cuh.
+// exactly one window; and the preparation of windows that overlap, for large_gather.
 #pragma once
 #include "cuda/specification.cuh"
 #include "math/window.h"

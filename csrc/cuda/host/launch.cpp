@@ -54,11 +54,13 @@ void choose_tile(Launch& launch) {
     tile *= 2;
 }
 
+bool without_powers(const Shape& shape) { return shape.operands == 0 || shape.scales; }  // not dpp, lp and power
+
 // 64 registers a thread (four blocks) were best in every experiment; more only for what spills without them.
 int blocks_for(const Specification& s, const Shape& shape, bool backward) {
   const int numbers = s.kernel[0] * s.kernel[1] * ((s.windows - 1) * s.stride[2] + s.kernel[2]) * s.width;
   const int words = numbers * (s.x == Type::float64 ? 4 : 1) * (1 + s.spreads + shape.logits) * (backward ? 2 : 1);
-  const bool simple = shape.operands == 0 || shape.scales;  // not dpp and lp with their powers
+  const bool simple = without_powers(shape);
   const bool few =
       backward ? words <= 16 && s.flat && simple && s.together > 1 : words <= kForward && (simple || s.term < 0);
   return few ? 4 : simple && (words <= 16 || (!backward && words <= 30)) ? 3 : words <= 54 ? 2 : 1;
@@ -143,7 +145,9 @@ bool cut_overlap(Launch& launch, const Reduction* reduction, int multiprocessors
   if (!choose_box(launch, kShared)) return false;
   cut_box(launch);
   const int64_t taps = taps_of(launch) * (s.x == Type::float64 ? 4 : 1);
-  s.blocks = taps > 27 ? 1 : taps > 16 ? 2 : shape_of(s).words > 10 || s.stride[2] == 1 || s.averages ? 3 : 4;
+  const Shape shape = shape_of(s);
+  const bool large = shape.words > (without_powers(shape) ? 10 : 6);
+  s.blocks = taps > 27 ? 1 : taps > 16 ? 2 : large || s.stride[2] == 1 || s.averages ? 3 : 4;
   share_images(launch, reduction, threads_of_image(launch) * s.threads, multiprocessors, 65535);
   if (reduction &&
       (reduction->kept[0] > 1 ? a.parts != a.images
