@@ -97,6 +97,9 @@ template <class A> struct Gated {
   }
 };
 
+template <class G> constexpr bool is_pick = false;
+template <class V> constexpr bool is_pick<Pick<V>> = true;
+
 // The tap of one place, for a window that is prepared.
 template <class S> struct OnePlace : Wanted<S> {
   using V = ComputeOf<S>;

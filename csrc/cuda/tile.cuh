@@ -114,9 +114,6 @@ template <class S> struct Tiles {
   }
 };
 
-template <class G> constexpr bool is_pick = false;
-template <class V> constexpr bool is_pick<Pick<V>> = true;
-
 // The region of window `w` and channel `v` of a tile.
 template <class S> struct TileRegion : Wanted<S> {
   using V = ComputeOf<S>;

@@ -73,6 +73,10 @@ void fix_window(Launch& launch) {
   }
 }
 
+void fix_edges(Launch& launch) {
+  for (int d = 0; d < 3; ++d) fix_reach(launch, d, launch.arguments.cell[d], 1);
+}
+
 int32_t& tile_of(Specification& s) { return s.channels_last ? s.width : s.windows; }
 
 bool can_double(const Launch& launch) {
@@ -117,10 +121,8 @@ void cut_box(Launch& launch) {
   Specification& s = launch.specification;
   Arguments& a = launch.arguments;
   a.lanes = int32_t(s.channels_last ? up(a.channels, s.lanes) : 1);
-  for (int d = 0; d < 3; ++d) {
-    a.groups[d] = int32_t(up(a.in[d], s.box[d]));
-    fix_reach(launch, d, a.cell[d], 1);
-  }
+  for (int d = 0; d < 3; ++d) a.groups[d] = int32_t(up(a.in[d], s.box[d]));
+  fix_edges(launch);
   s.together_in = together_places(launch, s.gathered, {s.gathered, a.in[2]});
   if (s.together_in != s.gathered || s.channels_last) s.together_in = 1;
   s.together_out = together(a.out, s.out, s.gathered, {s.gathered, a.in[2]});

@@ -16,6 +16,7 @@ bool overlaps(const Launch& launch);
 bool tiles(const Launch& launch);  // whether every place lies in exactly one window
 
 void fix_window(Launch& launch);  // makes it constants
+void fix_edges(Launch& launch);   // of a window alone
 
 // A walk: forward, or backward apart. Its tile is windows side by side, of channels_last channels.
 int32_t& tile_of(Specification& s);

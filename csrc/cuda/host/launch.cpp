@@ -86,15 +86,49 @@ unsigned rounds(int64_t items, int64_t at_once, int64_t most) {
   return unsigned(std::clamp<int64_t>(up(items, at_once), 1, most));
 }
 
-void cut_large(Launch& launch, int multiprocessors) {
+// Taps of a large window that a thread keeps in registers, and of methods that gather much or read several tensors.
+constexpr int kHeld = 13, kHeldOfMany = 8;
+
+// A window's threads: few, for they join what they gather, yet so many that they hold all its taps while a block can.
+// Those of channels_last stay 32 bytes wide along the channels.
+void share_window(Launch& launch) {
   Specification& s = launch.specification;
+  const Shape shape = shape_of(s);
   const int64_t taps = taps_of(launch);
-  if (shape_of(s).ordered) s.in_warp = s.warps = 1;
-  else if (s.channels_last) s.warps = taps > 64 ? 8 : 1;
-  else s.in_warp = taps <= 64 ? 8 : taps <= 256 ? 16 : 32, s.warps = taps > 4096 ? 8 : 1;
-  s.blocks = 4;
-  launch.grid[0] = rounds(launch.arguments.units, s.threads / (s.in_warp * s.warps), int64_t(multiprocessors) * 64);
-  launch.arguments.parts = launch.arguments.images;
+  const int tensors = 1 + s.spreads + shape.logits;
+  const int held = (shape.words > 5 || tensors > 1 ? kHeldOfMany : kHeld) / (s.x == Type::float64 ? 2 : 1);
+  const int widest = s.channels_last ? size_of(s.x) : 32;
+  s.in_warp = s.channels_last ? 1 : 8;
+  const auto share = [&] { return up(taps, s.in_warp * s.warps); };
+  while (share() > held && s.in_warp < widest) s.in_warp *= 2;
+  while (share() > held && s.warps < 8) s.warps *= 2;
+  if (share() > held) {
+    if (s.channels_last) s.in_warp = 1;
+    return;
+  }
+  s.taps = int32_t(share());
+  s.keeps = s.kind == Kind::large_backward && tiles(launch) && s.taps * tensors <= kHeldOfMany;
+  fix_window(launch);
+  fix_edges(launch);
+}
+
+// A block for every few windows: walking them costs registers, for what is known of each tap is then kept.
+void start_units(Launch& launch) {
+  Specification& s = launch.specification;
+  const int64_t units = launch.arguments.units, of_block = s.threads / (s.in_warp * s.warps);
+  launch.grid[0] = rounds(units, of_block, (int64_t(1) << 31) - 1);
+  s.wide = s.wide || units + of_block >= (int64_t(1) << 31);  // they are counted in the type of offsets
+}
+
+void cut_large(Launch& launch) {
+  Specification& s = launch.specification;
+  const Arguments& a = launch.arguments;
+  if (!shape_of(s).ordered) share_window(launch);
+  s.whole = true;
+  for (int d = 0; d < 3; ++d) s.whole = s.whole && a.cell[d] == 1 && a.padding[d] == 0 && a.kernel[d] == a.in[d];
+  s.blocks = s.x == Type::float64 ? 2 : (s.keeps && !s.whole) || (s.sums && s.taps > kHeldOfMany) ? 3 : 4;
+  start_units(launch);
+  launch.arguments.parts = a.images;
 }
 
 // The box of a block: whole strides and whole threads' places. Of those whose windows fit in `shared` bytes, the one
@@ -186,7 +220,7 @@ bool choose(Launch& launch, Direction direction, const Reduction* reduction, int
     }
   }
   s.kind = backward ? Kind::large_backward : Kind::large_forward;
-  cut_large(launch, multiprocessors);
+  cut_large(launch);
   return !backward || tiles(launch);
 }
 
@@ -218,9 +252,8 @@ std::vector<Launch> alternatives(const Launch& chosen) {
     if (s.warps > 1) return false;
     s.threads /= 2;
     s.blocks *= 2;
-    if (!walks && !boxes)
-      l.grid[0] = rounds(kind == Kind::large_gather ? places_of(l) : l.arguments.units, s.threads / s.in_warp,
-                         2 * int64_t(l.grid[0]));
+    if (kind == Kind::large_gather) l.grid[0] = rounds(places_of(l), s.threads, 2 * int64_t(l.grid[0]));
+    else if (!walks && !boxes) start_units(l);
     return !boxes || choose_box(l, kShared);
   });
   if (walks) {

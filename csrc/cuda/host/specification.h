@@ -26,6 +26,7 @@ constexpr int kThreads = 256;
   NUMBER(together, 1) NUMBER(together_in, 1) NUMBER(together_out, 1) NUMBER(together_cells, 1) /* read at once */  \
   NUMBER(threads, kThreads)                      /* of a block */                                                  \
   NUMBER(in_warp, 1) NUMBER(warps, 1)            /* threads of a warp, and warps, that share a window */           \
+  NUMBER(taps, 0) TRUTH(whole)                   /* of a window, that each has in registers; a plane is a window */ \
   NUMBER(across, 1)                              /* entries of a block that sums */                                \
   NUMBER(which, 0)                               /* the operand that a backward sums the gradient of */            \
   NUMBER(term, -1)                               /* the operand whose gradient's terms are written; -1: none */    \
