@@ -86,19 +86,18 @@ unsigned rounds(int64_t items, int64_t at_once, int64_t most) {
   return unsigned(std::clamp<int64_t>(up(items, at_once), 1, most));
 }
 
-// Taps of a large window that a thread keeps in registers, and of methods that gather much or read several tensors.
+// Taps of a large window that a thread keeps in registers, and of each of several tensors: what is gathered is joined
+// seldom, and registers allow four blocks (two where much is kept for each tap).
 constexpr int kHeld = 13, kHeldOfMany = 8;
 
 // A window's threads: few, for they join what they gather, yet so many that they hold all its taps while a block can.
 // Those of channels_last stay 32 bytes wide along the channels.
 void share_window(Launch& launch) {
   Specification& s = launch.specification;
-  const Shape shape = shape_of(s);
   const int64_t taps = taps_of(launch);
-  const int tensors = 1 + s.spreads + shape.logits;
-  const int held = (shape.words > 5 || tensors > 1 ? kHeldOfMany : kHeld) / (s.x == Type::float64 ? 2 : 1);
+  const int held = (s.spreads || launch.arguments.logits ? kHeldOfMany : kHeld) / (s.x == Type::float64 ? 2 : 1);
   const int widest = s.channels_last ? size_of(s.x) : 32;
-  s.in_warp = s.channels_last ? 1 : 8;
+  s.in_warp = s.channels_last ? 1 : 4;
   const auto share = [&] { return up(taps, s.in_warp * s.warps); };
   while (share() > held && s.in_warp < widest) s.in_warp *= 2;
   while (share() > held && s.warps < 8) s.warps *= 2;
@@ -107,7 +106,7 @@ void share_window(Launch& launch) {
     return;
   }
   s.taps = int32_t(share());
-  s.keeps = s.kind == Kind::large_backward && tiles(launch) && s.taps * tensors <= kHeldOfMany;
+  s.keeps = s.kind == Kind::large_backward && tiles(launch);
   fix_window(launch);
   fix_edges(launch);
 }
@@ -126,7 +125,9 @@ void cut_large(Launch& launch) {
   if (!shape_of(s).ordered) share_window(launch);
   s.whole = true;
   for (int d = 0; d < 3; ++d) s.whole = s.whole && a.cell[d] == 1 && a.padding[d] == 0 && a.kernel[d] == a.in[d];
-  s.blocks = s.x == Type::float64 ? 2 : (s.keeps && !s.whole) || (s.sums && s.taps > kHeldOfMany) ? 3 : 4;
+  const bool backward = s.kind == Kind::large_backward, slopes = backward || s.term >= 0;
+  const int words = s.taps > kHeldOfMany ? shape_of(s).words : 0;
+  s.blocks = s.x == Type::float64 || (s.keeps && words > 5) ? 2 : slopes && (words > 4 || (s.keeps && !s.whole)) ? 3 : 4;
   start_units(launch);
   launch.arguments.parts = a.images;
 }
