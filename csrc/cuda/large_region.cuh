@@ -1,6 +1,7 @@
-// The taps of one large window, shared by S::in_warp threads of a warp times S::warps, which join what they gather. A
-// thread keeps its taps in registers where the window is a constant and they are few (S::taps); else it reads them
-// again at every pass, from the cache. Device only (and its emulator); knows no method.
+// The taps of one large window, shared by S::in_warp threads of a warp times S::warps, which join what they gather. Where
+// the window is a constant, a thread keeps its taps in registers (S::taps), or it has the whole window and reads it row
+// by row at every pass, from the cache; else it walks its taps at every pass. Device only (and its emulator); knows no
+// method.
 #pragma once
 #include "cuda/specification.cuh"
 #include "math/window.h"
@@ -33,10 +34,10 @@ template <class S> struct SharedRegion : Wanted<S> {
   using V = ComputeOf<S>;
   using Index = typename S::Index;
   static constexpr int threads = S::in_warp * S::warps, apart = S::channels_last ? 32 / S::in_warp : 1;
-  static constexpr bool held = S::taps > 0;
+  static constexpr bool held = S::taps > 0, constant = S::kernel(2) > 0, rows = constant && !held;
   static constexpr int size = S::kernel(0) * S::kernel(1) * S::kernel(2), room = held ? S::taps : 1;
   const Arguments& a;
-  int64_t first;  // of the plane, or of the image's channel; of the window where its taps are held
+  int64_t first;  // of the plane, or of the image's channel; of the window where that is a constant
   Index step, row, slab, count;
   int start[3], lo[3], hi[3];  // real taps are those from lo on, before hi
   int part;                    // this thread's number among those of the window
@@ -46,20 +47,20 @@ template <class S> struct SharedRegion : Wanted<S> {
   ADAPOOL_HD SharedRegion(const Arguments& args, int64_t f, const Layout<S>& layout, const int* cell, int p)
       : a(args), first(f), step(layout.step), row(layout.row), slab(layout.slab), count(1), part(p) {
     for (int d = 0; d < 3; ++d) {
-      start[d] = S::whole ? 0 : held ? cell[d] * S::stride(d) - S::padding(d) : cell[d] * a.stride[d] - a.padding[d];
+      start[d] = S::whole ? 0 : constant ? cell[d] * S::stride(d) - S::padding(d) : cell[d] * a.stride[d] - a.padding[d];
       const int end = start[d] + kernel(d);
       lo[d] = edges(d) && start[d] < 0 ? 0 : start[d];
       hi[d] = edges(d) && end > a.in[d] ? a.in[d] : end;
       count *= hi[d] > lo[d] ? hi[d] - lo[d] : 0;
     }
+    if constexpr (constant) first += start[0] * slab + start[1] * row + start[2] * step;
     if constexpr (held) {
-      first += start[0] * slab + start[1] * row + start[2] * step;
       load<typename S::X>(a.x, number);
       if constexpr (S::has_logits) load<typename S::Logits>(a.logits, logits);
       if constexpr (S::spreads) load<typename S::Spread>(a.spread, back);
     }
   }
-  ADAPOOL_HD int kernel(int d) const { return held ? S::kernel(d) : a.kernel[d]; }
+  ADAPOOL_HD int kernel(int d) const { return constant ? S::kernel(d) : a.kernel[d]; }
   ADAPOOL_HD bool holds(const int64_t* at) const {
     bool inside = true;
     for (int d = 0; d < 3; ++d) inside = inside && at[d] >= lo[d] && at[d] < hi[d];
@@ -68,16 +69,15 @@ template <class S> struct SharedRegion : Wanted<S> {
   // f of this thread's taps, once the window is prepared.
   template <class F> ADAPOOL_HD void mine(F f) const {
     if constexpr (held) walk_held(f, S::keeps);
+    else if constexpr (rows) walk_rows([&](const Tap<V>& t, bool inside) { if (inside) f(t); }, [] {});
     else walk(f);
   }
   template <class F, class... Gathered> ADAPOOL_HD void each(F f, Gathered&... gathered) const {
-    if constexpr (!held) {
-      walk_in_blocks(f, gathered...);
-    } else if constexpr ((... || is_pick<Gathered>)) {
-      walk_held([&](const Tap<V>& t) { f(t, gathered...); }, false);
-    } else {
+    if constexpr (held) {
 #pragma unroll
-      for (int j = 0; j < S::taps; ++j) gated(f, tap(j, false), inside(j), gathered...);
+      for (int j = 0; j < S::taps; ++j) offer(f, tap(j, false), inside(j), gathered...);
+    } else {
+      walk_in_blocks(f, gathered...);
     }
     together(gathered...);
   }
@@ -100,7 +100,7 @@ template <class S> struct SharedRegion : Wanted<S> {
  private:
   // Taps in registers: a thread's number j is part + j * threads of the window, so that neighbours read neighbours.
   ADAPOOL_HD int place(const Tap<V>& t) const { return int(t.index - part) / threads; }
-  ADAPOOL_HD static constexpr bool edges(int d) { return !held || S::before(d) + S::beyond(d) > 0; }
+  ADAPOOL_HD static constexpr bool edges(int d) { return !constant || S::before(d) + S::beyond(d) > 0; }
   ADAPOOL_HD static int along(int d, int i) {
     const unsigned tap = unsigned(i), k1 = held ? S::kernel(1) : 1, k2 = held ? S::kernel(2) : 1;
     return int(d == 2 ? tap % k2 : d == 1 ? tap / k2 % k1 : tap / (k1 * k2));
@@ -140,10 +140,14 @@ template <class S> struct SharedRegion : Wanted<S> {
     for (int j = 0; j < S::taps; ++j)
       if (inside(j)) f(tap(j, known));
   }
+  // A tap for what is gathered: one that is outside is computed with and left out, except where its other tensors
+  // would be read, or a pick has a state of its own.
   template <class F, class... Gathered>
-  ADAPOOL_HD static void gated(F& f, const Tap<V>& t, bool inside, Gathered&... gathered) {
+  ADAPOOL_HD static void offer(F& f, const Tap<V>& t, bool inside, Gathered&... gathered) {
+    constexpr bool reads = rows && (S::has_logits || S::spreads);
     const auto call = [&](auto... gates) { f(t, gates...); };
-    call(Gated<Gathered>{gathered, inside}...);
+    if constexpr (!reads && !(... || is_pick<Gathered>)) call(Gated<Gathered>{gathered, inside}...);
+    else if (inside) f(t, gathered...);
   }
 
   // Taps in memory.
@@ -169,17 +173,44 @@ template <class S> struct SharedRegion : Wanted<S> {
       at[2] += threads;
     }
   }
+  // f(tap, whether it is inside) of whole rows, all loads of one on their way at once; done() after each.
+  template <class F, class Done> ADAPOOL_HD void walk_rows(F f, Done done) const {
+    constexpr int width = rows ? S::kernel(2) : 1;
+    for (int i = lo[0] - start[0]; i < hi[0] - start[0]; ++i)
+      for (int j = lo[1] - start[1]; j < hi[1] - start[1]; ++j) {
+        Tap<V> taps[width];
+        bool inside[width];
+#pragma unroll
+        for (int k = 0; k < width; ++k) {
+          Tap<V>& t = taps[k] = {};
+          inside[k] = !edges(2) || unsigned(start[2] + k) < unsigned(a.in[2]);
+          t.index = (i * kernel(1) + j) * width + k;
+          t.offset = int64_t(i * slab + j * row) + k * step;
+          t.at[0] = start[0] + i, t.at[1] = start[1] + j, t.at[2] = start[2] + k;
+          t.a = inside[k] ? read<typename S::X>(a.x, t) : V(0);
+        }
+#pragma unroll
+        for (int k = 0; k < width; ++k) f(taps[k], inside[k]);
+        done();
+      }
+  }
   // Long sums block by block: see sums.h.
   template <class F, class... Gathered> ADAPOOL_HD void walk_in_blocks(F f, Gathered&... gathered) const {
     Sum<V> sums[sizeof...(Gathered)] = {};
     int terms = 0;
-    walk([&](const Tap<V>& t) {
-      f(t, gathered...);
-      if (S::method_ordered || ++terms < kBlockOfTerms) return;
+    const auto added = [&](int more) {  // than there are, before as many may be too many
+      if (S::method_ordered || (terms += more) + more <= kBlockOfTerms) return;
       terms = 0;
       int i = 0;
       (take(sums[i++], gathered), ...);
-    });
+    };
+    if constexpr (rows)
+      walk_rows([&](const Tap<V>& t, bool inside) { offer(f, t, inside, gathered...); }, [&] { added(S::kernel(2)); });
+    else
+      walk([&](const Tap<V>& t) {
+        f(t, gathered...);
+        added(1);
+      });
     int i = 0;
     (give(sums[i++], gathered), ...);
   }

@@ -102,47 +102,58 @@ template <class S> ADAPOOL_HD void large_backward(const Arguments& a) {
 template <class S> ADAPOOL_HD void large_gather(const Arguments& a) {
   using V = ComputeOf<S>;
   using State = Sharing<S::template Method, V>;
-  const Layout<S> places(a, a.in);
-  Window w;
-  for (int d = 0; d < 3; ++d) {
-    w.in[d] = a.in[d];
-    w.out[d] = a.cell[d];
-    w.kernel[d] = a.kernel[d];
-    w.stride[d] = a.stride[d];
-    w.padding[d] = a.padding[d];
-  }
-  const int64_t all = a.batch * a.channels * w.places(), step = int64_t(gridDim.x) * blockDim.x;
-  for (int64_t place = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; place < all; place += step) {
-    const Point p = point_at(place, a.channels, w.in, S::channels_last);
-    const int64_t next[3] = {p.at[0] + 1, p.at[1] + 1, p.at[2] + 1};
-    const Box cells = cells_over(w, p.at, next);
+  using Count = typename S::Index;
+  constexpr bool constant = S::kernel(2) > 0;
+  const auto kernel = [&](int d) { return constant ? S::kernel(d) : a.kernel[d]; };
+  const auto stride = [&](int d) { return constant ? S::stride(d) : a.stride[d]; };
+  const auto padding = [&](int d) { return constant ? S::padding(d) : a.padding[d]; };
+  constexpr bool few = constant && S::kernel(2) <= kBlockOfTerms * S::stride(2);  // windows along a row: see sums.h
+  const Count all = Count(a.batch * a.channels) * a.in[0] * a.in[1] * a.in[2], step = Count(gridDim.x) * blockDim.x;
+  for (Count place = Count(blockIdx.x) * blockDim.x + threadIdx.x; place < all; place += step) {
+    Count image = place;
+    const auto next = [&](Count extent) {
+      const Count at = image % extent;
+      image /= extent;
+      return at;
+    };
+    const Count channel = S::channels_last ? next(Count(a.channels)) : 0;
+    int at[3] = {}, lo[3] = {}, hi[3] = {1, 1, 1}, windows = 1;
+    for (int d = 2; d >= (S::flat ? 1 : 0); --d) {
+      at[d] = int(next(a.in[d]));
+      const int before = at[d] + padding(d) - kernel(d) + 1, last = (at[d] + padding(d)) / stride(d);
+      lo[d] = before <= 0 ? 0 : (before + stride(d) - 1) / stride(d);
+      hi[d] = last < a.cell[d] ? last + 1 : a.cell[d];
+      windows *= hi[d] > lo[d] ? hi[d] - lo[d] : 0;
+    }
     OnePlace<S> r{};
     Tap<V> t{};
     t.a = V(widen(tensor<typename S::X>(a.x, 0)[place]));
     if constexpr (S::has_logits) r.other = V(widen(tensor<typename S::Logits>(a.logits, 0)[place]));
-    const V holding = V(cells.count() > 0 ? cells.count() : 1);
+    const V holding = V(windows > 0 ? windows : 1);
     if constexpr (S::spreads) {
       r.back = V(widen(tensor<typename S::Spread>(a.spread, 0)[place]));
       if constexpr (S::averages) r.back /= holding;
     }
     Sum<V> sum{};
-    Point c = p;
-    for (c.at[0] = cells.lo[0]; c.at[0] < cells.hi[0]; ++c.at[0])
-      for (c.at[1] = cells.lo[1]; c.at[1] < cells.hi[1]; ++c.at[1])
-        for (c.at[2] = cells.lo[2]; c.at[2] < cells.hi[2]; ++c.at[2]) {
-          const int64_t image = S::channels_last ? p.n : p.n * a.channels + p.c;
-          const int64_t cell = ((image * w.out[0] + c.at[0]) * w.out[1] + c.at[1]) * w.out[2] + c.at[2];
-          const int64_t unit = S::channels_last ? cell * a.channels + p.c : cell;
+    for (int i = lo[0]; i < hi[0]; ++i)
+      for (int j = lo[1]; j < hi[1]; ++j) {
+        const int first = ((at[0] - i * stride(0) + padding(0)) * kernel(1) + at[1] - j * stride(1) + padding(1)) *
+                              kernel(2) + at[2] + padding(2);
+        const Count row = ((image * a.cell[0] + i) * a.cell[1] + j) * a.cell[2];
+        V block = V(0);
+        for (int k = lo[2]; k < hi[2]; ++k) {
+          const Count unit = S::channels_last ? (row + k) * Count(a.channels) + channel : row + k;
           AsWords<State> words;
 #pragma unroll
-          for (int i = 0; i < words_in<State>; ++i)
-            words.word[i] = static_cast<const uint32_t*>(a.states)[i * a.units + unit];
-          const State state = bit_cast<State>(words);
-          t.index = 0;
-          for (int d = 0; d < 3; ++d)
-            t.index = t.index * w.kernel[d] + (p.at[d] - (c.at[d] * w.stride[d] - w.padding[d]));
-          sum.add(state.share(r, t));
+          for (int w = 0; w < words_in<State>; ++w)
+            words.word[w] = (static_cast<const uint32_t*>(a.states) + w * a.units)[unit];
+          t.index = first - k * stride(2);
+          const V share = bit_cast<State>(words).share(r, t);
+          if constexpr (few) block += share;
+          else sum.add(share);
         }
+        if constexpr (few) sum.add(block);
+      }
     V all_of_them = sum.value();
     if constexpr (S::unpool && S::normalize && !S::spreads) all_of_them /= holding;
     tensor<typename S::Out>(a.out, 0)[place] = narrow<typename S::Out>(all_of_them);

@@ -90,23 +90,35 @@ unsigned rounds(int64_t items, int64_t at_once, int64_t most) {
 // seldom, and registers allow four blocks (two where much is kept for each tap).
 constexpr int kHeld = 13, kHeldOfMany = 8;
 
+// Whether a thread has a window to itself, row by row: methods that need the taps' order, and windows that overlap, which
+// share rows in the cache, if they are many.
+bool walks_rows(const Launch& launch, int multiprocessors) {
+  const Arguments& a = launch.arguments;
+  const int64_t beside = launch.specification.channels_last ? a.channels : a.cell[2];
+  const bool many = beside >= 8 && a.units >= multiprocessors * kResident / 8;
+  return a.kernel[2] <= 16 && (shape_of(launch.specification).ordered || (overlaps(launch) && many));
+}
+
 // A window's threads: few, for they join what they gather, yet so many that they hold all its taps while a block can.
 // Those of channels_last stay 32 bytes wide along the channels.
-void share_window(Launch& launch) {
+void share_window(Launch& launch, int multiprocessors) {
   Specification& s = launch.specification;
   const int64_t taps = taps_of(launch);
   const int held = (s.spreads || launch.arguments.logits ? kHeldOfMany : kHeld) / (s.x == Type::float64 ? 2 : 1);
   const int widest = s.channels_last ? size_of(s.x) : 32;
-  s.in_warp = s.channels_last ? 1 : 4;
-  const auto share = [&] { return up(taps, s.in_warp * s.warps); };
-  while (share() > held && s.in_warp < widest) s.in_warp *= 2;
-  while (share() > held && s.warps < 8) s.warps *= 2;
-  if (share() > held) {
-    if (s.channels_last) s.in_warp = 1;
-    return;
+  const bool rows = walks_rows(launch, multiprocessors);
+  if (rows || shape_of(s).ordered) {
+    s.in_warp = s.warps = 1;
+  } else {
+    s.in_warp = s.channels_last ? 1 : 4;
+    const auto share = [&] { return up(taps, s.in_warp * s.warps); };
+    while (share() > held && s.in_warp < widest) s.in_warp *= 2;
+    while (share() > held && s.warps < 8) s.warps *= 2;
+    if (share() <= held) s.taps = int32_t(share());
+    else if (s.channels_last) s.in_warp = 1;
   }
-  s.taps = int32_t(share());
-  s.keeps = s.kind == Kind::large_backward && tiles(launch);
+  if (!rows && s.taps == 0) return;
+  s.keeps = s.taps > 0 && s.kind == Kind::large_backward && tiles(launch);
   fix_window(launch);
   fix_edges(launch);
 }
@@ -119,14 +131,14 @@ void start_units(Launch& launch) {
   s.wide = s.wide || units + of_block >= (int64_t(1) << 31);  // they are counted in the type of offsets
 }
 
-void cut_large(Launch& launch) {
+void cut_large(Launch& launch, int multiprocessors) {
   Specification& s = launch.specification;
   const Arguments& a = launch.arguments;
-  if (!shape_of(s).ordered) share_window(launch);
+  share_window(launch, multiprocessors);
   s.whole = true;
   for (int d = 0; d < 3; ++d) s.whole = s.whole && a.cell[d] == 1 && a.padding[d] == 0 && a.kernel[d] == a.in[d];
   const bool backward = s.kind == Kind::large_backward, slopes = backward || s.term >= 0;
-  const int words = s.taps > kHeldOfMany ? shape_of(s).words : 0;
+  const int words = s.taps == 0 || s.taps > kHeldOfMany ? shape_of(s).words : 0;
   s.blocks = s.x == Type::float64 || (s.keeps && words > 5) ? 2 : slopes && (words > 4 || (s.keeps && !s.whole)) ? 3 : 4;
   start_units(launch);
   launch.arguments.parts = a.images;
@@ -221,7 +233,7 @@ bool choose(Launch& launch, Direction direction, const Reduction* reduction, int
     }
   }
   s.kind = backward ? Kind::large_backward : Kind::large_forward;
-  cut_large(launch);
+  cut_large(launch, multiprocessors);
   return !backward || tiles(launch);
 }
 
@@ -230,6 +242,7 @@ void cut_gather(Launch& launch, int multiprocessors) {
   s.kind = Kind::large_gather;
   s.in_warp = s.warps = 1;
   launch.grid[0] = rounds(places_of(launch), s.threads, int64_t(multiprocessors) * 64);
+  s.wide = s.wide || places_of(launch) + 2 * s.threads * int64_t(launch.grid[0]) >= (int64_t(1) << 31);
 }
 
 std::vector<Launch> alternatives(const Launch& chosen) {

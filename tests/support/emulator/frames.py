@@ -72,6 +72,7 @@ def large(pick: random.Random) -> Frame:
     kernel, stride, padding, spatial = pick.choice((
         ((9, 9), (4, 4), (4, 4), (14, 13)), ((9, 9), (9, 9), (0, 0), (18, 27)), ((9, 9), (9, 9), (4, 4), (14, 20)),
         ((31, 31), (1, 1), (0, 0), (32, 33)), ((8, 8), (8, 8), (0, 0), (17, 19)), ((11, 5), (3, 7), (5, 0), (15, 13)),
+        ((9, 6), (2, 1), (4, 3), (20, 30)),  # many: a thread for each
     ))  # fmt: skip
     return Window.make(2, kernel, stride, padding, pick.random() < 0.5), (
         pick.randint(1, 2),
