@@ -9,18 +9,21 @@ inline namespace ADAPOOL_ISA {
 // The window of a thread: units are numbered as y lies in memory.
 template <class S> struct Unit {
   using Count = typename S::Index;  // the host starts no more threads than it counts
+  static constexpr int of_warp = 32 / S::in_warp;
   int64_t number, image, channel, n, c;
-  int cell[3], part;
+  int64_t left;  // windows from the warp's first on
+  int cell[3], part, within;
   bool real;
 
   ADAPOOL_HD Unit(const Arguments& a) {
-    constexpr unsigned of_warp = 32 / S::in_warp, groups = S::threads / 32 / S::warps;
+    constexpr unsigned groups = S::threads / 32 / S::warps;
     const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const unsigned within = S::channels_last ? lane % of_warp : lane / S::in_warp;
+    within = int(S::channels_last ? lane % of_warp : lane / S::in_warp);
     part = int((S::channels_last ? lane / of_warp : lane % S::in_warp) + warp % S::warps * S::in_warp);
-    Count rest = (Count(blockIdx.x) * groups + warp / S::warps) * of_warp + within;
-    real = rest < Count(a.units);
-    number = rest = real ? rest : 0;
+    Count rest = (Count(blockIdx.x) * groups + warp / S::warps) * of_warp;
+    left = Count(a.units) - rest;
+    real = within < left;
+    number = rest = real ? rest + within : 0;
     const auto next = [&](Count extent) {
       const Count at = rest % extent;
       rest /= extent;
@@ -78,6 +81,37 @@ template <class S> ADAPOOL_HD void large_forward(const Arguments& a) {
   }
 }
 
+// The places of a warp's windows lie side by side where each is a whole plane: they go to memory through shared memory,
+// in pieces that fill sectors. `share` gives a tap's.
+template <class S, class R, class F>
+ADAPOOL_HD void write_planes(const Arguments& a, const Unit<S>& u, const R& r, F share) {
+  using Out = typename S::Out;
+  constexpr int all = Unit<S>::of_warp * R::size, most = 16 / int(sizeof(Out));
+  constexpr int size = S::together_out < most ? S::together_out : most;
+  struct alignas(16) Room {
+    Out number[(all + 7) / 8 * 8];
+  };
+  struct alignas(sizeof(Out) * size) Some {
+    Out number[size];
+  };
+  __shared__ Room rooms[S::threads / 32];
+  Out* room = rooms[threadIdx.x / 32].number;
+  const int lane = int(threadIdx.x % 32);
+  r.mine([&](const Tap<ComputeOf<S>>& t) { room[u.within * R::size + int(t.index)] = share(t); });
+  __syncwarp();
+  Out* to = tensor<Out>(a.out, 0) + (u.number - u.within) * R::size;
+  if (u.left >= Unit<S>::of_warp) {
+#pragma unroll
+    for (int i = 0; i < all; i += 32 * size)
+      if (const int at = i + lane * size; at < all)
+        *reinterpret_cast<Some*>(to + at) = *reinterpret_cast<const Some*>(room + at);
+  } else {
+    to = tensor<Out>(a.out, 0) + (a.units - u.left) * R::size;  // those that are not real stand for the first
+#pragma unroll 1
+    for (int at = lane; at < u.left * R::size; at += 32) to[at] = room[at];
+  }
+}
+
 template <class S> ADAPOOL_HD void large_backward(const Arguments& a) {
   using V = ComputeOf<S>;
   const Layout<S> places(a, a.in);
@@ -91,10 +125,9 @@ template <class S> ADAPOOL_HD void large_backward(const Arguments& a) {
     if (u.real && u.part == 0) static_cast<V*>(a.terms)[u.number] = term;
   }
   const Sharing<S::template Method, V> sharing = cell.times(c);
-  if (u.real)
-    r.mine([&](const Tap<V>& t) {
-      tensor<typename S::Out>(a.out, r.first)[t.offset] = narrow<typename S::Out>(sharing.share(r, t));
-    });
+  const auto share = [&](const Tap<V>& t) { return narrow<typename S::Out>(sharing.share(r, t)); };
+  if constexpr (r.held && S::whole && !S::channels_last && S::warps == 1 && S::in_warp < 32) write_planes<S>(a, u, r, share);
+  else if (u.real) r.mine([&](const Tap<V>& t) { tensor<typename S::Out>(a.out, r.first)[t.offset] = share(t); });
 }
 
 // After large_forward has left the states of all windows: a thread for each place sums what the windows that hold it

@@ -77,6 +77,11 @@ void fix_edges(Launch& launch) {
   for (int d = 0; d < 3; ++d) fix_reach(launch, d, launch.arguments.cell[d], 1);
 }
 
+void cut_planes(Launch& launch) {
+  Specification& s = launch.specification;
+  s.together_out = together(launch.arguments.out, s.out, 16, {32 / s.in_warp * taps_of(launch)});
+}
+
 int32_t& tile_of(Specification& s) { return s.channels_last ? s.width : s.windows; }
 
 bool can_double(const Launch& launch) {

@@ -17,6 +17,7 @@ bool tiles(const Launch& launch);  // whether every place lies in exactly one wi
 
 void fix_window(Launch& launch);  // makes it constants
 void fix_edges(Launch& launch);   // of a window alone
+void cut_planes(Launch& launch);  // that a warp writes side by side
 
 // A walk: forward, or backward apart. Its tile is windows side by side, of channels_last channels.
 int32_t& tile_of(Specification& s);

@@ -110,7 +110,7 @@ void share_window(Launch& launch, int multiprocessors) {
   if (rows || shape_of(s).ordered) {
     s.in_warp = s.warps = 1;
   } else {
-    s.in_warp = s.channels_last ? 1 : 4;
+    s.in_warp = s.channels_last ? 1 : shape_of(s).words > 4 ? 4 : 8;  // neighbours' sectors, where joining is cheap
     const auto share = [&] { return up(taps, s.in_warp * s.warps); };
     while (share() > held && s.in_warp < widest) s.in_warp *= 2;
     while (share() > held && s.warps < 8) s.warps *= 2;
@@ -140,6 +140,7 @@ void cut_large(Launch& launch, int multiprocessors) {
   const bool backward = s.kind == Kind::large_backward, slopes = backward || s.term >= 0;
   const int words = s.taps == 0 || s.taps > kHeldOfMany ? shape_of(s).words : 0;
   s.blocks = s.x == Type::float64 || (s.keeps && words > 5) ? 2 : slopes && (words > 4 || (s.keeps && !s.whole)) ? 3 : 4;
+  if (backward && s.whole) cut_planes(launch);
   start_units(launch);
   launch.arguments.parts = a.images;
 }
