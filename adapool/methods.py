@@ -63,8 +63,15 @@ def _norm(region: Region, values: Tensor, p: Tensor | float) -> Tensor:
     """`(sum_i values_i^p)^(1/p)`, scaled against overflow; 0 with gradient 0 where the sum is 0."""
     scale = region.scale(values)
     power = _exponent(p, values)
-    total = region.sum((values / scale) ** power)
-    zero = total == 0
+    dead = region.max(values.detach().abs()) == 0
+    values = torch.where(dead, 1.0, values / scale)
+    if isinstance(power, Tensor):  # 0^p has no logarithm, so that p is a constant there
+        zero = values == 0
+        powers = torch.where(zero, values ** power.detach(), torch.where(zero, 1.0, values) ** power)
+    else:
+        powers = values**power
+    total = region.sum(powers)
+    zero = dead | (total == 0)
     root = torch.where(zero, 1.0, total) ** (1 / power)
     return torch.where(zero, 0.0, root * scale).squeeze(-1)
 
@@ -81,7 +88,10 @@ def lp(region: Region, p: Tensor | float) -> Tensor:
 @method("y = (sum_i |a_i|^p)^(1/p)", "Sermanet et al. 2012 (arXiv 1204.3968)", operands=(_P,), holds="homogeneous")
 def lp_abs(region: Region, p: Tensor | float) -> Tensor:
     """Lp norm, the power sum of magnitudes."""
-    return _norm(region, region.values.abs(), p)
+    values = region.values
+    # A zero's magnitude has no slope, and its power one that has: 2 at p = 2.
+    smooth = (values == 0) & (_exponent(p, values) > 1)
+    return _norm(region, torch.where(smooth, values, values.abs()), p)
 
 
 @method(

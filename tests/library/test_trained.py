@@ -117,3 +117,21 @@ def test_transforms_and_programs(layer: type) -> None:
     torch.testing.assert_close(compiled(x), made(x))
     torch.testing.assert_close(torch.export.export(made, (x,)).module()(x), made(x))
     torch.testing.assert_close(torch.vmap(made)(x), made(x))
+
+
+@pytest.mark.parametrize("p", [1.5, 2.0, 3.0])
+@pytest.mark.parametrize("name", ["lp", "lp_abs"])
+def test_second_derivatives_at_zero(name: str, p: float) -> None:
+    """0^p has no logarithm: what is trained is p, beside taps and a whole window that are zero."""
+    x = torch.tensor([[[0.0, 1.0, 0.5, 0.0, 0.0, 0.0, 2.0, 0.3, 1.5]]], dtype=torch.float64, requires_grad=True)
+    power = torch.tensor(p, dtype=torch.float64, requires_grad=True)
+
+    def slope(power: torch.Tensor, of: int) -> torch.Tensor:
+        y = pool(x, name, 3, p=power, implementation="plain")
+        return torch.autograd.grad(y.sum(), (x, power), create_graph=True)[of]
+
+    for of in range(2):
+        assert torch.autograd.gradcheck(lambda power, of=of: slope(power, of), (power,))
+    curve = torch.autograd.grad(slope(power, 0).sum(), x)[0][0, 0]
+    first = {1.5: torch.inf, 2.0: 1 / 1.25**0.5, 3.0: 0.0}[p]  # sum over the window of d^2 y / da da_0
+    torch.testing.assert_close(curve[[0, 3, 4, 5]], torch.tensor([first, 0, 0, 0], dtype=torch.float64))
