@@ -5,6 +5,7 @@ The instruction set and the generic loops are chosen when the library loads, so 
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def largest(x: Tensor, window: tuple[int, int]) -> Tensor:
 def answers() -> dict[str, list[Tensor]]:
     """What one choice of kernels computes on fixed problems."""
     found = {}
-    for method in METHODS[:-1]:  # power_sum is power but for a factor
+    for method in (*METHODS[:-1], "lp"):  # power_sum is power but for a factor
         least = 1e-6 if method == "power" else 0.0  # what smaller taps count as
         for window in WINDOWS:
             for channels_last, c in ((False, 2), (True, 3), (True, 6), (True, 11), (True, 21), (True, 29)):
@@ -129,7 +130,7 @@ def test_agrees_with_the_generic_loops(choices: Any, choice: str) -> None:
             if not hard:
                 torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5, msg=f"{name} {what}")
             elif what == "y":  # window by window: their sizes differ by 10^80
-                taps = 49 if name.split()[1] == "sum" else 1
+                taps = {"sum": 49, "lp": 7, "lp_abs": 7}.get(name.split()[1], 1)
                 assert ((a - b).abs() <= 2e-6 * taps * generic[2] + 2 * PLACE[got.dtype] * b.abs() + 1e-40).all(), name
 
 
@@ -154,6 +155,27 @@ def test_hard_windows(method: str, dtype: torch.dtype) -> None:
         assert y[~finite].isnan().all()
         bound = PLACE[dtype] * want.abs() + 2e-6 * largest(x, window) + torch.finfo(dtype).smallest_normal * 2**-9
         assert ((y.double() - want).abs() <= bound)[finite & y.isfinite()].all(), window
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("method", ["lp", "lp_abs"])
+def test_powers_of_either_sign(method: str, p: float) -> None:
+    """lp of an odd p cancels, of a broken one is NaN where a tap is negative; zero windows have no gradient."""
+    torch.manual_seed(int(10 * p))
+    precision = 1e-2 if method == "lp" and p % 2 == 1 else 1e-5
+    for window, c in itertools.product([(2, 2), (3, 2), (3, 1), (5, 5)], (2, 33)):
+        x = place(torch.randn(2, c, 14, 41), channels_last=c == 33)
+        x = torch.where(torch.rand_like(x) < 0.3, 0.0, x)
+        x[1] = x[1].abs()
+        x[:, :, :, -9:] = 0
+        leaves = [leaf(x), leaf(x.double())]
+        powers = [leaf(torch.full((c, 1, 1), p, dtype=v.dtype)) for v in leaves]
+        ys = [pool(leaves[i], method, *window, p=powers[i], implementation=("native", "plain")[i]) for i in range(2)]
+        got, want = ([y, *torch.autograd.grad(y.sum(), [a, b])] for y, a, b in zip(ys, leaves, powers, strict=True))
+        for name, a, b in zip(("y", "dx", "dp"), got, want, strict=True):
+            assert a.isnan().equal(b.isnan()), name
+            steep = b.nan_to_num(0).abs().max()
+            assert ((a - b).nan_to_num(0).abs() <= precision * steep).all(), (name, window)
 
 
 @pytest.mark.parametrize("value", [7.3, -0.1, 1e30, 3e38, 1e-40, 90.0, 0.0])

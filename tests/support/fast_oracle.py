@@ -13,9 +13,9 @@ from adapool.functional import pool
 
 WINDOWS = [(2, 2), (3, 3), (3, 2), (5, 5), (7, 7), (3, 1)]
 BLENDS = ("ada", "edscw", "softpool")
-OWN = (*BLENDS, "power")  # with arithmetic of their own; the others compute with their structs
+OWN = (*BLENDS, "power", "lp_abs")  # with arithmetic of their own; the others compute with their structs
 METHODS = (*OWN, "max", "avg", "sum", "idw", "mixed", "power_sum")
-WEIGHTLESS = ("max", "sum", "power", "power_sum", "mixed")  # they have no weights to hold fixed
+WEIGHTLESS = ("max", "sum", "power", "power_sum", "lp_abs", "lp", "mixed")  # they have no weights to hold fixed
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 PLACE = {dtype: torch.finfo(dtype).eps / 2 for dtype in DTYPES}  # half a unit in the last place, at most
 
@@ -52,8 +52,8 @@ def gradients(
 
 def operand(method: str, share: Any) -> dict[str, Any]:
     """The method's only operand, a leaf where it is a tensor, from shares in [0, 1]; none if it has none."""
-    name = {"ada": "beta", "mixed": "alpha", "power": "p", "power_sum": "p"}.get(method)
-    value = 1 + 4 * share if name == "p" else share
+    name = {"ada": "beta", "mixed": "alpha", **dict.fromkeys(("power", "power_sum", "lp_abs", "lp"), "p")}.get(method)
+    value = 2.0 if method == "lp" else 1 + 4 * share if name == "p" else share
     return {} if name is None else {name: leaf(value) if isinstance(value, Tensor) else value}
 
 

@@ -16,8 +16,10 @@ template <template <class> class S> struct PolicyOf { using Type = ByStruct<S>; 
 template <> struct PolicyOf<SoftPool> { using Type = Blend<false, true>; };
 template <> struct PolicyOf<Edscw> { using Type = Blend<true, false>; };
 template <> struct PolicyOf<Ada> { using Type = Blend<true, true>; };
-template <> struct PolicyOf<Power> { using Type = Powers<true>; };
-template <> struct PolicyOf<PowerSum> { using Type = Powers<false>; };
+template <> struct PolicyOf<Power> { using Type = Powers<Of::positive_mean>; };
+template <> struct PolicyOf<PowerSum> { using Type = Powers<Of::positive_sum>; };
+template <> struct PolicyOf<LpAbs> { using Type = Powers<Of::sizes>; };
+template <> struct PolicyOf<Lp> { using Type = Powers<Of::signs>; };
 
 template <template <class> class M>
 void fallback_cell(const Job& job, Direction direction, const Point& p, float* out, int64_t pitch) {

@@ -10,6 +10,8 @@
   X(softpool)                   \
   X(edscw)                      \
   X(ada)                        \
+  X(lp)                         \
+  X(lp_abs)                     \
   X(power)                      \
   X(power_sum)                  \
   X(mixed)

@@ -29,6 +29,7 @@ ADAPOOL_INLINE V with_sign_of(V sign, V a) {  // a ^ (sign & kSign), and 0 where
                                            __m512i(Bits{} + kSign), 0x78));
 }
 ADAPOOL_INLINE V larger(V a, V b) { return _mm512_max_ps(a, b); }  // b where either is NaN
+ADAPOOL_INLINE V root_of(V a) { return _mm512_sqrt_ps(a); }
 ADAPOOL_INLINE int not_within(V a, float limit) { return _mm512_cmp_ps_mask(a, same(limit), _CMP_NLE_UQ); }
 template <> ADAPOOL_INLINE V load(const float* p) { return _mm512_loadu_ps(p); }
 template <> ADAPOOL_INLINE void store(float* p, V v) { _mm512_storeu_ps(p, v); }
@@ -41,6 +42,7 @@ ADAPOOL_INLINE void store16(void* p, Bits v) { _mm256_storeu_si256((__m256i*)p, 
 #else
 ADAPOOL_INLINE V with_sign_of(V sign, V a) { return sign != 0 ? V(Bits(a) ^ (Bits(sign) & kSign)) : V{}; }
 ADAPOOL_INLINE V larger(V a, V b) { return _mm256_max_ps(a, b); }
+ADAPOOL_INLINE V root_of(V a) { return _mm256_sqrt_ps(a); }
 ADAPOOL_INLINE int not_within(V a, float limit) {
   return _mm256_movemask_ps(_mm256_cmp_ps(a, same(limit), _CMP_NLE_UQ));
 }
