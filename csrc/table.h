@@ -14,8 +14,7 @@
 namespace adapool {
 
 // How the CPU's loops are called that are compiled apart (cpu/instances.h).
-using Loops = bool (*)(int32_t method, int32_t direction, const void* job, const void* reduction, double* partial,
-                       const void* result,
+using Loops = bool (*)(int32_t method, int32_t direction, const void* job, const void* reduction, const void* result,
                        void (*parallel)(int64_t, int64_t, void (*)(int64_t, int64_t, void*), void*));
 
 inline namespace ADAPOOL_ISA {

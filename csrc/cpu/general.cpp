@@ -6,5 +6,5 @@
 extern "C" bool ADAPOOL_LOOPS(ADAPOOL_SCALAR, ADAPOOL_ISA) ADAPOOL_PARAMETERS {
   using namespace adapool;
   return run_cpu<ADAPOOL_SCALAR>(Method(method), Direction(direction), *static_cast<const Job*>(job),
-                          static_cast<const Reduction*>(reduction), partial, static_cast<const Any*>(result), parallel);
+                          static_cast<const Reduction*>(reduction), static_cast<const Any*>(result), parallel);
 }

@@ -7,5 +7,5 @@
 #define ADAPOOL_JOIN(a, b, c, d) ADAPOOL_JOIN_(a, b, c, d)
 #define ADAPOOL_LOOPS(scalar, isa) ADAPOOL_JOIN(adapool_cpu_, scalar, _, isa)
 #define ADAPOOL_PARAMETERS                                                                                  \
-  (int32_t method, int32_t direction, const void* job, const void* reduction, double* partial,              \
-   const void* result, void (*parallel)(int64_t, int64_t, void (*)(int64_t, int64_t, void*), void*))
+  (int32_t method, int32_t direction, const void* job, const void* reduction, const void* result,         \
+   void (*parallel)(int64_t, int64_t, void (*)(int64_t, int64_t, void*), void*))

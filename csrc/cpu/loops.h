@@ -210,79 +210,47 @@ bool gather_loop(const Job& job, const Reduction* reduction, const Any* result, 
   return true;
 }
 
-// The gradient of a cell operand. A unit is a chunk of the summed rows of cells for one place of the kept ones; it
-// writes partial[chunk * entries + entry], and the second stage adds the chunks in order. In double: there are many
-// terms and few entries.
+// The gradient of a cell operand: the term of every cell, then their sums.
 template <template <class> class M, class S>
-void operand_loop(const Job& job, const Reduction& reduction, double* partial, const Any& result, Parallel run) {
+void operand_loop(const Job& job, const Reduction& reduction, const Any& result, Parallel run) {
   using V = Pack<S>;
   const Window& w = job.window;
   const Walk walk(job, V::size);
-  const int64_t extents[4] = {job.batch, walk.groups, w.out[0], w.out[1]};
-  const bool keeps[5] = {reduction.summed[0] == 1, reduction.summed[1] == 1, reduction.summed[2] == 1,
-                         reduction.summed[3] == 1, reduction.summed[4] == 1};
-  int64_t kept = 1, summed = 1, pitch[5], entries = 1;  // pitch: entries between neighbours of a kept axis
-  for (int d = 4; d >= 0; --d) { pitch[d] = keeps[d] ? entries : 0; entries *= reduction.kept[d]; }
-  for (int d = 0; d < 4; ++d) (keeps[d] ? kept : summed) *= extents[d];
-  const int64_t chunks = reduction.chunks, span = (summed + chunks - 1) / chunks;
-  const int64_t width = keeps[4] ? w.out[2] : 1, lines = keeps[1] ? walk.group : 1;
-
-  parallel(run, kept * chunks, 1, [&](int64_t begin, int64_t end) {
+  std::vector<S> terms(job.cells());
+  const Any all{terms.data(), sizeof(S) == 8 ? Type::float64 : Type::float32};
+  const int64_t work = w.taps() * w.out[2] * std::max<int64_t>(walk.group, 1);
+  parallel(run, job.batch * walk.groups * w.out[0] * w.out[1], kGrain / work, [&](int64_t begin, int64_t end) {
     Near<S> near(job, walk);
-    const std::unique_ptr<double[]> sums(new double[lines * width]);
     for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t chunk = unit / kept, last = std::min((chunk + 1) * span, summed);
-      std::fill_n(sums.get(), lines * width, 0.0);
-      int64_t at[4] = {0, 0, 0, 0};
-      for (int64_t term = chunk * span; term < std::max(last, chunk * span + 1); ++term) {
-        int64_t k = unit % kept, s = term;
-        for (int d = 3; d >= 0; --d) at[d] = split(keeps[d] ? k : s, std::max<int64_t>(extents[d], 1));
-        if (term >= last) break;  // an empty chunk still needs its place
-        const int64_t c0 = at[1] * walk.group;
-        const Part row{at[0], c0, std::min(walk.group, job.channels - c0), {{at[2], at[3], 0}, {at[2] + 1, at[3] + 1, w.out[2]}}};
-        const bool taken = near.take(row);
-        walk.cells(row, [&](const Point& cell, const Lanes& lanes) {
-          const V terms = taken ? operand_term<M, Packed<S>, V>(near.job, cell, lanes, reduction.which)
-                                : operand_term<M, Any, V>(near.job, cell, lanes, reduction.which);
-          for (int i = 0; i < lanes.count; ++i) {
-            const int64_t line = lanes.along_row ? cell.c - c0 : i, column = cell.at[2] + (lanes.along_row ? i : 0);
-            sums[(keeps[1] ? line : 0) * width + (keeps[4] ? column : 0)] += double(terms.raw[i]);
-          }
-        });
-      }
-      const int64_t c0 = at[1] * walk.group, real = keeps[1] ? std::min(walk.group, job.channels - c0) : 1;
-      const int64_t first = at[0] * pitch[0] + c0 * pitch[1] + at[2] * pitch[2] + at[3] * pitch[3];
-      for (int64_t line = 0; line < real; ++line)
-        for (int64_t column = 0; column < width; ++column) {
-          const int64_t entry = first + line * pitch[1] + column * pitch[4];
-          if (chunks == 1) result.store(entry, sums[line * width + column]);
-          else partial[chunk * entries + entry] = sums[line * width + column];
-        }
+      int64_t rest = unit;
+      const int64_t j = split(rest, w.out[1]), i = split(rest, w.out[0]), c = split(rest, walk.groups) * walk.group;
+      const Part row{rest, c, std::min(walk.group, job.channels - c), {{i, j, 0}, {i + 1, j + 1, w.out[2]}}};
+      const bool taken = near.take(row);
+      walk.cells(row, [&](const Point& cell, const Lanes& lanes) {
+        const int64_t at = (((cell.n * job.channels + cell.c) * w.out[0] + i) * w.out[1] + j) * w.out[2] + cell.at[2];
+        const V term = taken ? operand_term<M, Packed<S>, V>(near.job, cell, lanes, reduction.which)
+                             : operand_term<M, Any, V>(near.job, cell, lanes, reduction.which);
+        Loader<V>::store(all, at, lanes.along_row ? 1 : w.cells(), lanes.count, term);
+      });
     }
   });
-  for (int64_t entry = 0; chunks > 1 && entry < entries; ++entry) {
-    double sum = 0;
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk * entries + entry];
-    result.store(entry, sum);
-  }
+  sum_up(reduction, terms.data(), result);
 }
 
 // The launch choice of the CPU's generic loops, which compute in S whatever the tensors hold. A gather with a reduction
 // wants both gradients at once: false if that cannot be, and nothing was done.
 template <template <class> class M, class S>
-bool run_struct(Direction direction, const Job& job, const Reduction* reduction, double* partial, const Any* result,
-                Parallel run) {
+bool run_struct(Direction direction, const Job& job, const Reduction* reduction, const Any* result, Parallel run) {
   if (direction == Direction::gather) return gather_loop<M, S>(job, reduction, result, run);
   if (direction == Direction::forward) forward_loop<M, S>(job, run);
-  else if constexpr (M<S>::operands > 0) operand_loop<M, S>(job, *reduction, partial, *result, run);
+  else if constexpr (M<S>::operands > 0) operand_loop<M, S>(job, *reduction, *result, run);
   return true;
 }
 template <class S>
-bool run_cpu(Method method, Direction direction, const Job& job, const Reduction* reduction, double* partial,
-             const Any* result, Parallel run) {
+bool run_cpu(Method method, Direction direction, const Job& job, const Reduction* reduction, const Any* result, Parallel run) {
   bool done = true;
   with_method(method, [&](auto choice) {
-    done = run_struct<decltype(choice)::template Struct, S>(direction, job, reduction, partial, result, run);
+    done = run_struct<decltype(choice)::template Struct, S>(direction, job, reduction, result, run);
   });
   return done;
 }

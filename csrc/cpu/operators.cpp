@@ -53,35 +53,31 @@ const Table& best() {
 
 struct Cpu {
   static constexpr bool dense_cells = false;
-  static bool done(const Call& call, Direction direction, const Reduction* reduction, double* partial, const Any* result) {
+  static bool done(const Call& call, Direction direction, const Reduction* reduction, const Any* result) {
     const int32_t method = int32_t(call.traits.method), type = int32_t(call.type()), way = int32_t(direction);
     const Job& job = call.job;
     const Entry& own = method_table().at(call.traits.method);
     if (!own.source.empty()) {
       const Loops its = own.loops[call.type() == Type::float64].load();
       STD_TORCH_CHECK(its != nullptr, "method: ", own.name, " was not made for the CPU");
-      return its(method, way, &job, reduction, partial, result, in_threads);
+      return its(method, way, &job, reduction, result, in_threads);
     }
     for (const Fast fast : {best().fast, best().narrow})
       if (fast && fast(method, type, way, &job, reduction, result, in_threads)) return true;
     const Loops loops = best().loops[call.type() == Type::float64 ? 0 : 1];
-    return loops(method, way, &job, reduction, partial, result, in_threads);
+    return loops(method, way, &job, reduction, result, in_threads);
   }
-  static void run(const Call& call, Direction direction, const Reduction* reduction, double* partial,
-                  const Any* result = nullptr) {
-    done(call, direction, reduction, partial, result);
+  static void run(const Call& call, Direction direction, const Reduction* reduction, double*, const Any* result = nullptr) {
+    done(call, direction, reduction, result);
   }
   static bool run_both(const Call& call, const Reduction& reduction, const Any& result) {
-    return done(call, Direction::gather, &reduction, nullptr, &result);
+    return done(call, Direction::gather, &reduction, &result);
   }
   static void masks(const Tensor& y, const MaskJob& job, MaskDirection direction) {
     if (type_of(y, "y") == Type::float64) mask_loop<double>(job, direction, in_threads);
     else mask_loop<float>(job, direction, in_threads);
   }
-  // By constants, not by the number of threads, so that results do not depend on it; partials stay under 2 MB.
-  static int64_t chunks(int64_t entries, int64_t terms) {
-    return std::max<int64_t>(1, std::min<int64_t>({64, terms / 64, (int64_t(1) << 18) / std::max<int64_t>(entries, 1)}));
-  }
+  static int64_t chunks(int64_t, int64_t) { return 1; }  // no partial sums are wanted
 };
 
 STABLE_TORCH_LIBRARY_IMPL(adapool, CPU, m) { register_on<Cpu>(m); }

@@ -8,6 +8,6 @@
     using namespace adapool;                                                                                 \
     (void)method;                                                                                            \
     return run_struct<Struct, ADAPOOL_SCALAR>(Direction(direction), *static_cast<const Job*>(job),           \
-                                              static_cast<const Reduction*>(reduction), partial,             \
+                                              static_cast<const Reduction*>(reduction),                      \
                                               static_cast<const Any*>(result), parallel);                    \
   }

@@ -1,12 +1,31 @@
-// The gradient of an operand that is summed beside the gradient of x: from one number for each part of a group of
-// channels, added in order. Host only.
+// The gradient of an operand: from one number for each cell, or, summed beside the gradient of x, for each part of a group
+// of channels; added in order. Host only.
 #pragma once
+#include <algorithm>
 #include <vector>
 
 #include "job.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
+
+// From a term of every cell.
+template <class S> void sum_up(const Reduction& r, const S* term, const Any& result) {
+  int64_t extent[5], pitch[5], at[5] = {}, entries = 1;
+  for (int d = 4; d >= 0; --d) {
+    extent[d] = r.kept[d] * r.summed[d];
+    pitch[d] = r.kept[d] > 1 ? entries : 0;
+    entries *= r.kept[d];
+  }
+  std::vector<double> sums(entries);
+  for (int64_t rows = r.entries * r.terms / std::max<int64_t>(extent[4], 1); rows > 0; --rows) {
+    double* to = sums.data();
+    for (int d = 0; d < 4; ++d) to += at[d] * pitch[d];
+    for (int64_t j = 0; j < extent[4]; ++j) to[j * pitch[4]] += *term++;
+    for (int d = 3; d >= 0 && ++at[d] == extent[d]; --d) at[d] = 0;
+  }
+  for (int64_t entry = 0; entry < entries; ++entry) result.store(entry, sums[entry]);
+}
 
 // terms[(group * parts + part) * pitch + channel within the group], groups of all images in order; a part has `rows`
 struct Terms {

@@ -86,7 +86,8 @@ class BetaSums {
   }
   void write() const {
     if (by_channel_) return planes_.write(job_, *r_, *result_);
-    if (cells_.empty()) return sum_up();
+    if (cells_.empty() && !every_.empty()) return sum_up(*r_, every_.data(), *result_);
+    if (cells_.empty()) return;
     const int64_t cells = job_.window.cells(), images = r_->kept[0], chunks = work_.chunks / images;
     for (int64_t n = 0; n < images; ++n)
       for (int64_t i = 0; i < cells; ++i) {
@@ -108,24 +109,6 @@ class BetaSums {
       auto* to = all + plane * job_.window.cells() + row * job_.window.out[2];
       for (int64_t j = 0; j < cells; ++j) to[j] = narrow<std::remove_reference_t<decltype(*to)>>(v[j * step]);
     });
-  }
-
-  void sum_up() const {
-    const Window& w = job_.window;
-    int64_t pitch[5], entries = 1;
-    for (int d = 4; d >= 0; --d) {
-      pitch[d] = r_->kept[d] > 1 ? entries : 0;
-      entries *= r_->kept[d];
-    }
-    std::vector<double> sums(every_.empty() ? 0 : entries);
-    auto from = every_.begin();
-    for (int64_t n = 0; from != every_.end(); ++n)
-      for (int64_t c = 0; c < job_.channels; ++c)
-        for (int64_t i = 0; i < w.out[1]; ++i) {
-          double* to = sums.data() + n * pitch[0] + c * pitch[1] + i * pitch[3];
-          for (int64_t j = 0; j < w.out[2]; ++j) to[j * pitch[4]] += *from++;
-        }
-    for (size_t entry = 0; entry < sums.size(); ++entry) result_->store(entry, sums[entry]);
   }
 
   const Job& job_;
