@@ -217,6 +217,18 @@ def idw(region: Region, similarity: str = "channel", measure: str = "l2") -> Wei
 
 
 @method(
+    "idw with 1 / D_i for |a_i - m|^-1, D = r^2 / 2 where |r| <= 1, else |r| - 1 / 2, r = a_i - m",
+    "Stergiou & Poppe 2021, AdaPool (arXiv 2111.00772)",
+    extra="weights",
+    measure_of="idw",
+)
+def idw_huber(region: Region) -> Weighted:
+    """Inverse distance weighting by Huber's distance."""
+    found: Weighted = idw(region, measure="huber")
+    return found
+
+
+@method(
     "y = beta eDSCW(a) + (1 - beta) eM(a)",
     "Stergiou & Poppe 2021, AdaPool (arXiv 2111.00772)",
     operands=(Operand("beta", default=0.5, learned=True, mixes=True),),

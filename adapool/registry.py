@@ -80,6 +80,7 @@ class Method:
     holds: frozenset[str] = frozenset()
     constants: Mapping[str, Any] = field(default_factory=dict)  # what sets this variant of the row apart
     kernel: Kernel | None = None  # a person's own, which is compiled when it is first wanted
+    measure_of: str = ""  # the method of which this is a measure that has a kernel of its own; not among `names()`
     rows_alone: str = ""  # what of it no compiled kernel has, in words
 
     def comparing(self, similarity: str, measure: str | None) -> Method:
@@ -90,6 +91,9 @@ class Method:
             measure = self.measures[measure]
         if (similarity, measure) == ("channel", usual):
             return self
+        own = find(f"{self.name}_{measure}") if similarity == "channel" else None
+        if own is not None and own.measure_of == self.name:
+            return own
         alone = "similarity 'vector'" if similarity == "vector" else f"measure {measure!r}"
         chosen = {**self.constants, "similarity": similarity, "measure": measure}
         return replace(self, constants=chosen, rows_alone=f"method {self.name!r} with {alone}")
@@ -118,12 +122,14 @@ def method(
     expectation: str | None = None,
     holds: str = "",
     kernel: str | None = None,
+    measure_of: str = "",
     **variants: Mapping[str, Any],
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a row: `@method(formula, source)` above a plain-torch function of one region.
 
     The function's name is the method's, its docstring the title. `variants` declares the same row again under
-    another name with other constants: `dpp_asym={"symmetric": False}`. `holds` are words of `Method.holds`.
+    another name with other constants: `dpp_asym={"symmetric": False}`. `holds` are words of `Method.holds`. With
+    `measure_of="idw"` a row called `idw_huber` is what the measure "huber" of idw runs, of scalars.
 
     `kernel` is for a method of one's own: C++ that defines its struct, named as the method in CamelCase, by the
     contract of csrc/math/methods.h; as text, or the file beside the row's that has it. Raises ValueError for a name
@@ -143,7 +149,7 @@ def method(
                 raise ValueError(f"method {name!r} is declared twice")
             _METHODS[name] = Method(
                 name, row, title, formula, source, operands, extra, measures or {}, expectation, claims,
-                dict(constants), own,
+                dict(constants), own, measure_of,
             )  # fmt: skip
         return row
 
@@ -152,7 +158,7 @@ def method(
 
 def names() -> tuple[str, ...]:
     """All region methods, in the order of their declaration."""
-    return tuple(_METHODS)
+    return tuple(name for name, entry in _METHODS.items() if not entry.measure_of)
 
 
 def find(name: str) -> Method | None:

@@ -70,7 +70,7 @@ def unpool(
         raise ValueError(f"y: expected {guide.dtype} on {guide.device} like guide, got {y.dtype} on {y.device}")
     found = check_operands(entry, operands, guide, cells, None)
     if uses_native(implementation, entry, guide.dtype, guide.device):
-        out = native.unpool(y, guide, method, window, list(found.values()), normalize)
+        out = native.unpool(y, guide, entry.name, window, list(found.values()), normalize)
     else:
         out = plain.unpool(entry, y, guide, window, found, normalize)
     return out.squeeze(0) if added else out

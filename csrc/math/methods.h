@@ -15,6 +15,7 @@
   X(softpool, SoftPool)                \
   X(edscw, Edscw)                      \
   X(idw, Idw)                          \
+  X(idw_huber, IdwHuber)               \
   X(ada, Ada)                          \
   X(dpp, Dpp)                          \
   X(dpp_asym, DppAsym)                 \

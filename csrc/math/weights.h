@@ -64,24 +64,36 @@ template <class V> struct Avg : Weighing<V> {
   template <class Values> ADAPOOL_HD V through(const Tap<V>&, const Values&) const { return V(0); }
 };
 
-// idw: w = (1/|r|) / sum 1/|r|, r = a - m; computed as q = min|r| / |r|. Where a tap equals m (to 2 eps max|a|): 1/N.
-// Through w: -w_t (v_t - mean) / r_t, less its mean over the region.
-template <class V> struct Idw : Weighing<V> {
+// idw: w = (1/D) / sum 1/D, D = |r|, r = a - m; computed as q = min D / D. Where a tap equals m (to 2 eps max|a|): 1/N.
+// Through w: -w_t (v_t - mean) D'_t / D_t, less its mean over the region.
+// idw_huber: D = r^2 / 2 where |r| <= 1, else |r| - 1 / 2; of scaled r, and times a factor of the region's.
+template <class V, bool huber> struct IdwOf : Weighing<V> {
   V scale, centre, near, z, by_mean;
   decltype(V(0) < V(0)) flat;
+  ADAPOOL_HD V knee() const { return smaller(scale, V(8)); }  // no scaled r is beyond 8
+  ADAPOOL_HD V distance(V r) const {
+    const V size = abs_of(r);
+    if constexpr (!huber) return size;
+    const V low = smaller(size, knee()), unit = smaller(knee(), V(1));
+    return low * (low / (unit + unit)) + knee() / unit * (size - low);
+  }
+  ADAPOOL_HD V over(V r, V x) const {  // x D' / D
+    if constexpr (!huber) return x / r;
+    return turned_by(smaller(abs_of(r), knee()) / smaller(knee(), V(1)), r) * x / distance(r);
+  }
   template <class R, class Values> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool) {
     const V top = largest_magnitude(r);
     scale = unit_of(top);
     centre = scaled_mean(r, scale);
     Least<V> gap;
     r.each([&](const Tap<V>& t, auto& least) { least.take(abs_of(relative(t))); }, gap);
-    near = gap.value;
-    flat = near <= V(2 * Limits<ScalarOf<V>>::epsilon) * (top * scale);
+    near = distance(gap.value);
+    flat = gap.value <= V(2 * Limits<ScalarOf<V>>::epsilon) * (top * scale);
     V all = V(0), weighed = V(0), by = V(0), by_v = V(0);
     r.each(
         [&](const Tap<V>& t, auto& sum, auto& product, auto& turns, auto& turned) {
-          const V gap = relative(t), q = select(flat, V(1), near / abs_of(gap)), value = v(*this, t);
-          const V turn = q * q * sign_of(gap);
+          const V gap = relative(t), q = select(flat, V(1), near / distance(gap)), value = v(*this, t);
+          const V turn = huber ? over(gap, q * near) : q * q * sign_of(gap);
           sum += q;
           product += q * value;
           turns += turn;
@@ -93,14 +105,16 @@ template <class V> struct Idw : Weighing<V> {
     by_mean = select(flat, V(0), (by_v - this->mean * by) / (near * z * V(r.count)));
   }
   ADAPOOL_HD V unit() const { return scale; }
-  ADAPOOL_HD V weight(const Tap<V>& t) const { return select(flat, V(1), near / abs_of(relative(t))) / z; }
+  ADAPOOL_HD V weight(const Tap<V>& t) const { return select(flat, V(1), near / distance(relative(t))) / z; }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * scale - centre; }
   ADAPOOL_HD V pooled() const { return unscaled(centre + this->mean, scale); }
   template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
-    const V own = weight(t) * (v(*this, t) - this->mean) / relative(t);
+    const V own = over(relative(t), weight(t) * (v(*this, t) - this->mean));
     return select(flat, centre - centre, v.slope(*this, by_mean - own));
   }
 };
+template <class V> using Idw = IdwOf<V, false>;
+template <class V> using IdwHuber = IdwOf<V, true>;
 
 // stochastic_eval: w = r / sum r, r = max(a, 0); 1/N where no tap is positive. Through w: [a_t > 0] (v_t - mean) / sum
 // r

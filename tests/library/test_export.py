@@ -85,7 +85,7 @@ SCHEMAS = [
 OPERANDS = {
     "lp": ["p"], "lp_abs": ["p"], "power": ["p"], "power_sum": ["p"], "mixed": ["alpha"], "stochastic": ["u"],
     "ada": ["beta"], "dpp": ["guide", "lam", "alpha"], "dpp_asym": ["guide", "lam", "alpha"], "lip": ["logits"],
-    "max": [], "avg": [], "sum": [], "stochastic_eval": [], "softpool": [], "edscw": [], "idw": [],
+    "max": [], "avg": [], "sum": [], "stochastic_eval": [], "softpool": [], "edscw": [], "idw": [], "idw_huber": [],
 }  # fmt: skip
 
 

@@ -242,8 +242,8 @@ X = torch.ones(1, 2, 4, 4)
         (ValueError, ["measure", "'l2', 'l1', 'chebyshev', 'huber'", "'dice'"],
          lambda: adapool.Pool("idw", 2, measure="dice")),
         (TypeError, ["measure", "'avg' takes no operands"], lambda: pool(X, "avg", 2, measure="l1")),
-        (ValueError, ["implementation", "no compiled kernel for method 'idw' with measure 'huber'", "'plain'"],
-         lambda: pool(X, "idw", 2, measure="huber", implementation="native")),
+        (ValueError, ["implementation", "no compiled kernel for method 'edscw' with measure 'pce'", "'plain'"],
+         lambda: pool(X, "edscw", 2, measure="pce", implementation="native")),
         (ValueError, ["implementation", "no compiled kernel for method 'ada' with similarity 'vector'"],
          lambda: pool(X, "ada", 2, similarity="vector", implementation="native")),
         (ValueError, ["similarity", "'channel'", "'vector'"],
@@ -258,3 +258,25 @@ def test_messages(kind: type[Exception], words: list[str], call: Any) -> None:
 
 def test_only_what_compares_has_measures() -> None:
     assert {name for name in names() if get(name).measures} == {"edscw", "idw", "ada"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1e-20, 1e-2, 1.0, 30.0, 1e20])
+def test_huber_of_scalars_has_a_kernel(scale: float, dtype: torch.dtype) -> None:
+    """Near its knee, far below and far above it; weights, both gradients, and what is restored by them."""
+    if native.status()["cpu"] != "ok":
+        pytest.skip("no compiled library")
+    base = torch.tensor([0.0, 1.0, 2.5, 7.0, -1.0, 0.5, 0.5, 4.0, 1.0]).repeat(6)  # no mean is a tap
+    x = (base.reshape(1, 1, 6, 9) * scale).to(dtype).expand(2, 3, 6, 9)
+    found = []
+    for how, leaf in (("native", x.clone().requires_grad_()), ("plain", x.double().requires_grad_())):
+        options: dict[str, Any] = {"measure": "huber", "implementation": how}
+        y, weights = adapool.pool_with_extra(leaf, "idw", 3, 3, **options)
+        slope = torch.autograd.grad(y.sum(), leaf)[0]
+        back = adapool.unpool(torch.ones_like(y), leaf, "idw", 3, **options)
+        found.append([y / scale, weights, slope, back, torch.autograd.grad(back.square().sum(), leaf)[0] * scale])
+    close = 1e-9 if dtype == torch.float64 else 1e-4 if dtype == torch.float32 else 2e-2
+    for got, want in zip(*found, strict=True):
+        assert (got.double() - want).abs().max() <= close * want.abs().max().clamp(min=1)
+    if scale <= 1:  # far above the knee it is the distance itself
+        assert not torch.allclose(found[1][0], pool(x.double(), "idw", 3, 3) / scale)

@@ -13,7 +13,8 @@ from adapool import native
 from adapool.registry import Operand, get, names
 from adapool.window import Window
 
-METHODS = [name for name in names() if name in native.METHODS or not native.LOADED]
+METHODS = [name for name in (*names(), "idw_huber") if name in native.METHODS or not native.LOADED]
+IDW = ("idw", "idw_huber")
 SIGNED = ("max", "avg", "sum", "softpool", "lip")  # well conditioned for numbers of both signs in every precision
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 5e-5, torch.float16: 3e-3, torch.bfloat16: 2.5e-2}
@@ -42,9 +43,9 @@ class Problem:
         self.cells = (*self.shape[:2], *self.window.output(self.shape[2:]))
         self.entry = get(method)
         # Gaps near zero make IDW ill-conditioned in every precision: take the kindest of some draws, and mind the rest.
-        draws = [self.values(self.shape) for _ in range(30 if method == "idw" else 1)]
+        draws = [self.values(self.shape) for _ in range(30 if method in IDW else 1)]
         self.x = min(draws, key=self._condition)
-        self.slack = 1 + 0.1 * self._condition(self.x) if method == "idw" else 1.0
+        self.slack = 1 + 0.1 * self._condition(self.x) if method in IDW else 1.0
         self.operands = {spec.name: self._operand(spec) for spec in self.entry.operands}
         layout = "last" if channels_last else "nchw"
         w = self.window
