@@ -28,7 +28,7 @@ static void in_place(int64_t n, int64_t, void (*body)(int64_t, int64_t, void*), 
 static void call(Method method, Direction direction, const Job& job) {
   if (adapool_fast_avx2(int32_t(method), int32_t(Type::float32), int32_t(direction), &job, nullptr, nullptr, in_place))
     return;
-  ADAPOOL_LOOPS(float, avx2)(int32_t(method), int32_t(direction), &job, nullptr, nullptr, nullptr, in_place);
+  ADAPOOL_LOOPS(float, avx2)(int32_t(method), int32_t(direction), &job, nullptr, nullptr, in_place);
 }
 
 int main(int count, char** words) {

@@ -52,6 +52,8 @@ int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* hole
   const int64_t n = 1 + draw(3), h = k + draw(17), w = k + draw(draw(2) ? 90 : 16);
   int64_t c = 1 + draw(40);
   if (ADAPOOL_VECTOR == 64 && last && c >= 8 && c < 16) c += 8;  // AVX2 does those
+  const bool logits = method == Method::lip;
+  if (logits) c = 16 + 16 * draw(2);  // whose lanes are channels
   Job job{};
   const uint32_t cut = !last || c >= 16 ? 2 : 1;  // regions that the padding cuts off
   const int64_t pad[2] = {draw(cut) * draw(k / 2 + 1), draw(cut) * draw(k / 2 + 1)};
@@ -67,11 +69,13 @@ int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* hole
   const int64_t oh = job.window.out[1], ow = job.window.out[2];
   const int64_t images = draw(2) ? n : 1;  // whose entries of beta are apart
   const Tensor x(type, n * c * h * w, true), g(type, n * c * oh * ow, true), beta(Type::float32, draw(2) ? 1 : images * c * oh * ow, true);
-  for (int64_t i = 0; method == Method::power && i < beta.count; ++i)  // exponents are 1 at least
+  for (int64_t i = 0; (method == Method::power || method == Method::lp_abs) && i < beta.count; ++i)  // exponents are 1 at least
     beta.any().store(i, 1 + std::fabs(beta.any().load<float>(i)));
+  const Tensor scores(type, x.count, true);
   const Tensor y(type, g.count, false), target(type, x.count, false), sum(Type::float32, beta.count, false);
   job.x = x.any();
   job.xs = strides(last, c, h, w);
+  if (logits) job.logits = scores.any();
   job.ys = job.cs = strides(last, c, oh, ow);
   job.operand[0] = {beta.any(), beta.count == 1 ? Strides{} : Strides{images == n ? c * oh * ow : 0, oh * ow, {0, ow, 1}}, 0.5, true};
   const auto call = [&](Direction direction, const Reduction* reduction, const Any* result) {
@@ -79,20 +83,28 @@ int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* hole
   };
   job.y = y.any();
   if (!call(Direction::forward, nullptr, nullptr)) return 0;
-  const int64_t touched = k * k + 4;  // windows that one such tap, gradient and beta reach
+  const int64_t touched = k * k * (logits ? 2 : 1) + 4;  // windows that one such tap, gradient and beta reach
   *holes += y.unwritten(touched);
   job.coefficient = g.any();
   job.target = target.any();
   job.use_weight = true;
   // With the weights held fixed, regions that overlap or are cut off are the general loops'.
-  job.use_through = k > s || pad[0] + pad[1] + over[0] + over[1] > 0 || draw(2);
+  job.use_through = logits || k > s || pad[0] + pad[1] + over[0] + over[1] > 0 || draw(2);
   const bool scalar = beta.count == 1;
   const Reduction reduction = scalar ? Reduction{{1, 1, 1, 1, 1}, {n, c, 1, oh, ow}, 1, n * c * oh * ow, 1, 0}
                                      : Reduction{{images, c, 1, oh, ow}, {n / images, 1, 1, 1, 1}, beta.count, n / images, 1, 0};
   const Any result = sum.any();
-  const bool learns = method == Method::ada || method == Method::power || method == Method::mixed;
+  const bool learns = method == Method::ada || method == Method::power || method == Method::lp_abs ||
+                      method == Method::mixed;
   if (!call(Direction::gather, learns ? &reduction : nullptr, &result)) return 0;
   *holes += target.unwritten(touched * k * k);
+  const Tensor to_logits(type, x.count, false);
+  if (logits) {
+    job.to_logits = true;
+    job.target = to_logits.any();
+    if (!call(Direction::gather, nullptr, nullptr)) return 0;
+    *holes += to_logits.unwritten(touched * k * k);
+  }
   if (learns && !scalar) *holes += sum.unwritten(touched);
   return !learns || call(Direction::operand, &reduction, &result);
 }
@@ -109,7 +121,7 @@ int main(int, char** words) {
       for (const Type type : {Type::float32, Type::float16, Type::bfloat16})
         for (const bool last : {false, true})
           for (const Method method : {Method::ada, Method::edscw, Method::softpool, Method::power, Method::max, Method::avg,
-                                      Method::sum, Method::idw, Method::mixed})
+                                      Method::sum, Method::idw, Method::mixed, Method::lp_abs, Method::lip})
             ran += run(method, type, w[0], w[1], last, &holes);
   std::printf("%d %ld\n", ran, long(holes));
 }

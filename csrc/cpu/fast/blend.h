@@ -164,7 +164,8 @@ template <bool dice, bool soft, int K, class Taps> struct BlendWindows : Opened<
 
 // A kernel's policy, see by_struct.h.
 template <bool dice, bool soft> struct Blend {
-  static constexpr bool operand = dice && soft, weighed = soft, detaches = true;
+  static constexpr bool operand = dice && soft, detaches = true;
+  static constexpr bool weighed(int k, int s) { return soft && k > s; }
   template <int K, class Taps> using Windows = BlendWindows<dice, soft, K, Taps>;
 };
 

@@ -2,8 +2,8 @@
 //
 // A policy of the fast kernels has
 //   operand     whether the method has one, with a gradient: apart() is dy / dbeta then
-//   weighed     whether overlapping regions share a weight of each tap, taps.weights()
-//   detaches    whether the gradient with the weights held fixed is another one
+//   weighed(K, S)   whether taps come with weights, which regions share, or with logits: taps.weights()
+//   detaches    whether the gradient with the weights held fixed is another one, or that of logits
 //   Windows<K, Taps>   with begin(opened), open(), bad (bits of the windows that are left to the fallback),
 //                      pooled(beta, beside), or differentiate<exact>(beta, gradient, beside) and then share<exact>(row, to)
 #pragma once
@@ -42,7 +42,8 @@ template <int K, class Taps> struct WindowRegion {
 
 template <template <class> class Method> struct ByStruct {
   static_assert(Method<float>::operands <= 1);
-  static constexpr bool operand = Method<float>::operands == 1, weighed = false;
+  static constexpr bool operand = Method<float>::operands == 1;
+  static constexpr bool weighed(int, int) { return false; }
   static constexpr bool detaches = Method<float>::weighted && !std::is_same_v<Method<float>, Avg<float>>;
 
   template <int K, class Taps> struct Windows {

@@ -29,6 +29,7 @@ template <class T> class ChannelWalk {
       : job_(job), w_(job.window), kernel_(kernel), groups_(job), rim_(job.window), rim_there_(rim_.there()),
         lines_(makes_lines()), rows_(job.channels_last ? 1 : std::clamp<int64_t>(kBand / (kernel.s * w_.in[2] * groups_.size), 1, w_.out[1])),
         in_(job, groups_, job.x, job.xs, w_.in, (rows_ - 1) * kernel.s + kernel.k),
+        logits_(job, groups_, job.logits, job.xs, w_.in, kernel.logits ? (rows_ - 1) * kernel.s + kernel.k : 0),
         y_(job, groups_, job.y, job.ys, w_.out, fallback.direction == Direction::forward ? rows_ : 0),
         grad_(job, groups_, job.coefficient, job.cs, w_.out, fallback.direction == Direction::forward ? 0 : rows_),
         target_(job, groups_, job.target, job.xs, w_.in, fallback.direction == Direction::gather ? rows_ * kernel.s + kernel.k : 0),
@@ -52,7 +53,7 @@ template <class T> class ChannelWalk {
     y_.open(group);
     for (int64_t i = first; i < last; i += rows_) {
       const int64_t next = std::min(i + rows_, last);
-      in_.read(top(i), bottom(next - 1));
+      read(i, next);
       y_.slide(i, next);
       look_ahead(next, last, y_);
       const int64_t step = lines_ ? next - i : 1;
@@ -70,8 +71,9 @@ template <class T> class ChannelWalk {
     const int64_t covered = adds ? 0 : std::min(s * (w_.out[2] - 1) + k - w_.padding[2], w_.in[2]) * size;
     row_.by_beta = sums ? by_beta_.at(0) : nullptr;
     row_.by_cell = sums && !sums->by_channel() ? size : 0;
-    const auto kernel = job_.use_through ? kernel_.channels_exact : kernel_.channels_detached;
-    const auto edges = job_.use_through ? kernel_.edges_exact : kernel_.edges_detached;
+    const bool other = kernel_.detached_in(job_);
+    const auto kernel = other ? kernel_.channels_detached : kernel_.channels_exact;
+    const auto edges = other ? kernel_.edges_detached : kernel_.edges_exact;
     open(group);
     grad_.open(group);
     target_.open(group);
@@ -82,7 +84,7 @@ template <class T> class ChannelWalk {
       next = std::min({i + rows_, last, (i / part + 1) * part});
       const int64_t step = lines_ ? next - i : 1, done = next < last ? top(next) : own_end;
       const int64_t reached = std::max(bottom(next - 1), done);
-      in_.read(top(i), bottom(next - 1));
+      read(i, next);
       grad_.read(i, next);
       for (int64_t r = std::max(target_.slide(top(i), reached), own); r < std::min(own_end, reached); ++r)
         std::fill(target_.at(r) + (r >= bottom(next - 1) ? 0 : covered), target_.at(r) + width, 0.f);
@@ -115,9 +117,14 @@ template <class T> class ChannelWalk {
   }
   void open(int64_t group) {
     in_.open(group);
+    logits_.open(group);
     soft_.open();
     row_.live = in_.live();
     row_.first = groups_.first(group);
+  }
+  void read(int64_t i, int64_t next) {
+    in_.read(top(i), bottom(next - 1));
+    if (kernel_.logits) logits_.read(top(i), bottom(next - 1));
   }
   // While a band is computed, what the next one will use: from row `next` of the cells on, or the next group's first.
   void look_ahead(int64_t next, int64_t last, const Band<T>& cells) {
@@ -156,6 +163,7 @@ template <class T> class ChannelWalk {
     bool near = kernel_.weighed && to > from;
     for (int64_t r = 0; near && r < k; ++r) near = (row_.soft[r] = soft_.of(first + r, row_.rows[r])) != nullptr;
     if (!near) row_.soft[0] = nullptr;
+    for (int64_t r = 0; kernel_.logits && r < k; ++r) row_.soft[r] = row_.rows[r] ? logits_.at(first + r) : nullptr;
     if (from > 0) run_from(edges, 0, from, 0);
     if (to > from) run_from(kernel, from, to, (from * kernel_.s - w_.padding[2]) * groups_.size, rows);
     if (to < w_.out[2]) run_from(edges, to, w_.out[2], 0);
@@ -190,7 +198,7 @@ template <class T> class ChannelWalk {
   const Rim rim_;
   const bool rim_there_, lines_;
   const int64_t rows_;  // of cells that are walked at once
-  Band<T> in_, y_, grad_, target_;
+  Band<T> in_, logits_, y_, grad_, target_;
   SoftRows soft_;
   Buffer beta_, by_beta_, kept_, nowhere_;
   ChannelArguments row_{};

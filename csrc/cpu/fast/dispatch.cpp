@@ -24,7 +24,7 @@ const Kernel* find_kernel(Method method, const Window& w) {
 bool plain(const Job& job) {
   const Window& w = job.window;
   return job.batch * job.channels > 0 && w.in[0] == 1 && w.kernel[0] == 1 && w.padding[0] == 0 && job.extra == nullptr &&
-         !job.spread.given() && !job.to_logits;
+         !job.spread.given();
 }
 
 constexpr int64_t kWorthAThread = 32768;  // taps
@@ -70,8 +70,8 @@ bool run_typed(Method method, Direction direction, const Job& job, const Reducti
                Parallel threads) {
   const Kernel* kernel = find_kernel(method, job.window);
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
-  const bool cut_off = Rim(job.window).there(), detached = direction == Direction::gather && !job.use_through;
-  if (detached && (cut_off ? kernel->edges_detached == nullptr : kernel->detached == nullptr)) return false;
+  const bool cut_off = Rim(job.window).there(), detached = direction == Direction::gather && kernel->detached_in(job);
+  if (detached && (cut_off ? kernel->edges_detached == nullptr : kernel->channels_detached == nullptr)) return false;
   if (direction == Direction::operand) {  // with a gradient of x that nobody asked for
     std::vector<T> room(job.batch * job.channels * job.window.in[1] * job.window.in[2]);
     Job both = job;
@@ -81,6 +81,7 @@ bool run_typed(Method method, Direction direction, const Job& job, const Reducti
   }
   const Fallback fallback{&job, direction, kernel->fallback};
   const bool by_channel = lanes_are_channels(job);
+  if (kernel->logits && !cut_off && !by_channel) return false;
   if (job.channels_last && job.channels < kLanes && (cut_off || job.channels >= kFewLanes)) return false;
   if (cut_off) {
     run_walk<ChannelWalk<T>>(job, *kernel, fallback, reduction, result, threads);

@@ -7,12 +7,15 @@ inline namespace ADAPOOL_ISA {
 
 template <int K> struct AtEdge {
   static constexpr bool weighed = false, partial = true;
-  const float* const* rows;  // null where there is none
+  const float *const *rows, *const *soft;  // rows: null where there is none
   int64_t from, next, column, width;
 
   ADAPOOL_INLINE bool holds(int i, int k) const { return rows[i] && column + k >= 0 && column + k < width; }
   ADAPOOL_INLINE void row(int i, V* to) const {
     for (int k = 0; k < K; ++k) to[k] = holds(i, k) ? load(rows[i] + from + (column + k) * next) : V{};
+  }
+  ADAPOOL_INLINE void weights(int i, V* to) const {
+    for (int k = 0; k < K; ++k) to[k] = holds(i, k) ? load(soft[i] + from + (column + k) * next) : V{};
   }
   template <int G, int from = 0> ADAPOOL_INLINE void keep(int i, V* v, V other) const {
     for (int k = 0; k < G; ++k) v[k] = holds(i, from + k) ? v[k] : other;
@@ -27,7 +30,7 @@ template <class M, int K, int S, Computes computes> void run_edges(const Channel
   for (int64_t j = 0; j < r.cells; ++j) {
     for (int64_t c = 0;; c = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes) {
       WindowsOf<M, K, AtEdge<K>> w;
-      w.taps = {r.rows, c, r.channels, r.column + j * S, r.width};
+      w.taps = {r.rows, r.soft, c, r.channels, r.column + j * S, r.width};
       w.open();
       const V beta = r.beta.at(j, c);
       if constexpr (computes == Computes::value) {
@@ -36,11 +39,12 @@ template <class M, int K, int S, Computes computes> void run_edges(const Channel
         store(r.out + j * r.channels + c, y);
       } else {
         const V grad = load(r.grad + j * r.channels + c) * same(r.gain == 1 ? 1 : w.taps.count());
-        w.template differentiate<true>(beta, grad);
+        constexpr bool exact = computes == Computes::exact;
+        w.template differentiate<exact>(beta, grad);
         V by{}, share[K * K];
         if constexpr (M::operand)
           if (r.by_beta) by = grad * w.apart();
-        for (int i = 0; i < K; ++i) w.template share<true>(i, share + i * K);
+        for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
         if (w.bad) fallback_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
         const int64_t done = c % kLanes ? kLanes - r.channels % kLanes : 0;  // lanes of the vector before this one
         for (int n = 0; n < K * K; ++n)

@@ -4,6 +4,7 @@
 #include "cpu/fast/by_struct.h"
 #include "cpu/fast/edges.h"
 #include "cpu/fast/kernel.h"
+#include "cpu/fast/logits.h"
 #include "cpu/fast/overlapping_channels.h"
 #include "cpu/fast/overlapping_rows.h"
 #include "cpu/fast/power.h"
@@ -18,6 +19,7 @@ template <> struct PolicyOf<Edscw> { using Type = Blend<true, false>; };
 template <> struct PolicyOf<Ada> { using Type = Blend<true, true>; };
 template <> struct PolicyOf<Power> { using Type = Powers<Of::positive_mean>; };
 template <> struct PolicyOf<PowerSum> { using Type = Powers<Of::positive_sum>; };
+template <> struct PolicyOf<Lip> { using Type = Logits; };
 template <> struct PolicyOf<LpAbs> { using Type = Powers<Of::sizes>; };
 template <> struct PolicyOf<Lp> { using Type = Powers<Of::signs>; };
 
@@ -56,9 +58,13 @@ template <int K, int S> constexpr Kernel kernel_for() {
   Kernel kernel{};
   kernel.k = K;
   kernel.s = S;
-  kernel.weighed = Policy::weighed && K > S;
-  kernel.value = run_row<Policy, K, S, Computes::value>;
-  kernel.exact = gradients_of<K, S, Computes::exact>();
+  constexpr bool logits = std::is_same_v<Policy, Logits>;
+  kernel.logits = logits;
+  kernel.weighed = Policy::weighed(K, S) && !logits;
+  if constexpr (!logits) {  // whose lanes are channels
+    kernel.value = run_row<Policy, K, S, Computes::value>;
+    kernel.exact = gradients_of<K, S, Computes::exact>();
+  }
   kernel.channels_value = run_channels<Policy, K, S, Computes::value>;
   kernel.channels_exact = run_channels<Policy, K, S, Computes::exact>;
   kernel.edges_value = run_edges<Policy, K, S, Computes::value>;
@@ -67,6 +73,9 @@ template <int K, int S> constexpr Kernel kernel_for() {
     kernel.detached = kernel.exact;
     kernel.channels_detached = kernel.channels_exact;
     kernel.edges_detached = kernel.edges_exact;
+  } else if constexpr (logits) {
+    kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;
+    kernel.edges_detached = run_edges<Policy, K, S, Computes::detached>;
   } else if constexpr (K == S) {  // restoring from a guide; overlapping windows are averaged then, in the general loops
     kernel.detached = gradients_of<K, S, Computes::detached>();
     kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;

@@ -12,6 +12,7 @@
   X(ada)                        \
   X(lp)                         \
   X(lp_abs)                     \
+  X(lip)                        \
   X(power)                      \
   X(power_sum)                  \
   X(mixed)

@@ -84,7 +84,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_any(c
 }
 
 template <class M, int K, int S, Computes computes> void run_channels(const ChannelArguments& r) {
-  if constexpr (M::weighed && K > S)
+  if constexpr (M::weighed(K, S))
     if (r.soft[0]) return run_any<M, K, S, computes, true>(r);
   run_any<M, K, S, computes, false>(r);
 }

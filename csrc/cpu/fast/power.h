@@ -137,7 +137,8 @@ template <Of of, int K, class Taps> struct PowerWindows : Topped<Taps> {
 
 // A kernel's policy, see by_struct.h.
 template <Of of> struct Powers {
-  static constexpr bool operand = true, weighed = false, detaches = false;
+  static constexpr bool operand = true, detaches = false;
+  static constexpr bool weighed(int, int) { return false; }
   template <int K, class Taps> using Windows = PowerWindows<of, K, Taps>;
 };
 

@@ -159,7 +159,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_line(
 }
 
 template <class M, int K, int S, Computes computes> void run_row(const RowArguments& r) {
-  if constexpr (M::weighed && K > S)
+  if constexpr (M::weighed(K, S))
     if (r.soft[0]) return run_line<M, K, S, computes, true>(r);
   run_line<M, K, S, computes, false>(r);
 }
