@@ -1,6 +1,6 @@
 // The taps of one large window, shared by S::in_warp threads of a warp times S::warps, which join what they gather. Where
-// the window is a constant, a thread keeps its taps in registers (S::taps), or it has the whole window and reads it row
-// by row at every pass, from the cache; else it walks its taps at every pass. Device only (and its emulator); knows no
+// the window is a constant, a thread keeps its taps in registers (S::taps), or reads them in rows at every pass, from the
+// cache; else it walks them one by one. Device only (and its emulator); knows no
 // method.
 #pragma once
 #include "cuda/specification.cuh"
@@ -34,7 +34,8 @@ template <class S> struct SharedRegion : Wanted<S> {
   using V = ComputeOf<S>;
   using Index = typename S::Index;
   static constexpr int threads = S::in_warp * S::warps, apart = S::channels_last ? 32 / S::in_warp : 1;
-  static constexpr bool held = S::taps > 0, constant = S::kernel(2) > 0, rows = constant && !held;
+  static constexpr bool held = S::taps > 0, constant = S::kernel(2) > 0;
+  static constexpr bool planes = S::whole && !held && !S::method_ordered, rows = planes || (constant && !held);
   static constexpr int size = S::kernel(0) * S::kernel(1) * S::kernel(2), room = held ? S::taps : 1;
   const Arguments& a;
   int64_t first;  // of the plane, or of the image's channel; of the window where that is a constant
@@ -102,7 +103,7 @@ template <class S> struct SharedRegion : Wanted<S> {
   ADAPOOL_HD int place(const Tap<V>& t) const { return int(t.index - part) / threads; }
   ADAPOOL_HD static constexpr bool edges(int d) { return !constant || S::before(d) + S::beyond(d) > 0; }
   ADAPOOL_HD static int along(int d, int i) {
-    const unsigned tap = unsigned(i), k1 = held ? S::kernel(1) : 1, k2 = held ? S::kernel(2) : 1;
+    const unsigned tap = unsigned(i), k1 = constant ? S::kernel(1) : 1, k2 = constant ? S::kernel(2) : 1;
     return int(d == 2 ? tap % k2 : d == 1 ? tap / k2 % k1 : tap / (k1 * k2));
   }
   ADAPOOL_HD bool inside(int j) const {
@@ -173,26 +174,38 @@ template <class S> struct SharedRegion : Wanted<S> {
       at[2] += threads;
     }
   }
-  // f(tap, whether it is inside) of whole rows, all loads of one on their way at once; done() after each.
+  // f(tap, whether it is inside) of rows, all loads of one on their way at once; done() after each. A row is one of the
+  // window, or of a window that is the whole plane some taps that are `threads` apart.
+  static constexpr int width = planes ? 8 : rows ? S::kernel(2) : 1;
   template <class F, class Done> ADAPOOL_HD void walk_rows(F f, Done done) const {
-    constexpr int width = rows ? S::kernel(2) : 1;
-    for (int i = lo[0] - start[0]; i < hi[0] - start[0]; ++i)
-      for (int j = lo[1] - start[1]; j < hi[1] - start[1]; ++j) {
-        Tap<V> taps[width];
-        bool inside[width];
-#pragma unroll
-        for (int k = 0; k < width; ++k) {
-          Tap<V>& t = taps[k] = {};
-          inside[k] = !edges(2) || unsigned(start[2] + k) < unsigned(a.in[2]);
-          t.index = (i * kernel(1) + j) * width + k;
-          t.offset = int64_t(i * slab + j * row) + k * step;
-          t.at[0] = start[0] + i, t.at[1] = start[1] + j, t.at[2] = start[2] + k;
-          t.a = inside[k] ? read<typename S::X>(a.x, t) : V(0);
-        }
-#pragma unroll
-        for (int k = 0; k < width; ++k) f(taps[k], inside[k]);
+    if constexpr (planes) {
+#pragma unroll 1
+      for (Index i = part; i < count; i += width * threads) {
+        walk_row(f, i, i * step, threads, [&](int k) { return i + k * threads < count; });
         done();
       }
+    } else {
+      const auto inside = [&](int k) { return !edges(2) || unsigned(start[2] + k) < unsigned(a.in[2]); };
+      for (int i = lo[0] - start[0]; i < hi[0] - start[0]; ++i)
+        for (int j = lo[1] - start[1]; j < hi[1] - start[1]; ++j) {
+          walk_row(f, Index(i * kernel(1) + j) * width, i * slab + j * row, 1, inside);
+          done();
+        }
+    }
+  }
+  template <class F, class Inside>
+  ADAPOOL_HD void walk_row(F& f, Index number, Index offset, int apart, Inside inside) const {
+    Tap<V> taps[width];
+#pragma unroll
+    for (int k = 0; k < width; ++k) {
+      Tap<V>& t = taps[k] = {};
+      t.index = number + k * apart;
+      t.offset = int64_t(offset) + k * apart * step;
+      for (int d = 0; constant && d < 3; ++d) t.at[d] = start[d] + along(d, int(t.index));
+      t.a = inside(k) ? read<typename S::X>(a.x, t) : V(0);
+    }
+#pragma unroll
+    for (int k = 0; k < width; ++k) f(taps[k], inside(k));
   }
   // Long sums block by block: see sums.h.
   template <class F, class... Gathered> ADAPOOL_HD void walk_in_blocks(F f, Gathered&... gathered) const {
@@ -205,7 +218,7 @@ template <class S> struct SharedRegion : Wanted<S> {
       (take(sums[i++], gathered), ...);
     };
     if constexpr (rows)
-      walk_rows([&](const Tap<V>& t, bool inside) { offer(f, t, inside, gathered...); }, [&] { added(S::kernel(2)); });
+      walk_rows([&](const Tap<V>& t, bool inside) { offer(f, t, inside, gathered...); }, [&] { added(width); });
     else
       walk([&](const Tap<V>& t) {
         f(t, gathered...);

@@ -88,11 +88,11 @@ unsigned rounds(int64_t items, int64_t at_once, int64_t most) {
 
 // Taps of a large window that a thread keeps in registers, and of each of several tensors: what is gathered is joined
 // seldom, and registers allow four blocks (two where much is kept for each tap).
-constexpr int kHeld = 13, kHeldOfMany = 8;
+constexpr int kHeld = 13, kHeldOfMany = 8, kMostConstant = 1 << 20;
 
 // Whether a thread has a window to itself, row by row: methods that need the taps' order, and windows that overlap, which
 // share rows in the cache, if they are many.
-bool walks_rows(const Launch& launch, int multiprocessors) {
+bool has_rows(const Launch& launch, int multiprocessors) {
   const Arguments& a = launch.arguments;
   const int64_t beside = launch.specification.channels_last ? a.channels : a.cell[2];
   const bool many = beside >= 8 && a.units >= multiprocessors * kResident / 8;
@@ -106,7 +106,7 @@ void share_window(Launch& launch, int multiprocessors) {
   const int64_t taps = taps_of(launch);
   const int held = (s.spreads || launch.arguments.logits ? kHeldOfMany : kHeld) / (s.x == Type::float64 ? 2 : 1);
   const int widest = s.channels_last ? size_of(s.x) : 32;
-  const bool rows = walks_rows(launch, multiprocessors);
+  const bool rows = taps < kMostConstant && has_rows(launch, multiprocessors);
   if (rows || shape_of(s).ordered) {
     s.in_warp = s.warps = 1;
   } else {
@@ -115,7 +115,7 @@ void share_window(Launch& launch, int multiprocessors) {
     while (share() > held && s.in_warp < widest) s.in_warp *= 2;
     while (share() > held && s.warps < 8) s.warps *= 2;
     if (share() <= held) s.taps = int32_t(share());
-    else if (s.channels_last) s.in_warp = 1;
+    else if (s.channels_last && !s.whole) s.in_warp = 1;
   }
   if (!rows && s.taps == 0) return;
   s.keeps = s.taps > 0 && s.kind == Kind::large_backward && tiles(launch);
@@ -134,9 +134,9 @@ void start_units(Launch& launch) {
 void cut_large(Launch& launch, int multiprocessors) {
   Specification& s = launch.specification;
   const Arguments& a = launch.arguments;
-  share_window(launch, multiprocessors);
   s.whole = true;
   for (int d = 0; d < 3; ++d) s.whole = s.whole && a.cell[d] == 1 && a.padding[d] == 0 && a.kernel[d] == a.in[d];
+  share_window(launch, multiprocessors);
   const bool backward = s.kind == Kind::large_backward, slopes = backward || s.term >= 0;
   const int words = s.taps == 0 || s.taps > kHeldOfMany ? shape_of(s).words : 0;
   s.blocks = s.x == Type::float64 || (s.keeps && words > 5) ? 2 : slopes && (words > 4 || (s.keeps && !s.whole)) ? 3 : 4;

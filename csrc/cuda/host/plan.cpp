@@ -31,7 +31,7 @@ int64_t splits_of(int64_t columns, int64_t terms, const Specification& s) {
   return std::clamp<int64_t>(std::min((256 + columns - 1) / columns, terms / (16 * (s.threads / s.across))), 1, 65535);
 }
 
-bool fits(int64_t n) { return n < (int64_t(1) << 31); }
+bool fits(int64_t n) { return n < (int64_t(1) << 31) - (1 << 16); }  // a step of a block beyond it too
 
 Given given_of(const Operand& o) { return o.tensor.given() ? Given::tensor : o.given ? Given::number : Given::no; }
 
