@@ -1,4 +1,8 @@
-"""LiftPool: pooling by a trained wavelet, whose bands restore the input exactly. Knows no row."""
+"""LiftPool: pooling by a trained wavelet, whose bands restore the input exactly. Knows no row.
+
+Nothing of a step is compiled: on a CPU nine tenths of its time and more are the convolutions of P and U, which d and s
+wait for, so that a kernel would have the same passes over memory as the two sums that are left.
+"""
 
 from __future__ import annotations
 
