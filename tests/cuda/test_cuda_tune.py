@@ -18,6 +18,7 @@ from tests.support.emulator.build import compiler, emulated_library, environment
 ROOT = Path(__file__).parents[2]
 CASES = (
     "apart", "apart, channels last", "overlap", "overlap, channels last", "logits", "whole", "large", "unpool",
+    "sums in two launches",
 )  # fmt: skip
 
 pytestmark = pytest.mark.skipif(

@@ -47,6 +47,7 @@ CASES: dict[str, Callable[[], list[Tensor]]] = {
     "logits": lambda: gradients(numbers(2, 2, 8, 16), "lip", 2, logits=numbers(2, 2, 8, 16)),
     "whole": lambda: gradients(numbers(2, 3, 7, 7), "ada", 7, beta=numbers(1)),
     "large": lambda: gradients(numbers(1, 2, 12, 13), "ada", 9, 4, 4, beta=numbers(3, 4)),
+    "sums in two launches": lambda: gradients(numbers(512, 2, 2, 4), "ada", 2, beta=numbers(1)),
     "unpool": lambda: [unpooling.unpool(numbers(2, 2, 4, 8), numbers(2, 2, 8, 16), "softpool", 2)],
 }  # fmt: skip
 
