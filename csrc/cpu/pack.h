@@ -23,6 +23,7 @@ template <class I> struct Mask {
   friend Mask operator&&(Mask a, Mask b) { return {a.raw & b.raw}; }
   friend Mask operator||(Mask a, Mask b) { return {a.raw | b.raw}; }
   friend Mask operator!(Mask a) { return {~a.raw}; }
+  friend Mask both(Mask a, Mask b) { return a && b; }
 };
 
 template <class S> struct Pack {

@@ -13,13 +13,12 @@ template <class S> ADAPOOL_HD void backward_apart(const Arguments& a) {
   constexpr int s0 = S::stride(0), s1 = S::stride(1), s2 = S::stride(2), own = windows * s2;
   const Walk<S> walk(a);
   if (!walk.real) return;
-  const Reach<S> reach(a, walk.cell);
   const Layout<S> places(a, a.in), cells(a, a.cell);
+  const Reach<S> reach(a, walk.cell, places);
   const Covers<S> covers(a, reach);
   const bool rows = walk.cell[0] < a.cell[0] && walk.cell[1] < a.cell[1];  // places after the last window have none
   const int left = rows ? a.cell[2] - walk.cell[2] : 0, here = left < windows ? left : windows;
   const int64_t at = walk.cell[0] * cells.slab + walk.cell[1] * cells.row + walk.cell[2] * cells.step + walk.channel;
-  const int64_t corner = reach.first[0] * places.slab + reach.first[1] * places.row + reach.first[2] * places.step;
   CellOperands<V> operands[windows][width];
   V terms[windows][width] = {};
   const auto read_operands = [&](int64_t image) {
@@ -33,32 +32,41 @@ template <class S> ADAPOOL_HD void backward_apart(const Arguments& a) {
     }
   };
   if constexpr (!S::operands_move) read_operands(walk.image);
-  int64_t first = walk.image * places.image + walk.channel, cell_at = walk.image * cells.image + at;
-  const int64_t next = walk.step * places.image, next_cell = walk.step * cells.image;
-  for (int64_t image = walk.image; image < walk.end; image += walk.step, first += next, cell_at += next_cell) {
-    if constexpr (S::operands_move) read_operands(image);
-    V c[windows * width], added[k0 * k1][own][width];
-    const typename S::Cells* from = tensor<typename S::Cells>(a.cells, cell_at);
+  int64_t first = int64_t(walk.image) * places.image + walk.channel + reach.corner;
+  int64_t cell_at = int64_t(walk.image) * cells.image + at;
+  struct Numbers {
     Tiles<S> tiles;
-    tiles.load(a, first, reach, places);
+    V cells[windows * width];
+  } coming;
+  const auto load = [&](int64_t place_from, int64_t cell_from) {
+    const typename S::Cells* from = tensor<typename S::Cells>(a.cells, cell_from);
+    coming.tiles.load(a, place_from, reach, places);
     if constexpr (S::channels_last) {
-      if (here > 0) read_row<typename S::Cells, width, S::together_cells>(from, c);
+      if (here > 0) read_row<typename S::Cells, width, S::together_cells>(from, coming.cells);
     } else if (S::together_cells == windows && here == windows) {
-      read_row<typename S::Cells, windows, S::together_cells>(from, c);
+      read_row<typename S::Cells, windows, S::together_cells>(from, coming.cells);
     } else {
 #pragma unroll
       for (int w = 0; w < windows; ++w)
-        if (w < here) c[w] = V(widen(from[w]));
+        if (w < here) coming.cells[w] = V(widen(from[w]));
     }
+  };
+  if constexpr (S::prefetches) load(first, cell_at);
+  for (auto image = walk.image; image < walk.end; image += walk.step, first += a.next, cell_at += a.next_cell) {
+    if constexpr (S::operands_move) read_operands(image);
+    if constexpr (!S::prefetches) load(first, cell_at);
+    const Numbers now = coming;
+    if (S::prefetches && image + walk.step < walk.end) load(first + a.next, cell_at + a.next_cell);
+    V added[k0 * k1][own][width];
 #pragma unroll
     for (int w = 0; w < windows; ++w)
 #pragma unroll
       for (int v = 0; v < width; ++v) {
-        const TileRegion<S> r(tiles, reach, covers.share, w, v);
+        const TileRegion<S> r(now.tiles, reach, covers.share, w, v);
         if (w < here) {
           Prepared<S::template Method, V> cell;
           cell.prepare(r, operands[w][v], S::through && !S::to_logits);
-          const V share = coefficient<S>(r, c[w * width + v]);
+          const V share = coefficient<S>(r, now.cells[w * width + v]);
           if constexpr (S::sums) terms[w][v] += share * cell.operand(S::which, r);
           const Sharing<S::template Method, V> sharing = cell.times(share);
 #pragma unroll
@@ -73,7 +81,7 @@ template <class S> ADAPOOL_HD void backward_apart(const Arguments& a) {
 #pragma unroll
           for (int gap = k2; gap < s2; ++gap) added[i][w * s2 + gap][v] = 0;
       }
-    Out* out = tensor<Out>(a.out, first + corner);
+    Out* out = tensor<Out>(a.out, first);
 #pragma unroll
     for (int i0 = 0; i0 < s0; ++i0)
 #pragma unroll

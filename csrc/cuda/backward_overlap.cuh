@@ -1,6 +1,6 @@
-// Backward where windows overlap: a block owns a box of places of an image (for channels_last of some channels too).
-// First every window that meets the box is prepared once, into shared memory; then each thread gathers some places from
-// the windows that hold them, in the order of the windows. One writer for every number.
+// Backward where windows overlap: a block owns a box of places (for channels_last of some channels) and walks images.
+// First every thread prepares one of the windows that meet the box, into shared memory; then it gathers some places
+// from the windows that hold them, in the order of the windows. One writer for every number.
 #pragma once
 #include "cuda/tile.cuh"
 
@@ -33,6 +33,34 @@ template <class S> struct State {
   int32_t real;
 };
 
+// A state in shared memory: 16 bytes at once, an odd number of them, so that neighbours lie in banks of their own.
+template <class S> struct Kept {
+  static constexpr int words = words_in<State<S>>, pieces = ((words + 3) / 4) | 1;
+  Piece<float, 4> piece[pieces];
+
+  ADAPOOL_HD void write(const State<S>& state) {
+    const AsWords<State<S>> all = bit_cast<AsWords<State<S>>>(state);
+#pragma unroll
+    for (int i = 0; i < pieces; ++i) {
+      Piece<float, 4> some{};
+#pragma unroll
+      for (int j = 0; j < 4 && 4 * i + j < words; ++j) some.number[j] = bit_cast<float>(all.word[4 * i + j]);
+      if (4 * i < words) piece[i] = some;
+    }
+  }
+  ADAPOOL_HD State<S> read() const {
+    AsWords<State<S>> all;
+#pragma unroll
+    for (int i = 0; i < pieces; ++i) {
+      if (4 * i >= words) continue;
+      const Piece<float, 4> some = piece[i];
+#pragma unroll
+      for (int j = 0; j < 4 && 4 * i + j < words; ++j) all.word[4 * i + j] = bit_cast<uint32_t>(some.number[j]);
+    }
+    return bit_cast<State<S>>(all);
+  }
+};
+
 // A thread's places along a row.
 template <class S, class T, class V>
 ADAPOOL_HD void read_places(const Arguments& a, const void* data, int64_t row, int at, const Layout<S>& places, V* to) {
@@ -46,15 +74,15 @@ ADAPOOL_HD void read_places(const Arguments& a, const void* data, int64_t row, i
   }
 }
 
-// The places of a thread from `at` on; the windows that may hold them begin with (slab, line, column) of the box.
-template <class S, class Shared>
-ADAPOOL_HD void gather(const Arguments& a, int64_t first, const int* at, int slab, int line, int column, int lane,
-                       const Shared& shared, const Layout<S>& places) {
+// The places of a thread from `at` on, which lie from `corner` on; the windows that may hold them begin with (slab,
+// line, column) of the box.
+template <class S>
+ADAPOOL_HD void gather(const Arguments& a, int64_t corner, const int* at, int slab, int line, int column, int lane,
+                       const Kept<S>* windows, const Layout<S>& places) {
   using V = ComputeOf<S>;
   using O = Overlap<S>;
   using Out = typename S::Out;
   constexpr int m0 = O::mine(0), m1 = O::mine(1), m2 = O::mine(2);
-  const int64_t corner = first + at[0] * places.slab + at[1] * places.row + at[2] * places.step;
   V x[m0 * m1][m2], logits[m0 * m1][m2], spread[m0 * m1][m2], sum[m0 * m1][m2] = {};
 #pragma unroll
   for (int i = 0; i < m0 * m1; ++i) {
@@ -74,11 +102,7 @@ ADAPOOL_HD void gather(const Arguments& a, int64_t first, const int* at, int sla
 #pragma unroll
   for (int w = 0; w < O::over(0) * O::over(1) * O::over(2); ++w) {
     const int w0 = w / (O::over(1) * O::over(2)), w1 = w / O::over(2) % O::over(1), w2 = w % O::over(2);
-    AsWords<State<S>> all;
-    const int from = O::slot(slab + w0, line + w1, column + w2) * S::lanes + lane;
-#pragma unroll
-    for (int i = 0; i < words_in<State<S>>; ++i) all.word[i] = shared[i][from];
-    const State<S> state = bit_cast<State<S>>(all);
+    const State<S> state = windows[O::slot(slab + w0, line + w1, column + w2) * S::lanes + lane].read();
     if (!state.real) continue;
 #pragma unroll
     for (int i = 0; i < m0 * m1 * m2; ++i) {
@@ -116,10 +140,10 @@ ADAPOOL_HD void gather(const Arguments& a, int64_t first, const int* at, int sla
 template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
   using V = ComputeOf<S>;
   using O = Overlap<S>;
-  using Out = typename S::Out;
-  constexpr int words = words_in<State<S>>, lanes = S::lanes, threads = S::threads;
-  constexpr int turns = (O::all * lanes + threads - 1) / threads;
-  __shared__ uint32_t shared[words][O::slots * lanes];
+  using Index = typename S::Index;
+  constexpr int lanes = S::lanes;
+  static_assert(O::all * lanes <= S::threads && O::workers * lanes <= S::threads, "a thread has one window at most");
+  __shared__ Kept<S> shared[2][O::slots * lanes];  // in turns, so that a window may be written while others are read
   const Layout<S> places(a, a.in), cells(a, a.cell);
 
   int64_t block = blockIdx.x;
@@ -128,77 +152,74 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
   box[2] = int(split(block, a.groups[2])) * S::box(2);
   box[1] = S::flat ? int(block) * S::box(1) : int(split(block, a.groups[1])) * S::box(1);
   box[0] = S::flat ? 0 : int(block) * S::box(0);
-  const auto own = [&](int d) { return box[d] / S::stride(d); };  // the first window that begins with the box
-  const int lane = int(threadIdx.x) % lanes, channel = int(group) * lanes + lane;
+  const int lane = int(threadIdx.x) % lanes, worker = int(threadIdx.x) / lanes, channel = int(group) * lanes + lane;
   const bool some = !S::channels_last || channel < a.channels;
 
-  // The window of this thread's turn.
-  const auto window_of = [&](int turn, int* w) {
-    int k = (int(threadIdx.x) + turn * threads) / lanes;
-    w[2] = k % O::windows(2);
-    w[1] = k / O::windows(2) % O::windows(1);
-    w[0] = k / (O::windows(2) * O::windows(1));
-    return k < O::all;
-  };
-  __shared__ V terms[S::sums ? turns : 1][threads];  // a thread adds to its own
-  if constexpr (S::sums)
-    for (int turn = 0; turn < turns; ++turn) terms[turn][threadIdx.x] = 0;
-  for (int64_t image = blockIdx.y; image < a.images; image += a.parts) {
-    const int64_t first = image * places.image + channel;
+  // This thread's window.
+  const int w[3] = {worker / (O::windows(2) * O::windows(1)), worker / O::windows(2) % O::windows(1),
+                    worker % O::windows(2)};
+  int cell[3];
+  bool real = some && worker < O::all, mine = true;  // mine: it belongs to the box
+  for (int d = 0; d < 3; ++d) {
+    cell[d] = box[d] / S::stride(d) + O::low(d) + w[d];
+    real = real && unsigned(cell[d]) < unsigned(a.cell[d]);
+    // Windows belong to the box that they begin with, those that begin after the last place to the last.
+    mine = mine && w[d] >= -O::low(d);
+    mine = mine && (w[d] < -O::low(d) + S::box(d) / S::stride(d) || box[d] + S::box(d) >= a.in[d]);
+  }
+  const int to = O::slot(w[0], w[1], w[2]) * lanes + lane;
+  const Reach<S> reach(a, cell, places);
+  const Covers<S> covers(a, reach);
+  const int64_t at = cell[0] * cells.slab + cell[1] * cells.row + cell[2] * cells.step + channel;
+  CellOperands<V> operands;
+  const auto read_operands = [&](int64_t image) {
     const Whose<S> whose(a, image, channel);
-#pragma unroll 1  // one window at a time: registers are scarce
-    for (int turn = 0; turn < turns; ++turn) {
-      int w[3], cell[3];
-      if (!window_of(turn, w)) break;
-      State<S> state{};
-      for (int d = 0; d < 3; ++d) cell[d] = own(d) + O::low(d) + w[d];
-      if (some && unsigned(cell[0]) < unsigned(a.cell[0]) && unsigned(cell[1]) < unsigned(a.cell[1]) &&
-          unsigned(cell[2]) < unsigned(a.cell[2])) {
-        const Reach<S> reach(a, cell);
-        const Covers<S> covers(a, reach);
-        Tiles<S> tiles;
-        tiles.load(a, first, reach, places);
-        const TileRegion<S> r(tiles, reach, covers.share, 0, 0);
-        Prepared<S::template Method, V> prepared;
-        prepared.prepare(r, operands_at<S>(a, whose.n, whose.c, cell), S::through && !S::to_logits);
-        const int64_t at = cell[0] * cells.slab + cell[1] * cells.row + cell[2] * cells.step + channel;
-        const V c = coefficient<S>(r, V(widen(tensor<typename S::Cells>(a.cells, image * cells.image)[at])));
-        state.sharing = prepared.times(c);
-        state.real = 1;
-        if constexpr (S::sums) terms[turn][threadIdx.x] += c * prepared.operand(S::which, r);
-      }
-      const AsWords<State<S>> all = bit_cast<AsWords<State<S>>>(state);
-      const int to = O::slot(w[0], w[1], w[2]) * lanes + lane;
-#pragma unroll
-      for (int i = 0; i < words; ++i) shared[i][to] = all.word[i];
+    if (real) operands = operands_at<S>(a, whose.n, whose.c, cell);
+  };
+  if constexpr (!S::operands_move) read_operands(blockIdx.y);
+
+  // Its places.
+  const int column = worker % (S::box(2) / O::mine(2)), rest = worker / (S::box(2) / O::mine(2));
+  const int line = rest % (S::box(1) / O::mine(1)), slab = rest / (S::box(1) / O::mine(1));
+  const int place[3] = {box[0] + slab * O::mine(0), box[1] + line * O::mine(1), box[2] + column * O::mine(2)};
+  const bool gathers = some && worker < O::workers && place[0] < a.in[0] && place[1] < a.in[1] && place[2] < a.in[2];
+
+  V terms = 0;
+  int turn = 0;
+  const int64_t image_at = blockIdx.y * int64_t(places.image) + channel;
+  int64_t first = image_at + reach.corner, cell_at = blockIdx.y * int64_t(cells.image) + at;
+  int64_t corner = image_at + place[0] * places.slab + place[1] * places.row + place[2] * places.step;
+  Tiles<S> tiles;
+  V gradient = 0;
+  const auto load = [&] {
+    if (!real) return;
+    tiles.load(a, first, reach, places);
+    gradient = V(widen(*tensor<typename S::Cells>(a.cells, cell_at)));
+  };
+  if constexpr (S::prefetches) load();
+  for (Index image = blockIdx.y; image < Index(a.images); image += Index(a.parts), turn ^= 1) {
+    if constexpr (S::operands_move) read_operands(image);
+    State<S> state{};
+    if constexpr (!S::prefetches) load();
+    if (real) {
+      const TileRegion<S> r(tiles, reach, covers.share, 0, 0);
+      Prepared<S::template Method, V> prepared;
+      prepared.prepare(r, operands, S::through && !S::to_logits);
+      const V c = coefficient<S>(r, gradient);
+      state.sharing = prepared.times(c);
+      state.real = 1;
+      if constexpr (S::sums) terms += c * prepared.operand(S::which, r);
     }
+    if (worker < O::all) shared[turn][to].write(state);
     __syncthreads();
-#pragma unroll 1
-    for (int k = int(threadIdx.x) / lanes; k < O::workers; k += threads / lanes) {
-      const int column = k % (S::box(2) / O::mine(2)), rest = k / (S::box(2) / O::mine(2));
-      const int line = rest % (S::box(1) / O::mine(1)), slab = rest / (S::box(1) / O::mine(1));
-      const int at[3] = {box[0] + slab * O::mine(0), box[1] + line * O::mine(1), box[2] + column * O::mine(2)};
-      if (!some || at[0] >= a.in[0] || at[1] >= a.in[1] || at[2] >= a.in[2]) continue;
-      gather<S>(a, first, at, slab, line, column * O::apart, lane, shared, places);
-    }
-    __syncthreads();
+    first += a.next;
+    cell_at += a.next_cell;
+    if (S::prefetches && image + Index(a.parts) < Index(a.images)) load();  // is under way while places are gathered
+    if (gathers) gather<S>(a, corner, place, slab, line, column * O::apart, lane, shared[turn], places);
+    corner += a.next;
   }
-  if constexpr (S::sums) {
-    for (int turn = 0; turn < turns; ++turn) {
-      int w[3], cell[3];
-      if (!window_of(turn, w)) break;
-      bool mine =
-          some;  // windows belong to the box that they begin with, those that begin after the last place to the last
-      for (int d = 0; d < 3; ++d) {
-        cell[d] = own(d) + O::low(d) + w[d];
-        mine = mine && w[d] >= -O::low(d) && cell[d] < a.cell[d];
-        mine = mine && (w[d] < -O::low(d) + S::box(d) / S::stride(d) || box[d] + S::box(d) >= a.in[d]);
-      }
-      if (mine)
-        static_cast<V*>(a.terms)[blockIdx.y * int64_t(cells.image) + cell[0] * cells.slab + cell[1] * cells.row +
-                                 cell[2] * cells.step + channel] = terms[turn][threadIdx.x];
-    }
-  }
+  if constexpr (S::sums)
+    if (real && mine) static_cast<V*>(a.terms)[blockIdx.y * int64_t(cells.image) + at] = terms;
 }
 
 }  // namespace ADAPOOL_ISA

@@ -32,10 +32,11 @@ template <class S> ADAPOOL_HD void forward(const Arguments& a) {
   constexpr int windows = S::windows, width = S::width;
   const Walk<S> walk(a);
   if (!walk.real) return;
-  const Reach<S> reach(a, walk.cell);
   const Layout<S> places(a, a.in), cells(a, a.cell);
+  const Reach<S> reach(a, walk.cell, places);
   const Covers<S> covers(a, reach);
-  const int here = a.cell[2] - walk.cell[2] < windows ? a.cell[2] - walk.cell[2] : windows;
+  constexpr bool whole_rows = S::channels_last || S::together_out == windows;  // of so many windows each time
+  const int left = a.cell[2] - walk.cell[2], here = whole_rows || left > windows ? windows : left;
   const int64_t at = walk.cell[0] * cells.slab + walk.cell[1] * cells.row + walk.cell[2] * cells.step + walk.channel;
   CellOperands<V> operands[windows][width];
   V terms[windows][width] = {};
@@ -49,12 +50,15 @@ template <class S> ADAPOOL_HD void forward(const Arguments& a) {
     }
   };
   if constexpr (!S::operands_move) read_operands(walk.image);
-  int64_t first = walk.image * places.image + walk.channel, cell_at = walk.image * cells.image + at;
-  const int64_t next = walk.step * places.image, next_cell = walk.step * cells.image;
-  for (int64_t image = walk.image; image < walk.end; image += walk.step, first += next, cell_at += next_cell) {
+  int64_t first = int64_t(walk.image) * places.image + walk.channel + reach.corner;
+  int64_t cell_at = int64_t(walk.image) * cells.image + at;
+  Tiles<S> coming;
+  if constexpr (S::prefetches) coming.load(a, first, reach, places);
+  for (auto image = walk.image; image < walk.end; image += walk.step, first += a.next, cell_at += a.next_cell) {
     if constexpr (S::operands_move) read_operands(image);
-    Tiles<S> tiles;
-    tiles.load(a, first, reach, places);
+    if constexpr (!S::prefetches) coming.load(a, first, reach, places);
+    const Tiles<S> tiles = coming;
+    if (S::prefetches && image + walk.step < walk.end) coming.load(a, first + a.next, reach, places);
     V y[windows * width];
 #pragma unroll
     for (int w = 0; w < windows; ++w)
@@ -80,7 +84,7 @@ template <class S> ADAPOOL_HD void forward(const Arguments& a) {
       typename S::Out* out = tensor<typename S::Out>(a.out, cell_at);
       if constexpr (S::channels_last) {
         write_row<typename S::Out, width, S::together_out>(out, y);
-      } else if (S::together_out == windows && here == windows) {
+      } else if constexpr (whole_rows) {
         write_row<typename S::Out, windows, S::together_out>(out, y);
       } else {
 #pragma unroll

@@ -147,7 +147,7 @@ template <class S> struct SharedRegion : Wanted<S> {
   ADAPOOL_HD static void offer(F& f, const Tap<V>& t, bool inside, Gathered&... gathered) {
     constexpr bool reads = rows && (S::has_logits || S::spreads);
     const auto call = [&](auto... gates) { f(t, gates...); };
-    if constexpr (!reads && !(... || is_pick<Gathered>)) call(Gated<Gathered>{gathered, inside}...);
+    if constexpr (!reads && !(... || is_running<Gathered>)) call(Gated<Gathered>{gathered, inside}...);
     else if (inside) f(t, gathered...);
   }
 

@@ -74,6 +74,7 @@ template <class S> ADAPOOL_HD int cover(const Arguments& a, int d, int at) {
 
 // What a region is asked (see math/cell.h), as constants.
 template <class S> struct Wanted {
+  static constexpr bool picks = S::picks;
   ADAPOOL_HD static constexpr bool spreads() { return S::spreads; }
   ADAPOOL_HD static constexpr bool weighs() { return S::weighs; }
   ADAPOOL_HD static constexpr bool through() { return S::through; }
@@ -96,9 +97,19 @@ template <class A> struct Gated {
     if (inside) all.take(b);
   }
 };
+template <class V> struct Gated<Pick<V>> {
+  Pick<V>& all;
+  bool inside;
+  ADAPOOL_HD bool rises(V of) const { return all.rises(of); }
+  ADAPOOL_HD void take(bool better, const Tap<V>& t) {
+    const bool taken = inside & (better | !all.begun);
+    all.take(taken, t.a, int32_t(t.index));
+    all.begun |= inside;
+  }
+};
 
-template <class G> constexpr bool is_pick = false;
-template <class V> constexpr bool is_pick<Pick<V>> = true;
+template <class G> constexpr bool is_running = false;
+template <class V> constexpr bool is_running<Running<V>> = true;
 
 // The tap of one place, for a window that is prepared.
 template <class S> struct OnePlace : Wanted<S> {

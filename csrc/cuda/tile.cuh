@@ -12,12 +12,14 @@ inline namespace ADAPOOL_ISA {
 template <class S> struct Reach {
   static constexpr int columns = (S::windows - 1) * S::stride(2) + S::kernel(2);
   int first[3], extent[3];
+  int64_t corner;  // the place of the first tap in an image
 
-  ADAPOOL_HD Reach(const Arguments& a, const int* cell) {
+  ADAPOOL_HD Reach(const Arguments& a, const int* cell, const Layout<S>& places) {
     for (int d = 0; d < 3; ++d) {
       first[d] = cell[d] * S::stride(d) - S::padding(d);
       extent[d] = a.in[d];
     }
+    corner = first[0] * places.slab + first[1] * places.row + first[2] * places.step;
   }
   ADAPOOL_HD static constexpr int size(int d) { return d == 2 ? columns : S::kernel(d); }
   ADAPOOL_HD bool holds(int d, int i) const {
@@ -48,8 +50,8 @@ template <class S, class T> struct Tile {
   static constexpr int own = S::windows * S::stride(2);
   ComputeOf<S> number[rows][columns][channels];
 
-  ADAPOOL_HD void load(const T* image, const Reach<S>& reach, const Layout<S>& layout) {
-    const T* first = image + reach.first[0] * layout.slab + reach.first[1] * layout.row + reach.first[2] * layout.step;
+  // From the place of the first tap on.
+  ADAPOOL_HD void load(const T* first, const Reach<S>& reach, const Layout<S>& layout) {
 #pragma unroll
     for (int i = 0; i < rows; ++i) {
       const bool inside = reach.holds(0, i / S::kernel(1)) && reach.holds(1, i % S::kernel(1));
@@ -149,7 +151,7 @@ template <class S> struct TileRegion : Wanted<S> {
   template <class F, class... Gathered> ADAPOOL_HD void each(F f, Gathered&... gathered) const {
 #pragma unroll
     for (int i = 0; i < size; ++i) {
-      if constexpr ((... || is_pick<Gathered>)) {  // it has a state of its own beside what it gathers
+      if constexpr ((... || is_running<Gathered>)) {  // it has a state of its own beside what it gathers
         if (inside(i)) f(tap(i, false), gathered...);
       } else {
         const bool in = inside(i);
@@ -192,22 +194,22 @@ template <class S> struct Covers {
 
 // Where a thread is: a window group, some channels, and the images that it walks.
 template <class S> struct Walk {
+  using Index = typename S::Index;
   int cell[3];      // of its first window
   int64_t channel;  // of its first
-  int64_t image, end, step;
+  Index image, end, step;
   bool real;
 
   ADAPOOL_HD Walk(const Arguments& a) {
-    using Count = typename S::Index;  // the host starts no more threads than it counts
-    const Count thread = Count(blockIdx.x) * Count(blockDim.x) + Count(threadIdx.x);
-    const Count all = Count(a.lanes) * a.groups[0] * a.groups[1] * a.groups[2];
-    Count at = thread % all;
+    const Index thread = Index(blockIdx.x) * Index(blockDim.x) + Index(threadIdx.x);  // no more than it counts
+    const Index all = Index(a.lanes) * a.groups[0] * a.groups[1] * a.groups[2];
+    Index at = thread % all;
     image = thread / all;
-    real = image < a.parts;
-    end = a.images;
-    step = a.parts;
-    const auto next = [&](Count extent) {
-      const Count rest = at % extent;
+    real = image < Index(a.parts);
+    end = Index(a.images);
+    step = Index(a.parts);
+    const auto next = [&](Index extent) {
+      const Index rest = at % extent;
       at /= extent;
       return int(rest);
     };
@@ -230,7 +232,7 @@ template <class S> struct Whose {
 template <class S, class W, class Terms>
 ADAPOOL_HD void store_terms(const Arguments& a, const W& walk, int64_t at, int here, const Terms& terms) {
   const Layout<S> cells(a, a.cell);
-  ComputeOf<S>* to = static_cast<ComputeOf<S>*>(a.terms) + walk.image * cells.image + at;
+  ComputeOf<S>* to = static_cast<ComputeOf<S>*>(a.terms) + int64_t(walk.image) * cells.image + at;
 #pragma unroll
   for (int w = 0; w < S::windows; ++w)
 #pragma unroll

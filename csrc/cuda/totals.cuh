@@ -26,7 +26,17 @@ template <class S> ADAPOOL_HD void totals(const Arguments& a) {
   Sum<V> sum{};
   if (entry < t.entries) {
     const V* from = static_cast<const V*>(a.terms) + offset_of(entry, t.kept, t.kept_step);
-    for (int64_t term = begin + line; term < end; term += deep) sum.add(from[offset_of(term, t.summed, t.summed_step)]);
+    const auto add = [&](const auto& term_at) {
+      int64_t term = begin + line;
+      for (; term + 3 * deep < end; term += 4 * deep) {  // four loads are under way at once
+        const V some[4] = {term_at(term), term_at(term + deep), term_at(term + 2 * deep), term_at(term + 3 * deep)};
+#pragma unroll
+        for (int i = 0; i < 4; ++i) sum.add(some[i]);
+      }
+      for (; term < end; term += deep) sum.add(term_at(term));
+    };
+    if (t.summed[0] * t.summed[1] == 1) add([&](int64_t term) { return from[term * t.summed_step[2]]; });
+    else add([&](int64_t term) { return from[offset_of(term, t.summed, t.summed_step)]; });
   }
   shared[line][column] = sum.value();
   __syncthreads();

@@ -26,22 +26,27 @@ template <class V> struct SoftPool : Weighing<V> {
     share = reciprocal(all);
     this->mean = weighed * share;
   }
-  using Scaled = SoftPool;
-  ADAPOOL_HD Scaled times(V c) const {
-    Scaled all = *this;
-    all.share = share * c;
-    return all;
-  }
+  struct Scaled {  // of quarters: top / 4, 4 c share, mean, and mean - 1/4
+    V top, share, mean, level;
+    ADAPOOL_HD static V unit() { return V(0.25); }
+    ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * V(0.25) - top; }
+    ADAPOOL_HD V mass(const Tap<V>& t) const { return t.known ? t.kept[2] : exp_times<4>(relative(t)); }
+    ADAPOOL_HD V weight(const Tap<V>& t) const { return mass(t) * share * V(0.25); }
+    template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
+      return v.real(*this, weight(t) * (v(*this, t) - mean));
+    }
+    // w (v - mean) 4 + w, of which the difference alone may be too large for its true unit
+    template <class Values> ADAPOOL_HD V both(const Tap<V>& t, const Values& v) const {
+      return mass(t) * share * (v(*this, t) - level);
+    }
+  };
+  ADAPOOL_HD Scaled times(V c) const { return {top * V(0.25), share * c * V(4), this->mean, this->mean - V(0.25)}; }
   ADAPOOL_HD static V unit() { return V(0.25); }
   ADAPOOL_HD V weight(const Tap<V>& t) const { return (t.known ? t.kept[2] : exp_times<4>(relative(t))) * share; }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * V(0.25) - top * V(0.25); }
   ADAPOOL_HD V pooled() const { return top + this->mean * V(4); }
   template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
     return v.real(*this, weight(t) * (v(*this, t) - this->mean));
-  }
-  template <class Values> ADAPOOL_HD V both(const Tap<V>& t, const Values& v) const {
-    const V w = weight(t);  // first, because the difference alone may be too large for its true unit
-    return w * (v(*this, t) - this->mean) * V(4) + w;
   }
 };
 
@@ -56,12 +61,13 @@ template <class V> struct Edscw : Weighing<V> {
   static constexpr double k = Steps<ScalarOf<V>>::half;
   V scale, centre, slant, share, by_mean;  // slant: k / m; share: 1 / sum e^D
   struct Dice {
-    V e, u, turn;
-  };  // e^D, k |u|, T / k
+    V e, steps, r, lean;  // e^D, D in steps, T / k = r lean
+    ADAPOOL_HD V turn() const { return r * lean; }
+  };
 
   ADAPOOL_HD Dice dice(V relative) const {
-    const V u = abs_of(relative * slant + V(k)), r = reciprocal(u * u + V(k * k));
-    return {exp_steps(u * r), u, r * (r * V(4 * k * k * k) - V(2 * k))};
+    const V u = abs_of(fused(relative, slant, V(k))), r = reciprocal(fused(u, u, V(k * k)));
+    return {exp_steps(u * r), u * r, r, fused(r, V(4 * k * k * k), V(-2 * k))};
   }
   ADAPOOL_HD V slope(const Tap<V>& t, V turn) const {
     return select(t.a == V(0), V(0), turned_by(turn * abs_of(slant), t.a));
@@ -80,8 +86,8 @@ template <class V> struct Edscw : Weighing<V> {
           product += s.e * value;
           r.keep(t, 0, s.e);
           if (slopes) {
-            r.keep(t, 1, slope(t, s.turn));
-            const V turn = s.e * s.u * s.turn;
+            r.keep(t, 1, slope(t, s.turn()));
+            const V turn = s.e * s.steps * s.lean;
             turns += turn;
             turned += turn * value;
           }
@@ -89,7 +95,7 @@ template <class V> struct Edscw : Weighing<V> {
         all, weighed, by, by_v);
     share = reciprocal(all) + (centre - centre);  // NaN where the mean is no number
     this->mean = weighed * share;
-    by_mean = (this->mean * by - by_v) * share * (slant * V(1 / k)) / V(r.count);
+    by_mean = about((this->mean * by - by_v) * share * (slant * V(1 / k)), V(r.count));
   }
   using Scaled = Edscw;
   ADAPOOL_HD Scaled times(V c) const {
@@ -100,9 +106,9 @@ template <class V> struct Edscw : Weighing<V> {
   }
   ADAPOOL_HD V unit() const { return scale; }
   ADAPOOL_HD V weight(const Tap<V>& t) const { return (t.known ? t.kept[0] : dice(relative(t)).e) * share; }
-  ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * scale - centre; }
+  ADAPOOL_HD V relative(const Tap<V>& t) const { return fused(t.a, scale, -centre); }
   ADAPOOL_HD V pooled() const { return unscaled(centre + this->mean, scale); }
-  ADAPOOL_HD V steep(const Tap<V>& t) const { return t.known ? t.kept[1] : slope(t, dice(relative(t)).turn); }
+  ADAPOOL_HD V steep(const Tap<V>& t) const { return t.known ? t.kept[1] : slope(t, dice(relative(t)).turn()); }
   template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
     return v.slope(*this, weight(t) * (v(*this, t) - this->mean) * steep(t) + by_mean);
   }
@@ -127,7 +133,7 @@ template <class V> struct Ada : Weighing<V> {
   }
   struct Scaled {
     Edscw<V> dice;
-    SoftPool<V> soft;
+    typename SoftPool<V>::Scaled soft;
     ADAPOOL_HD V weight(const Tap<V>& t) const { return dice.weight(t) + soft.weight(t); }
     template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
       return dice.through(t, v) + soft.through(t, v);

@@ -106,6 +106,36 @@ ADAPOOL_HD float smaller(float a, float b) { return ::fminf(a, b); }
 ADAPOOL_HD double smaller(double a, double b) { return ::fmin(a, b); }
 #endif
 
+// The larger of two numbers; NaN where one is.
+#if defined(__CUDACC_RTC__) && __CUDA_ARCH__ >= 800
+__device__ inline float peak_of(float a, float b) {
+  float y;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+  return y;
+}
+ADAPOOL_HD double peak_of(double a, double b) { return (a > b) | (a != a) ? a : b; }
+#elif defined(ADAPOOL_ON_DEVICE)
+template <class V> ADAPOOL_HD V peak_of(V a, V b) { return (a > b) | (a != a) ? a : b; }
+#endif
+
+// a b + c, rounded once on the device.
+#if defined(ADAPOOL_ON_DEVICE)
+ADAPOOL_HD float fused(float a, float b, float c) { return ::fmaf(a, b, c); }
+ADAPOOL_HD double fused(double a, double b, double c) { return ::fma(a, b, c); }
+// a / b of normal b without a branch: about(), to two units in the last place; over(), rounded once but for denormals.
+ADAPOOL_HD float about(float a, float b) { return a * reciprocal(b); }
+ADAPOOL_HD double about(double a, double b) { return a / b; }
+ADAPOOL_HD float over(float a, float b) {
+  const float r = reciprocal(b), q = a * r, left = ::fmaf(-q, b, a);
+  return left == left ? ::fmaf(left, r, q) : q;
+}
+ADAPOOL_HD double over(double a, double b) { return a / b; }
+#else
+template <class V> V fused(V a, V b, V c) { return a * b + c; }
+template <class V> V about(V a, V b) { return a / b; }
+template <class V> V over(V a, V b) { return a / b; }
+#endif
+
 // e^x where x is given in steps for which a platform has an instruction; `half` is 1 / (2 steps).
 template <class S> struct Steps {
   static constexpr double half = 0.5;

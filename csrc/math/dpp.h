@@ -50,7 +50,7 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
     V all = V(0), weighed = V(0), p = V(0), p_v = V(0), d1 = V(0), d1_p = V(0), d1_pv = V(0);
     r.each([&](const Tap<V>& t, auto& sum, auto& product, auto& powers, auto& powers_v, auto& details, auto& inners,
                auto& inners_v) {
-      const V d = detail(t), x = ratio(d), th = pow_of(x, half), value = v(*this, t), w = th + alpha;
+      const V d = detail(t), x = ratio(d), th = positive_pow(x, half), value = v(*this, t), w = th + alpha;
       sum += w;
       product += w * value;
       r.keep(t, 0, th);
@@ -64,20 +64,20 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
       }
     }, all, weighed, p, p_v, d1, d1_p, d1_pv);
     z = all;
-    this->mean = weighed / z;
+    this->mean = over(weighed, z);
     if (!slopes) return;
-    tilt = (p_v - this->mean * p) / n;
+    tilt = over(p_v - this->mean * p, n);
     by_mean = V(2) * half / (z * power) * (d1_pv - this->mean * d1_p - tilt * d1);  // sum rho
   }
   ADAPOOL_HD V unit() const { return scale; }
-  ADAPOOL_HD V power_at(const Tap<V>& t, V x) const { return t.known ? t.kept[0] : pow_of(x, half); }
-  ADAPOOL_HD V weight(const Tap<V>& t) const { return (power_at(t, ratio(detail(t))) + alpha) / z; }
+  ADAPOOL_HD V power_at(const Tap<V>& t, V x) const { return t.known ? t.kept[0] : positive_pow(x, half); }
+  ADAPOOL_HD V weight(const Tap<V>& t) const { return over(power_at(t, ratio(detail(t))) + alpha, z); }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * scale - first; }
   ADAPOOL_HD V pooled() const { return unscaled(first + this->mean, scale); }
   template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
     const V d = detail(t), x = ratio(d), inner = (v(*this, t) - this->mean) * power_at(t, x) / x;
     const V rho = V(2) * half / (z * power) * d * (inner - tilt);
-    return v.slope(*this, by_guide ? rho : rho - by_mean / n);
+    return v.slope(*this, by_guide ? rho : rho - over(by_mean, n));
   }
   template <class R, class Values> ADAPOOL_HD V operand(int k, const R& r, const Values& v) const {
     if (k == 0) return v.slope(*this, -by_mean);
@@ -86,7 +86,7 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
       const V e = v(*this, t) - this->mean, x = ratio(detail(t));
       sum += k == 2 ? e : e * power_at(t, x) * log_of(x) / V(2);
     }, all);
-    return v.real(*this, all / z);
+    return v.real(*this, over(all, z));
   }
 };
 template <class V> using Dpp = DppOf<V, true>;

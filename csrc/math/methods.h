@@ -48,10 +48,16 @@ template <class V> struct Choosing : Plain<V> {
 // max: the first of equal maxima; a NaN wins
 template <class V> struct Max : Choosing<V> {
   template <class R> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&) {
-    Pick<V> best;
-    r.each([&](const Tap<V>& t, auto& pick) { pick.take(t.a > pick.a || (t.a != t.a && pick.a == pick.a), t); }, best);
-    this->y = best.a;
-    this->chosen = best.index;
+    if constexpr (asks_which<R>) {
+      Pick<V> best;
+      r.each([&](const Tap<V>& t, auto& pick) { pick.take(pick.rises(t.a), t); }, best);
+      this->y = best.a;
+      this->chosen = best.index;
+    } else {
+      Peak<V> top;
+      r.each([&](const Tap<V>& t, auto& peak) { peak.take(t.a); }, top);
+      this->y = top.value;
+    }
   }
 };
 
@@ -178,7 +184,7 @@ template <class V> struct Mixed : Plain<V> {
     Pick<V> best;
     r.each([&](const Tap<V>& t, auto& most, auto& pick) {
       most.take(abs_of(t.a));
-      pick.take(t.a > pick.a || (t.a != t.a && pick.a == pick.a), t);
+      pick.take(pick.rises(t.a), t);
     }, size, best);
     top = best.a;
     chosen = best.index;

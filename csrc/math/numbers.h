@@ -94,6 +94,7 @@ template <class A> ADAPOOL_HD A select(bool condition, A yes, A no) { return con
 ADAPOOL_HD float lane_of(float a, int) { return a; }
 ADAPOOL_HD double lane_of(double a, int) { return a; }
 ADAPOOL_HD bool all(bool condition) { return condition; }
+ADAPOOL_HD bool both(bool a, bool b) { return a & b; }  // of conditions that are known, without a branch
 
 #if !defined(ADAPOOL_ON_DEVICE)
 template <class V> V larger(V a, V b) { return select(a > b, a, b); }
@@ -109,6 +110,11 @@ template <class V> ADAPOOL_HD V pow_of(V a, V p) {  // the usual exponents witho
 }
 #if defined(ADAPOOL_ON_DEVICE)
 ADAPOOL_HD float pow_of(float a, float p) { return any_pow(a, p); }  // a few instructions for all of them
+#endif
+// a^p of a > 0.
+template <class V> ADAPOOL_HD V positive_pow(V a, V p) { return pow_of(a, p); }
+#if defined(ADAPOOL_ON_DEVICE)
+ADAPOOL_HD float positive_pow(float a, float p) { return power_of_two(p * logarithm_of_two(a)); }
 #endif
 
 #if defined(ADAPOOL_ON_DEVICE)

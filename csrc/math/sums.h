@@ -22,17 +22,29 @@ template <class V> struct Most {
   ADAPOOL_HD void take(V a) { value = larger(a, value); }
   ADAPOOL_HD void merge(const Most& other) { take(other.value); }
 };
+// As Most, but NaN where a tap is.
+template <class V> struct Peak {
+  V value = -infinity<V>();
+  ADAPOOL_HD void take(V a) { value = peak_of(a, value); }
+  ADAPOOL_HD void merge(const Peak& other) { take(other.value); }
+};
 template <class V> struct Least {
   V value = infinity<V>();
   ADAPOOL_HD void take(V a) { value = smaller(a, value); }
   ADAPOOL_HD void merge(const Least& other) { take(other.value); }
 };
 
+// Whether a region is asked which tap a method chooses, and not for its value alone.
+template <class R, class = void> constexpr bool asks_which = true;
+template <class R> constexpr bool asks_which<R, decltype(void(R::picks))> = R::picks;
+
 // One tap: the first one that is offered, until a better one is.
 template <class V> struct Pick {
   V a = V(0);
   IndexOf<V> index = IndexOf<V>(-1);
   bool begun = false;
+  // Whether a tap of `of` is larger than the one that was picked, or the first NaN.
+  ADAPOOL_HD auto rises(V of) const { return both(!(of <= a), a == a); }
   template <class M> ADAPOOL_HD void take(M better, V of, IndexOf<V> at) {
     a = select(better, of, a);
     index = select(better, at, index);

@@ -37,7 +37,7 @@ template <class R> ADAPOOL_HD typename R::V scaled_mean(const R& r, typename R::
   using V = typename R::V;
   V all = V(0);
   r.each([&](const Tap<V>& t, auto& sum) { sum += t.a * unit; }, all);
-  return all / V(r.count);
+  return about(all, V(r.count));
 }
 
 template <class V> struct Weighing {
@@ -49,16 +49,24 @@ template <class V> struct Weighing {
 
 // avg: w = 1 / N
 template <class V> struct Avg : Weighing<V> {
+  static constexpr bool scales = true;
   V n, scale;
+  struct Scaled {
+    V share;  // c / N
+    ADAPOOL_HD V weight(const Tap<V>&) const { return share; }
+    template <class Values> ADAPOOL_HD V through(const Tap<V>&, const Values&) const { return V(0); }
+    template <class Values> ADAPOOL_HD V both(const Tap<V>&, const Values&) const { return share; }
+  };
+  ADAPOOL_HD Scaled times(V c) const { return {over(c, n)}; }
   template <class R, class Values> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool) {
     n = V(r.count);
     scale = unit_of(largest_magnitude(r));
     V all = V(0);
     r.each([&](const Tap<V>& t, auto& sum) { sum += v(*this, t); }, all);
-    this->mean = all / n;
+    this->mean = over(all, n);
   }
   ADAPOOL_HD V unit() const { return scale; }
-  ADAPOOL_HD V weight(const Tap<V>&) const { return V(1) / n; }
+  ADAPOOL_HD V weight(const Tap<V>&) const { return over(V(1), n); }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * scale; }
   ADAPOOL_HD V pooled() const { return unscaled(this->mean, scale); }
   template <class Values> ADAPOOL_HD V through(const Tap<V>&, const Values&) const { return V(0); }
@@ -77,8 +85,8 @@ template <class V, bool huber> struct IdwOf : Weighing<V> {
     const V low = smaller(size, knee()), unit = smaller(knee(), V(1));
     return low * (low / (unit + unit)) + knee() / unit * (size - low);
   }
-  ADAPOOL_HD V over(V r, V x) const {  // x D' / D
-    if constexpr (!huber) return x / r;
+  ADAPOOL_HD V steep(V r, V x) const {  // x D' / D
+    if constexpr (!huber) return over(x, r);
     return turned_by(smaller(abs_of(r), knee()) / smaller(knee(), V(1)), r) * x / distance(r);
   }
   template <class R, class Values> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool) {
@@ -92,8 +100,8 @@ template <class V, bool huber> struct IdwOf : Weighing<V> {
     V all = V(0), weighed = V(0), by = V(0), by_v = V(0);
     r.each(
         [&](const Tap<V>& t, auto& sum, auto& product, auto& turns, auto& turned) {
-          const V gap = relative(t), q = select(flat, V(1), near / distance(gap)), value = v(*this, t);
-          const V turn = huber ? over(gap, q * near) : q * q * sign_of(gap);
+          const V gap = relative(t), q = select(flat, V(1), over(near, distance(gap))), value = v(*this, t);
+          const V turn = huber ? steep(gap, q * near) : q * q * sign_of(gap);
           sum += q;
           product += q * value;
           turns += turn;
@@ -101,15 +109,15 @@ template <class V, bool huber> struct IdwOf : Weighing<V> {
         },
         all, weighed, by, by_v);
     z = all + (centre - centre);
-    this->mean = weighed / z;
-    by_mean = select(flat, V(0), (by_v - this->mean * by) / (near * z * V(r.count)));
+    this->mean = over(weighed, z);
+    by_mean = select(flat, V(0), over(by_v - this->mean * by, near * z * V(r.count)));
   }
   ADAPOOL_HD V unit() const { return scale; }
-  ADAPOOL_HD V weight(const Tap<V>& t) const { return select(flat, V(1), near / distance(relative(t))) / z; }
+  ADAPOOL_HD V weight(const Tap<V>& t) const { return over(select(flat, V(1), over(near, distance(relative(t)))), z); }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * scale - centre; }
   ADAPOOL_HD V pooled() const { return unscaled(centre + this->mean, scale); }
   template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
-    const V own = over(relative(t), weight(t) * (v(*this, t) - this->mean));
+    const V own = steep(relative(t), weight(t) * (v(*this, t) - this->mean));
     return select(flat, centre - centre, v.slope(*this, by_mean - own));
   }
 };
@@ -147,14 +155,14 @@ template <class V> struct StochasticEval : Weighing<V> {
         },
         all, weighed);
     z = all;
-    this->mean = weighed / z;
+    this->mean = over(weighed, z);
   }
   ADAPOOL_HD V unit() const { return scale; }
-  ADAPOOL_HD V weight(const Tap<V>& t) const { return mass(t.a) / z; }
+  ADAPOOL_HD V weight(const Tap<V>& t) const { return over(mass(t.a), z); }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * scale - top; }
   ADAPOOL_HD V pooled() const { return unscaled(top + this->mean, scale); }
   template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
-    return select(dead || t.a <= V(0), V(0), v.slope(*this, (v(*this, t) - this->mean) / z));
+    return select(dead || t.a <= V(0), V(0), v.slope(*this, over(v(*this, t) - this->mean, z)));
   }
 };
 
@@ -186,12 +194,12 @@ template <class V> struct Lip : Weighing<V> {
         },
         all, weighed);
     z = all;
-    this->mean = weighed / z;
+    this->mean = over(weighed, z);
   }
   ADAPOOL_HD static V unit() { return V(0.25); }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * V(0.25) - first * V(0.25); }
   ADAPOOL_HD V pooled() const { return first + this->mean * V(4); }
-  ADAPOOL_HD V weight_of(const Tap<V>& t, V logit) const { return (t.known ? t.kept[0] : mass(logit)) / z; }
+  ADAPOOL_HD V weight_of(const Tap<V>& t, V logit) const { return over(t.known ? t.kept[0] : mass(logit), z); }
   template <class Values> ADAPOOL_HD V through(const Tap<V>&, const Values&) const { return V(0); }
   template <class Values> ADAPOOL_HD V through_logit(const Tap<V>& t, V logit, const Values& v) const {
     return v.real(*this, weight_of(t, logit) * (v(*this, t) - this->mean));

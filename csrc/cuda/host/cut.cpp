@@ -36,6 +36,14 @@ void fix_reach(Launch& launch, int d, int64_t slots, int windows) {
   s.beyond[d] = int32_t(std::clamp<int64_t>(beyond, 0, size));
 }
 
+// What lies between two images that a thread walks.
+void fix_steps(Launch& launch) {
+  Arguments& a = launch.arguments;
+  const int64_t step = a.parts * (launch.specification.channels_last ? a.channels : 1);
+  a.next = step * a.in[0] * a.in[1] * a.in[2];
+  a.next_cell = step * a.cell[0] * a.cell[1] * a.cell[2];
+}
+
 }  // namespace
 
 int64_t taps_of(const Launch& launch) {
@@ -118,8 +126,10 @@ void cut_tile(Launch& launch) {
 void start_walk(Launch& launch) {
   Specification& s = launch.specification;
   const int64_t all = threads_of_image(launch) * launch.arguments.parts;
+  fix_steps(launch);
   launch.grid[0] = unsigned(up(all, s.threads));
-  s.wide = s.wide || all + s.threads >= (int64_t(1) << 31);  // threads are counted in the type of offsets
+  // Threads and images are counted in the type of offsets.
+  s.wide = s.wide || all + s.threads >= (int64_t(1) << 31) || 2 * launch.arguments.images >= (int64_t(1) << 31);
 }
 
 void cut_box(Launch& launch) {
@@ -135,8 +145,10 @@ void cut_box(Launch& launch) {
 }
 
 void start_boxes(Launch& launch) {
+  fix_steps(launch);
   launch.grid[0] = unsigned(threads_of_image(launch));
   launch.grid[1] = unsigned(launch.arguments.parts);
+  launch.specification.wide = launch.specification.wide || 2 * launch.arguments.images >= (int64_t(1) << 31);
 }
 
 }  // namespace adapool::cuda

@@ -3,13 +3,13 @@
 
 #include <algorithm>
 
+#include "cuda/host/box.h"
 #include "cuda/host/cut.h"
 
 namespace adapool::cuda {
 namespace {
 
 constexpr int kLargest = 49, kLargestBackward = 27;  // numbers of a window in registers
-constexpr int64_t kShared = 40 << 10;  // bytes of a block's prepared windows: four blocks fit on a multiprocessor
 constexpr int64_t kResident = 2048;    // threads of a multiprocessor
 
 // Shares images among threads: as many as fill the device some times over, each walking equally many. Once over where
@@ -36,40 +36,66 @@ void share_images(Launch& launch, const Reduction* reduction, int64_t threads, i
       a.parts < a.images && (by_image || (by_channel && (a.parts % a.channels != 0)));
 }
 
-// Numbers of x that a thread has at once: more of them cost registers, and with them occupancy.
-constexpr int kForward = 20, kBackward = 8;
+// Numbers of x that a thread has at once: more of them are more loads under way, and cost registers and with them
+// occupancy. Forward of 2/2 80 us with 8, 70 with 16; of max 3/2 in 16 bits 53 with 15, 48 with 27. kLarge: of methods
+// that have numbers of their own.
+constexpr int kForward = 28, kLarge = 18, kBackward = 8, kChannelsLast = 20;
 
 // Windows side by side for NCHW, channels for channels_last: as many as 16 bytes hold, while registers do.
 void choose_tile(Launch& launch) {
   Specification& s = launch.specification;
   const Arguments& a = launch.arguments;
   const int others = (a.logits != nullptr) + (a.spread != nullptr), rows = s.kernel[0] * s.kernel[1];
-  const int cap = (s.kind == Kind::apart ? kBackward : kForward) / (1 + others) / (s.x == Type::float64 ? 2 : 1);
+  const bool large = shape_of(s).words > 3;  // a method with numbers of its own
+  const int most = s.kind == Kind::apart ? kBackward : s.channels_last ? kChannelsLast : large ? kLarge : kForward;
+  const int cap = most / (1 + others) / (s.x == Type::float64 ? 2 : 1);
   const auto numbers = [&](int n) {
     return rows * (s.channels_last ? s.kernel[2] * n : (n - 1) * s.stride[2] + s.kernel[2]);
   };
   int32_t& tile = tile_of(s);
-  while (can_double(launch) && numbers(2 * tile) <= cap &&
-         (s.channels_last || tile * s.stride[2] * size_of(s.x) % 16 != 0))
+  const bool row = !s.channels_last && rows == 1;  // neighbours read neighbouring pieces of 16 bytes
+  const bool pair = s.kind == Kind::apart && s.channels_last && numbers(2) <= 18;  // 3/3: 137 us in place of 196
+  const auto fits = [&](int n) {  // so many numbers, and of a large method so many taps
+    return numbers(n) <= cap && (!large || s.channels_last || n * rows * s.kernel[2] <= kLarge);
+  };
+  while (can_double(launch) && (fits(2 * tile) || (pair && tile == 1)) &&
+         (!row || tile * s.stride[2] * size_of(s.x) % 16 != 0))
     tile *= 2;
 }
 
 bool without_powers(const Shape& shape) { return shape.operands == 0 || shape.scales; }  // not dpp, lp and power
 
+// Words of a thread's numbers.
+int words_of(const Specification& s, const Shape& shape) {
+  const int numbers = s.kernel[0] * s.kernel[1] * ((s.windows - 1) * s.stride[2] + s.kernel[2]) * s.width;
+  return numbers * (s.x == Type::float64 ? 4 : 1) * (1 + s.spreads + shape.logits);
+}
+
+// Whether to load the next image's numbers while those of one are computed with: forward where much is computed (ada
+// 2/2 77 us without, 71 with), backward in three dimensions. Backward of 2/2 gains nothing in float32, and in 16 bits
+// loses (118 us, 134), because numbers are widened when they arrive.
+bool prefetches(const Specification& s, const Shape& shape) {
+  const bool pays = s.kind == Kind::forward ? shape.words > 3 && !s.extra : !s.flat && size_of(s.x) > 2;
+  return pays && !s.spreads && !shape.logits && without_powers(shape) && words_of(s, shape) <= 20;
+}
+
 // 64 registers a thread (four blocks) were best in every experiment; more only for what spills without them.
 int blocks_for(const Specification& s, const Shape& shape, bool backward) {
-  const int numbers = s.kernel[0] * s.kernel[1] * ((s.windows - 1) * s.stride[2] + s.kernel[2]) * s.width;
-  const int words = numbers * (s.x == Type::float64 ? 4 : 1) * (1 + s.spreads + shape.logits) * (backward ? 2 : 1);
+  const int words = words_of(s, shape) * (backward ? 2 : 1);
   const bool simple = without_powers(shape);
-  const bool few =
-      backward ? words <= 16 && s.flat && simple && s.together > 1 : words <= kForward && (simple || s.term < 0);
-  return few ? 4 : simple && (words <= 16 || (!backward && words <= 30)) ? 3 : words <= 54 ? 2 : 1;
+  const bool few = backward ? words <= 16 && s.flat && simple && s.together > 1
+                            : words <= (shape.words > 10 ? 16 : 28) && (simple || s.term < 0);
+  return few ? 4 : simple && (words <= 18 || (!backward && words <= 30)) ? 3 : words <= 54 ? 2 : 1;
 }
 
 void bound_registers(Specification& s) {
   const bool backward = s.kind == Kind::apart;
+  const Shape shape = shape_of(s);
+  s.prefetches = prefetches(s, shape);
   s.keeps = backward && s.kernel[0] * s.kernel[1] * s.kernel[2] * s.windows * s.width <= 16;
-  s.blocks = blocks_for(s, shape_of(s), backward);
+  s.threads = kThreads / 2;  // 2 % faster than blocks of twice as many
+  s.blocks = 2 * blocks_for(s, shape, backward);
+  if (s.prefetches && (backward || (shape.words > 6 && words_of(s, shape) > 16))) --s.blocks;  // or else some spills
 }
 
 void cut_walk(Launch& launch, const Reduction* reduction, int multiprocessors) {
@@ -145,57 +171,24 @@ void cut_large(Launch& launch, int multiprocessors) {
   launch.arguments.parts = a.images;
 }
 
-// The box of a block: whole strides and whole threads' places. Of those whose windows fit in `shared` bytes, the one
-// with the least work for a place: its edges are computed twice, and threads idle in the last turn.
-bool choose_box(Launch& launch, int64_t shared) {
-  Specification& s = launch.specification;
-  const Arguments& a = launch.arguments;
-  const Shape shape = shape_of(s);
-  const int64_t mine[3] = {s.stride[0], s.stride[1], s.gathered};
-  const double taps = double(s.kernel[0]) * s.kernel[1] * s.kernel[2];
-  double least = 0;
-  int64_t box[3];
-  const auto consider = [&] {
-    int64_t windows = s.lanes, workers = s.lanes, places = 1;
-    for (int d = 0; d < 3; ++d) {
-      windows *= (box[d] - 1 + s.padding[d]) / s.stride[d] + (s.kernel[d] - 1 - s.padding[d]) / s.stride[d] + 1;
-      workers *= box[d] / mine[d];
-      places *= std::min<int64_t>(box[d], a.in[d]);
-    }
-    const int64_t turns = up(windows, s.threads);
-    if ((windows + 4 * s.lanes) * (state_size(shape) + computing_size(s)) + turns * s.threads * computing_size(s) >
-        shared)
-      return;
-    const double work = taps * double(turns) + taps * double(s.gathered) / s.stride[2] * double(up(workers, s.threads));
-    const double of_a_place = work / double(places);
-    if (least != 0 && of_a_place >= least) return;
-    least = of_a_place;
-    for (int d = 0; d < 3; ++d) s.box[d] = int32_t(box[d]);
-  };
-  for (box[0] = mine[0]; box[0] < 4 * mine[0] && box[0] < a.in[0] + mine[0]; box[0] += mine[0])
-    for (box[1] = mine[1]; box[1] <= 32 && box[1] < a.in[1] + mine[1]; box[1] += mine[1])
-      for (box[2] = mine[2]; box[2] <= 2048 && box[2] < 2 * (a.in[2] + mine[2]); box[2] *= 2) {
-        const int64_t whole = up(a.in[2], mine[2]) * mine[2], half = box[2];
-        if (half >= whole) box[2] = whole;
-        consider();
-        box[2] = half;
-      }
-  return least != 0;
-}
-
 bool cut_overlap(Launch& launch, const Reduction* reduction, int multiprocessors) {
   Specification& s = launch.specification;
   Arguments& a = launch.arguments;
   fix_window(launch);
-  while (s.channels_last && s.lanes < 16 && s.lanes < a.channels) s.lanes *= 2;
+  const int lanes = s.flat ? 8 : 2;  // of a box in three dimensions most windows are at its edges, if it is small
+  while (s.channels_last && s.lanes < lanes && s.lanes < a.channels) s.lanes *= 2;
   s.gathered = s.stride[2];
-  while (!s.channels_last && s.gathered < 4 && 2 * s.gathered < a.in[2] + s.stride[2]) s.gathered *= 2;
-  if (!choose_box(launch, kShared)) return false;
-  cut_box(launch);
+  while (!s.channels_last && s.gathered < 2 && 2 * s.gathered < a.in[2] + s.stride[2]) s.gathered *= 2;
   const int64_t taps = taps_of(launch) * (s.x == Type::float64 ? 4 : 1);
   const Shape shape = shape_of(s);
   const bool large = shape.words > (without_powers(shape) ? 10 : 6);
-  s.blocks = taps > 27 ? 1 : taps > 16 ? 2 : large || s.stride[2] == 1 || s.averages ? 3 : 4;
+  const bool small = shape.words <= 4;
+  s.blocks = taps > 27 ? 1 : taps > 16 ? small ? 3 : 2 : large || s.stride[2] == 1 || s.averages ? 3 : 4;
+  if (s.blocks == 4 && small && !s.channels_last) s.threads = 448, s.blocks = 3;  // 48 registers: 1.2 times as fast
+  else if (s.blocks == 4) s.threads = 512, s.blocks = 2;
+  if (!choose_box(launch, kShared)) return false;
+  cut_box(launch);
+  s.prefetches = !large && shape.words != 4 && (s.channels_last || size_of(s.x) > 2);  // softpool would spill
   share_images(launch, reduction, threads_of_image(launch) * s.threads, multiprocessors, 65535);
   if (reduction &&
       (reduction->kept[0] > 1 ? a.parts != a.images
@@ -242,6 +235,7 @@ void cut_gather(Launch& launch, int multiprocessors) {
   Specification& s = launch.specification;
   s.kind = Kind::large_gather;
   s.in_warp = s.warps = 1;
+  if (shape_of(s).words > 6) s.blocks = 3;  // four spill
   launch.grid[0] = rounds(places_of(launch), s.threads, int64_t(multiprocessors) * 64);
   s.wide = s.wide || places_of(launch) + 2 * s.threads * int64_t(launch.grid[0]) >= (int64_t(1) << 31);
 }
@@ -249,7 +243,6 @@ void cut_gather(Launch& launch, int multiprocessors) {
 std::vector<Launch> alternatives(const Launch& chosen) {
   std::vector<Launch> all = {chosen};
   const Kind kind = chosen.specification.kind;
-  if (kind == Kind::totals || kind == Kind::masks) return all;
   const bool walks = kind == Kind::forward || kind == Kind::apart, boxes = kind == Kind::overlap;
   // Takes what `change` makes of the launch, unless it cannot be or is among them.
   const auto add = [&](const auto& change) {

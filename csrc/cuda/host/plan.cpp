@@ -28,7 +28,7 @@ Launch totals_of(const Totals& totals, bool wide, Type result, void* out) {
 
 // Some hundred blocks, each with terms enough.
 int64_t splits_of(int64_t columns, int64_t terms, const Specification& s) {
-  return std::clamp<int64_t>(std::min((256 + columns - 1) / columns, terms / (16 * (s.threads / s.across))), 1, 65535);
+  return std::clamp<int64_t>(std::min((512 + columns - 1) / columns, terms / (4 * (s.threads / s.across))), 1, 65535);
 }
 
 bool fits(int64_t n) { return n < (int64_t(1) << 31) - (1 << 16); }  // a step of a block beyond it too
@@ -80,6 +80,7 @@ Launch begun(Method method, Direction direction, const Job& job, const Shape& sh
   a.out = direction == Direction::gather ? job.target.data : job.y.data;
   a.extra = direction == Direction::forward ? job.extra : nullptr;
   s.extra = a.extra != nullptr;
+  s.picks = direction != Direction::forward || s.extra;
   a.batch = job.batch;
   a.channels = job.channels;
   a.images = job.channels_last ? job.batch : job.batch * job.channels;

@@ -32,6 +32,7 @@ constexpr int kThreads = 256;
   NUMBER(term, -1)                               /* the operand whose gradient's terms are written; -1: none */    \
   TRUTH(channels_last) TRUTH(wide) TRUTH(flat)   /* flat: the outermost axis has one place */                      \
   TRUTH(spreads) TRUTH(weighs) TRUTH(through) TRUTH(to_logits) TRUTH(unpool) TRUTH(normalize) TRUTH(averages)      \
+  TRUTH(picks) TRUTH(prefetches)                 /* asked which tap is chosen; loads the next image's numbers */   \
   TRUTH(extra) TRUTH(sums) TRUTH(operands_move) TRUTH(keeps) TRUTH(states)
 
 struct Specification {
