@@ -44,8 +44,9 @@ class Multiprocessor:
         return 100 * fitting * per_block // self.warps
 
     def allowed(self, threads: int, blocks: int) -> int:
-        """Registers of a thread with which as many blocks fit as a kernel's launch bound says."""
-        return min(255, self.registers // (threads * blocks) // 8 * 8)
+        """Registers of a thread with which as many blocks fit as a kernel's launch bound says, or as there can be."""
+        fitting = min(blocks, max(1, 32 * self.warps // threads))
+        return min(255, self.registers // (threads * fitting) // 8 * 8)
 
 
 SM = {

@@ -188,13 +188,10 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
   int turn = 0;
   const int64_t image_at = blockIdx.y * int64_t(places.image) + channel;
   int64_t first = image_at + reach.corner, cell_at = blockIdx.y * int64_t(cells.image) + at;
-  int64_t corner = image_at + place[0] * places.slab + place[1] * places.row + place[2] * places.step;
+  const Index gap = place[0] * places.slab + place[1] * places.row + place[2] * places.step - Index(reach.corner);
   Tiles<S> tiles;
-  V gradient = 0;
   const auto load = [&] {
-    if (!real) return;
-    tiles.load(a, first, reach, places);
-    gradient = V(widen(*tensor<typename S::Cells>(a.cells, cell_at)));
+    if (real) tiles.load(a, first, reach, places);
   };
   if constexpr (S::prefetches) load();
   for (Index image = blockIdx.y; image < Index(a.images); image += Index(a.parts), turn ^= 1) {
@@ -202,6 +199,7 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
     State<S> state{};
     if constexpr (!S::prefetches) load();
     if (real) {
+      const V gradient = V(widen(*tensor<typename S::Cells>(a.cells, cell_at)));  // is under way while it is prepared
       const TileRegion<S> r(tiles, reach, covers.share, 0, 0);
       Prepared<S::template Method, V> prepared;
       prepared.prepare(r, operands, S::through && !S::to_logits);
@@ -212,11 +210,11 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
     }
     if (worker < O::all) shared[turn][to].write(state);
     __syncthreads();
+    const int64_t corner = first + gap;
     first += a.next;
     cell_at += a.next_cell;
     if (S::prefetches && image + Index(a.parts) < Index(a.images)) load();  // is under way while places are gathered
     if (gathers) gather<S>(a, corner, place, slab, line, column * O::apart, lane, shared[turn], places);
-    corner += a.next;
   }
   if constexpr (S::sums)
     if (real && mine) static_cast<V*>(a.terms)[blockIdx.y * int64_t(cells.image) + at] = terms;

@@ -60,6 +60,7 @@ std::string name_of(const Specification& s) {
   if (s.to_logits) name << " of logits";
   if (s.term >= 0) name << " of operand " << s.term;
   if (s.extra) name << " with extra";
+  if (s.kind == Kind::totals && s.out != s.x) name << " to " << word_of(s.out);
   return name.str();
 }
 
