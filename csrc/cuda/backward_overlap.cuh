@@ -190,8 +190,11 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
   int64_t first = image_at + reach.corner, cell_at = blockIdx.y * int64_t(cells.image) + at;
   const Index gap = place[0] * places.slab + place[1] * places.row + place[2] * places.step - Index(reach.corner);
   Tiles<S> tiles;
+  V gradient = 0;
   const auto load = [&] {
-    if (real) tiles.load(a, first, reach, places);
+    if (!real) return;
+    tiles.load(a, first, reach, places);
+    gradient = V(widen(*tensor<typename S::Cells>(a.cells, cell_at)));
   };
   if constexpr (S::prefetches) load();
   for (Index image = blockIdx.y; image < Index(a.images); image += Index(a.parts), turn ^= 1) {
@@ -199,7 +202,6 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
     State<S> state{};
     if constexpr (!S::prefetches) load();
     if (real) {
-      const V gradient = V(widen(*tensor<typename S::Cells>(a.cells, cell_at)));  // is under way while it is prepared
       const TileRegion<S> r(tiles, reach, covers.share, 0, 0);
       Prepared<S::template Method, V> prepared;
       prepared.prepare(r, operands, S::through && !S::to_logits);

@@ -212,7 +212,7 @@ template <class S> struct SharedRegion : Wanted<S> {
     Sum<V> sums[sizeof...(Gathered)] = {};
     int terms = 0;
     const auto added = [&](int more) {  // than there are, before as many may be too many
-      if (S::method_ordered || (terms += more) + more <= kBlockOfTerms) return;
+      if ((terms += more) + more <= kBlockOfTerms) return;
       terms = 0;
       int i = 0;
       (take(sums[i++], gathered), ...);
@@ -230,6 +230,10 @@ template <class S> struct SharedRegion : Wanted<S> {
   ADAPOOL_HD static void take(Sum<V>& all, V& block) {
     all.add(block);
     block = V(0);
+  }
+  ADAPOOL_HD static void take(Sum<V>& all, Running<V>& sum) {
+    all.add(sum.block);
+    sum = {V(0), all.value()};
   }
   template <class A> ADAPOOL_HD static void take(Sum<V>&, A&) {}
   ADAPOOL_HD static void give(Sum<V>& all, V& block) {

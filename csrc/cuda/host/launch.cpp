@@ -182,12 +182,11 @@ bool cut_overlap(Launch& launch, const Reduction* reduction, int multiprocessors
   while (!s.channels_last && s.gathered < 2 && 2 * s.gathered < a.in[2] + s.stride[2]) s.gathered *= 2;
   const int64_t taps = taps_of(launch) * (s.x == Type::float64 ? 4 : 1);
   const Shape shape = shape_of(s);
-  const bool large = shape.words > (without_powers(shape) ? 10 : 6);
-  const bool small = shape.words <= 4;
+  const bool simple = without_powers(shape), large = shape.words > (simple ? 10 : 6), small = simple && shape.words <= 4;
   s.blocks = taps > 27 ? 1 : taps > 16 ? small ? 3 : 2 : large || s.stride[2] == 1 || s.averages ? 3 : 4;
-  s.prefetches = !large && shape.words != 4 && (s.channels_last || size_of(s.x) > 2);  // softpool would spill
-  // Three blocks of a method with few numbers are 1.2 times as fast as two, where none of the numbers come ahead.
-  if (s.blocks == 4) s.threads = 512, s.blocks = small && !s.channels_last && !s.prefetches ? 3 : 2;
+  s.prefetches = simple && !large && shape.words != 4 && (s.channels_last || size_of(s.x) > 2);  // softpool spills
+  // Three blocks of a method with few numbers: softpool 194 us in place of 240, max 157 in place of 210.
+  if (s.blocks == 4) s.threads = 512, s.blocks = small && !s.channels_last ? 3 : 2;
   if (!choose_box(launch, kShared)) return false;
   cut_box(launch);
   share_images(launch, reduction, threads_of_image(launch) * s.threads, multiprocessors, 65535);
