@@ -37,8 +37,8 @@ def sources(folder: Path, fault: str = "") -> str:
     end = listed.index("\n\n", start)
     methods.write_text(f"{listed[:start]}#define ADAPOOL_METHODS(X) \\\n{line}{listed[end:]}")
     fast = folder / "cpu" / "fast" / "methods.h"
-    start = fast.read_text().index("#define")
-    fast.write_text(fast.read_text()[:start] + "#define ADAPOOL_FAST_METHODS(X) \\\n  X(softpool)\n")
+    head = fast.read_text().partition("#define")[0]
+    fast.write_text(f"{head}#define ADAPOOL_FAST_TWINS(X)\n#define ADAPOOL_FAST_METHODS(X) X(softpool)\n")
     if fault:
         plant(fault, folder)
     return str(folder)

@@ -6,6 +6,7 @@
 //   detaches    whether the gradient with the weights held fixed is another one, or that of logits
 //   Windows<K, Taps>   with begin(opened), open(), bad (bits of the windows that are left to the fallback),
 //                      pooled(beta, beside), or differentiate<exact>(beta, gradient, beside) and then share<exact>(row, to)
+//                      A member `twin`, where there is one, is set before: whether they are of the twin's method.
 #pragma once
 #include "cpu/fast/unroll.h"
 #include "cpu/pack.h"

@@ -21,6 +21,17 @@ const Kernel* find_kernel(Method method, const Window& w) {
   }
 }
 
+// The method whose kernels compute a method: another one's where the two are twins.
+Method named_for(Method method) {
+  switch (method) {
+#define ADAPOOL_CASE(twin, of) \
+  case Method::twin: return Method::of;
+    ADAPOOL_FAST_TWINS(ADAPOOL_CASE)
+#undef ADAPOOL_CASE
+    default: return method;
+  }
+}
+
 bool plain(const Job& job) {
   const Window& w = job.window;
   return job.batch * job.channels > 0 && w.in[0] == 1 && w.kernel[0] == 1 && w.padding[0] == 0 && job.extra == nullptr &&
@@ -68,7 +79,8 @@ void run_walk(const Job& job, const Kernel& kernel, const Fallback& fallback, co
 template <class T>
 bool run_typed(Method method, Direction direction, const Job& job, const Reduction* reduction, const Any* result,
                Parallel threads) {
-  const Kernel* kernel = find_kernel(method, job.window);
+  const bool twin = named_for(method) != method;
+  const Kernel* kernel = find_kernel(named_for(method), job.window);
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
   const bool cut_off = Rim(job.window).there(), detached = direction == Direction::gather && kernel->detached_in(job);
   if (detached && (cut_off ? kernel->edges_detached == nullptr : kernel->channels_detached == nullptr)) return false;
@@ -79,7 +91,7 @@ bool run_typed(Method method, Direction direction, const Job& job, const Reducti
     both.use_through = true;
     return run_typed<T>(method, Direction::gather, both, reduction, result, threads);
   }
-  const Fallback fallback{&job, direction, kernel->fallback};
+  const Fallback fallback{&job, direction, kernel->fallback[twin], twin};
   const bool by_channel = lanes_are_channels(job);
   if (kernel->logits && !cut_off && !by_channel) return false;
   if (job.channels_last && job.channels < kLanes && (cut_off || job.channels >= kFewLanes)) return false;

@@ -30,6 +30,7 @@ template <class M, int K, int S, Computes computes> void run_edges(const Channel
   for (int64_t j = 0; j < r.cells; ++j) {
     for (int64_t c = 0;; c = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes) {
       WindowsOf<M, K, AtEdge<K>> w;
+      tell(r.fallback, w);
       w.taps = {r.rows, r.soft, c, r.channels, r.column + j * S, r.width};
       w.open();
       const V beta = r.beta.at(j, c);

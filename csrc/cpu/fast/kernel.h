@@ -14,7 +14,7 @@ struct Kernel {  // a null pointer: the general loops do that
   void (*edges_value)(const ChannelArguments&), (*edges_exact)(const ChannelArguments&), (*edges_detached)(const ChannelArguments&);
   void (*interleave)(float* to, const float* from, int64_t pitch, int64_t n);
   bool detached_in(const Job& job) const { return logits ? job.to_logits : !job.use_through; }
-  void (*fallback)(const Job&, Direction, const Point&, float* out, int64_t pitch);
+  void (*fallback[2])(const Job&, Direction, const Point&, float* out, int64_t pitch);  // of the method and of its twin
 };
 
 // Of the method's kernels those for the window; null where there are none. methods.h lists the methods.

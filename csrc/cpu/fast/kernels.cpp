@@ -5,6 +5,7 @@
 #include "cpu/fast/edges.h"
 #include "cpu/fast/kernel.h"
 #include "cpu/fast/logits.h"
+#include "cpu/fast/methods.h"
 #include "cpu/fast/overlapping_channels.h"
 #include "cpu/fast/overlapping_rows.h"
 #include "cpu/fast/power.h"
@@ -17,10 +18,8 @@ template <template <class> class S> struct PolicyOf { using Type = ByStruct<S>; 
 template <> struct PolicyOf<SoftPool> { using Type = Blend<false, true>; };
 template <> struct PolicyOf<Edscw> { using Type = Blend<true, false>; };
 template <> struct PolicyOf<Ada> { using Type = Blend<true, true>; };
-template <> struct PolicyOf<Power> { using Type = Powers<Of::positive_mean>; };
-template <> struct PolicyOf<PowerSum> { using Type = Powers<Of::positive_sum>; };
+template <> struct PolicyOf<Power> { using Type = Powers<Of::positive>; };
 template <> struct PolicyOf<Lip> { using Type = Logits; };
-template <> struct PolicyOf<LpAbs> { using Type = Powers<Of::sizes>; };
 template <> struct PolicyOf<Lp> { using Type = Powers<Of::signs>; };
 
 template <template <class> class M>
@@ -48,6 +47,13 @@ ADAPOOL_METHODS(ADAPOOL_NAMED)
 }  // namespace named
 using Own = named::ADAPOOL_METHOD;
 using Policy = Own::Policy;
+
+// The fallback of the method's twin, or null.
+template <Method method> constexpr auto fallback_of_twin() {
+#define ADAPOOL_TWIN(twin, of) if constexpr (method == Method::of) return named::twin::fallback; else
+  ADAPOOL_FAST_TWINS(ADAPOOL_TWIN) return nullptr;
+#undef ADAPOOL_TWIN
+}
 
 template <int K, int S, Computes computes> constexpr auto gradients_of() {
   if constexpr (K > S) return run_overlapping<Policy, K, S, computes>;
@@ -81,7 +87,8 @@ template <int K, int S> constexpr Kernel kernel_for() {
     kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;
   }
   kernel.interleave = interleave<S>;
-  kernel.fallback = Own::fallback;
+  kernel.fallback[0] = Own::fallback;
+  kernel.fallback[1] = fallback_of_twin<Method::ADAPOOL_METHOD>();
   return kernel;
 }
 

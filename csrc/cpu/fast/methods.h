@@ -2,6 +2,11 @@
 // of math/ computes then, unless kernels.cpp knows a quicker policy.
 #pragma once
 
+// X(method, the method whose kernels compute it too and ask Fallback::twin which it is): nothing is compiled for it.
+#define ADAPOOL_FAST_TWINS(X) \
+  X(lp_abs, lp)               \
+  X(power_sum, power)
+
 #define ADAPOOL_FAST_METHODS(X) \
   X(max)                        \
   X(avg)                        \
@@ -11,8 +16,6 @@
   X(edscw)                      \
   X(ada)                        \
   X(lp)                         \
-  X(lp_abs)                     \
   X(lip)                        \
   X(power)                      \
-  X(power_sum)                  \
   X(mixed)

@@ -23,6 +23,7 @@ template <class M, int K, int S, Computes computes, bool weighed, bool one> void
     return r.kept + (i * (K - S) + k) * (channels + kLanes) + ((c + kLanes - 1) & -kLanes);
   };
   WindowsOf<M, K, InMemory<K, weighed>> w, next;
+  tell(r.fallback, w);
   next.taps = {r.rows, r.soft, 0, channels};
   next.open();
   for (int64_t j = 0; j < r.cells; ++j)

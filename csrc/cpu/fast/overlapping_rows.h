@@ -73,6 +73,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_place
       if (i < S) r.writes[i].ask<S>(j * S);
     }
     WindowsOf<M, K, InRegisters<K, Order, weighed>> w;
+    tell(r.fallback, w);
     w.taps.soft = r.soft;
     w.taps.at = j * S;
     for (int i = 0; i < K; ++i) Order::template take<K>(r.rows[i] + j * S, w.taps.a + i * K);

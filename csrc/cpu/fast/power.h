@@ -12,7 +12,7 @@ template <class Taps> struct Topped {  // what windows begin with
   V top, inverse;  // the largest tap, or magnitude, and 1 / top (0 where top is 0)
 };
 
-enum class Of { positive_mean, positive_sum, sizes, signs };  // the taps that power, power_sum, lp_abs and lp add powers of
+enum class Of { positive, signs };  // taps: of power and its twin power_sum, of lp and its twin lp_abs
 
 // With t = max(a, 1e-6) / top, f = t^(p-1) and S = sum t f:  y = top T^(1/p), T = S / N, or S where it is no mean;
 //   dy/da = y f / (top S), 0 below 1e-6;  dy/dp = y (sum t f ln t / S - ln T / p) / p.
@@ -20,14 +20,14 @@ enum class Of { positive_mean, positive_sum, sizes, signs };  // the taps that p
 // lp, lp_abs: t = a / top, and f has the sign that makes t f the power: |t|^(p-1) times that of a, but for lp of odd p. p = 2
 // needs neither.
 template <Of of, int K, class Taps> struct PowerWindows : Topped<Taps> {
-  static constexpr bool norm = of >= Of::sizes;
+  static constexpr bool norm = of == Of::signs;
   static constexpr float least = norm ? 0x1p-126f : 1e-6f, highest = 1.2676506e30f;  // 2^100
   static constexpr float middle = 512, reach = 511.875f;                             // p from 1/8 to 1023.875
   using Topped<Taps>::taps, Topped<Taps>::top, Topped<Taps>::inverse;
   int bad;
   V all, of_all, of_p, logs, level, root, scale;  // S, 1 / S, 1 / p, sum t f log2 t, log2 T / p, T^(1/p)
   V slope[K * K];                                 // f
-  bool squares;
+  bool squares, twin;
 
   ADAPOOL_INLINE void begin(const Topped<Taps>& opened) { Topped<Taps>::operator=(opened); }
   ADAPOOL_INLINE void open() {
@@ -59,12 +59,12 @@ template <Of of, int K, class Taps> struct PowerWindows : Topped<Taps> {
         V t[K], l[K];
         for (int k = 0; k < K; ++k) t[k] = larger(same(least), magnitude(slope[i * K + k]));
         log2_of<K>(t, l);
-        for (int k = 0; k < K; ++k) logs = fma(t[k] * t[k], of_real(slope[i * K + k], l[k]), logs);
+        for (int k = 0; k < K; ++k) logs = fma(t[k] * t[k], l[k], logs);
       });
       log2_of<1>(&all, &level);
       level = level * same(0.5);
     }
-    return top * root * of_p * same(0.693147181f) * fma(logs, of_all, -level);
+    return top * root * of_p * same(0.693147181f) * fma(logs, of_all, norm && !twin ? unless_negative(-level) : -level);
   }
   template <bool> ADAPOOL_INLINE void share(int i, V* to) const {
     for (int k = 0; k < K; ++k) to[k] = scale * slope[i * K + k];
@@ -73,18 +73,25 @@ template <Of of, int K, class Taps> struct PowerWindows : Topped<Taps> {
  private:
   // f of a tap of f = |t|^(p-1), as the tap's sign and p have it.
   ADAPOOL_INLINE static V turned_as(V a, V f, V negative) {
-    if constexpr (of == Of::sizes) return with_sign_of(a, f);
-    else if constexpr (norm) return a < 0 ? f * negative : f;
+    if constexpr (norm) return a < 0 ? f * negative : f;
     else return a < same(least) ? V{} : f;
   }
   // lp's power of a negative number has no derivative by p.
-  ADAPOOL_INLINE static V of_real(V a, V l) { return of == Of::signs ? (a < 0 ? none() : l) : l; }
+  ADAPOOL_INLINE V unless_negative(V v) const {
+    each_of<K>([&](int i) __attribute__((always_inline)) {
+      V a[K];
+      taps.row(i, a);
+      for (int k = 0; k < K; ++k) v = a[k] < 0 ? none() : v;
+    });
+    return v;
+  }
   ADAPOOL_INLINE static V none() { return same(__builtin_nanf("")); }
   ADAPOOL_INLINE static V whole(V a) { return __builtin_convertvector(__builtin_convertvector(a, Bits), V); }
 
   template <bool slopes, class F> ADAPOOL_INLINE void weigh(V p, const F& beside) {
     const V below = p - same(1), half = p * same(0.5);
-    const V negative = whole(half) == half ? same(-1) : whole(p) == p ? same(1) : none();
+    const V negative = twin ? same(-1) : whole(half) == half ? same(-1) : whole(p) == p ? same(1) : none();
+    const V at_zero = same(twin ? 0 : 1);  // times f of a tap that is 0, whose size has no slope
     squares = norm && not_within(magnitude(p - same(2)), 0) == 0;
     all = logs = V{};
     each_of<K>([&](int i) __attribute__((always_inline)) {
@@ -109,11 +116,11 @@ template <Of of, int K, class Taps> struct PowerWindows : Topped<Taps> {
         for (int k = 0; k < G; ++k) {
           const V turned = turned_as(a[from + k], f[k], negative);
           t[k] = norm ? a[from + k] * turned : t[k] * f[k];
-          if constexpr (slopes) slope[i * K + from + k] = turned;
+          if constexpr (slopes) slope[i * K + from + k] = norm ? a[from + k] != 0 ? turned : turned * at_zero : turned;
         }
         all = all + sum_of<G>(t);
         if constexpr (slopes)
-          for (int k = 0; k < G; ++k) logs = fma(t[k], of_real(a[from + k], l[k]), logs);
+          for (int k = 0; k < G; ++k) logs = fma(t[k], l[k], logs);
       });
     });
     bad = not_within(top + magnitude(all), highest) | not_within(magnitude(p - same(middle)), reach);
@@ -127,11 +134,11 @@ template <Of of, int K, class Taps> struct PowerWindows : Topped<Taps> {
       root = root_of(all);
       return;
     }
-    if constexpr (of == Of::positive_mean) all = all * same(1.f / taps.count());
+    if constexpr (!norm) all = all * same(twin ? 1 : 1.f / taps.count());
     log2_of<1>(&all, &level);
     level = level * of_p;
     exp2_below<1>(&level, &root);
-    if constexpr (of == Of::signs) root = all < 0 ? p == 1 ? all : none() : root;
+    if constexpr (norm) root = all < 0 ? p == 1 ? all : none() : root;
   }
 };
 

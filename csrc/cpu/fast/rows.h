@@ -25,7 +25,13 @@ struct Fallback {
   const Job* job;
   Direction direction;
   void (*cell)(const Job&, Direction, const Point&, float* out, int64_t pitch);
+  bool twin;  // whether the method is the twin of the one that the kernels are named for (methods.h)
 };
+
+// A policy of two methods is told which of them is computed.
+template <class Windows> ADAPOOL_INLINE void tell(const Fallback& fallback, Windows& w) {
+  if constexpr (requires { w.twin; }) w.twin = fallback.twin;
+}
 
 enum class Computes { value, exact, detached };
 
@@ -125,6 +131,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_line(
     };
     for (int i = 0; written_out<K> && i < K; ++i) fetch(i);
     WindowsOf<M, K, InRegisters<K, Order, weighed>> w;
+    tell(r.fallback, w);
     w.taps.soft = r.soft;
     w.taps.at = from;
     for (int i = 0; i < K; ++i)
@@ -227,6 +234,7 @@ __attribute__((noinline, cold)) void fallback_channels(const ChannelArguments& r
 template <class M, int K, int S, Computes computes, bool weighed> void run_cells(const ChannelArguments& r) {
   const int64_t channels = r.channels;
   WindowsOf<M, K, InMemory<K, weighed>> w, next;
+  tell(r.fallback, w);
   next.taps = {r.rows, r.soft, 0, r.channels};
   next.open();
   for (int64_t j = 0, place = 0, following = 0, left = r.across; j < r.cells; ++j, place = following) {
