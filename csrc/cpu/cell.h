@@ -7,18 +7,13 @@
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
-template <class T, class V> struct View : Region<T, V> {  // the region of one cell of a job
+template <class V> struct View : Region<V> {  // the region of one cell of a job
   const Job& job;
-  int64_t base;  // offset of its plane
 
-  View(const Job& j, const Point& p, const Lanes& l)
-      : Region<T, V>(j.x, j.xs, j.window, p, l), job(j), base(j.xs.plane(p.n, p.c)) {}
-  V read(const Any& tensor, const Tap<V>& t) const {
-    return Source<OthersOf<T>>(tensor, base).template load<V>(t.offset, this->step, this->lanes.count);
-  }
-  V logit(const Tap<V>& t) const { return read(job.logits, t); }
+  View(const Job& j, const Point& p, const Lanes& l) : Region<V>(j.x, j.xs, j.window, p, l), job(j) {}
+  V logit(const Tap<V>& t) const { return this->read(job.logits, t.offset); }
   V spread(const Tap<V>& t) const {
-    const V g = read(job.spread, t);
+    const V g = this->read(job.spread, t.offset);
     return job.normalize ? g / cover_of<V>(this->window, t.at, this->lanes) : g;
   }
   bool spreads() const { return job.spread.given(); }
@@ -49,11 +44,11 @@ template <class V> V coefficient_at(const Job& job, const Point& p, const Lanes&
 }
 
 // Forward: the cells' values, and their weights or indices where wanted.
-template <template <class> class Method, class T, class V>
+template <template <class> class Method, class V>
 void pool_cell(const Job& job, const Point& p, const Lanes& lanes) {
   using M = Method<V>;
   using Scalar = ScalarOf<V>;
-  const View<T, V> r(job, p, lanes);
+  const View<V> r(job, p, lanes);
   Prepared<Method, V> cell;
   cell.prepare(r, operands_at<V>(job, p, lanes, M::operands), false);
   const int64_t at = job.ys.plane(p.n, p.c) + job.ys.in_plane(p.at), step = lanes.step(job.ys);
@@ -84,9 +79,9 @@ void pool_cell(const Job& job, const Point& p, const Lanes& lanes) {
 }
 
 // What each cell adds to the gradient of operand `which`.
-template <template <class> class Method, class T, class V>
+template <template <class> class Method, class V>
 V operand_term(const Job& job, const Point& p, const Lanes& lanes, int which) {
-  const View<T, V> r(job, p, lanes);
+  const View<V> r(job, p, lanes);
   Prepared<Method, V> cell;
   cell.prepare(r, operands_at<V>(job, p, lanes, Method<V>::operands), true);
   const V c = coefficient_at<V>(job, p, lanes, r.count);

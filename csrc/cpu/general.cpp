@@ -5,6 +5,8 @@
 
 extern "C" bool ADAPOOL_LOOPS(ADAPOOL_SCALAR, ADAPOOL_ISA) ADAPOOL_PARAMETERS {
   using namespace adapool;
-  return run_cpu<ADAPOOL_SCALAR>(Method(method), Direction(direction), *static_cast<const Job*>(job),
-                          static_cast<const Reduction*>(reduction), static_cast<const Any*>(result), parallel);
+#define ADAPOOL_CELLS(name, Struct) cells_of<Struct, ADAPOOL_SCALAR>(),
+  static constexpr MethodCells<ADAPOOL_SCALAR> methods[] = {ADAPOOL_METHODS(ADAPOOL_CELLS)};
+  return run_loops(methods[method], Direction(direction), *static_cast<const Job*>(job),
+                   static_cast<const Reduction*>(reduction), static_cast<const Any*>(result), parallel);
 }

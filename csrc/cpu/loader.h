@@ -13,6 +13,7 @@ template <class S> struct Loader<Pack<S>> {
   static constexpr int size = V::size;
   static constexpr int64_t kept = 64;
 
+  static V get(const S* p) { return V::get(p); }
   template <class T> static V load(const T* p, int64_t step, int count) {
     V v;
     if (count == V::size && step == 1) {
@@ -29,7 +30,7 @@ template <class S> struct Loader<Pack<S>> {
   template <class T, size_t... i> static V apart(const T* p, int64_t step, std::index_sequence<i...>) {
     return typename V::Raw{S(widen(p[int64_t(i) * step]))...};
   }
-  static V load(const Any& any, int64_t at, int64_t step, int count) {
+  static ADAPOOL_APART V load(Any any, int64_t at, int64_t step, int count) {
     switch (any.type) {
       case Type::float64: return load(static_cast<const double*>(any.data) + at, step, count);
       case Type::float32: return load(static_cast<const float*>(any.data) + at, step, count);
@@ -59,15 +60,6 @@ template <class S> struct Loader<Pack<S>> {
     return v;
   }
 };
-
-// Buffers of S from which whole packs are read.
-template <class S> struct Packed {};
-template <class S> struct Source<Packed<S>> {
-  const S* data;
-  Source(const Any& all, int64_t first) : data(static_cast<const S*>(all.data) + first) {}
-  template <class V> V load(int64_t offset, int64_t, int) const { return V::get(data + offset); }
-};
-template <class S> struct Others<Packed<S>> { using Type = Packed<S>; };
 
 }  // namespace ADAPOOL_ISA
 }  // namespace adapool

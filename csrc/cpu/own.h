@@ -7,7 +7,6 @@
   extern "C" __attribute__((visibility("default"))) bool adapool_own_loops ADAPOOL_PARAMETERS {              \
     using namespace adapool;                                                                                 \
     (void)method;                                                                                            \
-    return run_struct<Struct, ADAPOOL_SCALAR>(Direction(direction), *static_cast<const Job*>(job),           \
-                                              static_cast<const Reduction*>(reduction),                      \
-                                              static_cast<const Any*>(result), parallel);                    \
+    return run_loops(cells_of<Struct, ADAPOOL_SCALAR>(), Direction(direction), *static_cast<const Job*>(job),    \
+                     static_cast<const Reduction*>(reduction), static_cast<const Any*>(result), parallel);   \
   }

@@ -14,14 +14,18 @@ inline namespace ADAPOOL_ISA {
 struct Lanes {
   bool along_row;
   int count;
+  bool buffered = false;  // whether tensors of the input's shape are buffers, which have room for every lane side by side
   int64_t step(const Strides& s) const { return along_row ? s.d[2] : s.c; }
 };
+
+// Out of line: loops over taps call it where taps are not read in place, and every method has many of those loops.
+#define ADAPOOL_APART __attribute__((noinline, pure))
 
 template <class V> struct Loader {  // packs specialise it (lanes.h)
   static constexpr int size = 1;
   static constexpr int64_t kept = 0;
-  template <class T> static V load(const T* p, int64_t, int) { return V(widen(*p)); }
-  static V load(const Any& any, int64_t at, int64_t, int) { return any.load<V>(at); }
+  static V get(const V* p) { return *p; }
+  static ADAPOOL_APART V load(Any any, int64_t at, int64_t, int) { return any.load<V>(at); }
   static void store(const Any& any, int64_t at, int64_t, int, V v) { any.store(at, v); }
   template <class F> static V each(int, F f) { return V(f(0)); }
 };
@@ -73,46 +77,30 @@ template <class V> struct Kept<V, 0> {
   void keep(int64_t, int64_t, int, V) {}
 };
 
-// Where a region's numbers are: of a type that is known when compiled, or only when run (T = Any).
-template <class T> struct Source {
-  const T* data;
-  Source(const Any& all, int64_t first) : data(static_cast<const T*>(all.data) + first) {}
-  template <class V> inline V load(int64_t offset, int64_t step, int count) const {
-    return Loader<V>::load(data + offset, step, count);
-  }
-};
-template <> struct Source<Any> {
-  Any all;
-  int64_t first;
-  Source(const Any& a, int64_t f) : all(a), first(f) {}
-  template <class V> inline V load(int64_t offset, int64_t step, int count) const {
-    return Loader<V>::load(all, first + offset, step, count);
-  }
-};
-
-// The type by which other tensors of the input's shape are read, which may differ from its own.
-template <class T> struct Others { using Type = Any; };
-template <class T> using OthersOf = typename Others<T>::Type;
-
 // A read-only view of the real taps of a cell (of a lane of cells, with the same real taps), in the order of their
 // index.
-template <class T, class V_> struct Region {
+template <class V_> struct Region {
   using V = V_;
-  Source<T> plane;
+  using Scalar = ScalarOf<V>;
   const Strides& strides;
   const Window& window;
   Lanes lanes;
-  int64_t step;  // elements between the lanes' taps
+  int64_t base, step;  // offset of its plane; elements between the lanes' taps
+  const Any& data;
+  const Scalar* in_place;  // the plane, where the lanes of a tap lie side by side and need no conversion; else null
   Box box;
   int64_t start[3];
   int64_t count;
   mutable Kept<V> kept;
 
-  Region(const Any& data, const Strides& s, const Window& w, const Point& p, const Lanes& l)
-      : plane(data, s.plane(p.n, p.c)), strides(s), window(w), lanes(l),
-        step(l.along_row ? s.d[2] * w.stride[2] : s.c), box(taps_of(w, p.at)), count(box.count()) {
+  Region(const Any& x, const Strides& s, const Window& w, const Point& p, const Lanes& l)
+      : strides(s), window(w), lanes(l), base(s.plane(p.n, p.c)), step(l.along_row ? s.d[2] * w.stride[2] : s.c), data(x),
+        in_place(place_of(x)), box(taps_of(w, p.at)), count(box.count()) {
     for (int d = 0; d < 3; ++d) start[d] = p.at[d] * w.stride[d] - w.padding[d];
   }
+
+  // Another tensor of the same strides at a tap.
+  V read(const Any& tensor, int64_t offset) const { return read(tensor, place_of(tensor), offset); }
 
   // f of every tap, and what it gathers; of a long window the sums block by block.
   template <class F, class... Gathered> ADAPOOL_OFTEN void each(F f, Gathered&... gathered) const {
@@ -136,17 +124,28 @@ template <class T, class V_> struct Region {
   void keep(const Tap<V>& t, int slot, V v) const { kept.keep(t.index, window.taps(), slot, v); }
 
   // Only the taps inside `part`, which must lie in the region's own box.
-  template <class F> inline void each_in(const Box& part, F f) const {
+  template <class F> ADAPOOL_OFTEN void each_in(const Box& part, F f) const {
     for (int64_t i = part.lo[0]; i < part.hi[0]; ++i)
       for (int64_t j = part.lo[1]; j < part.hi[1]; ++j) {
         const int64_t row = i * strides.d[0] + j * strides.d[1];
         const int64_t first = ((i - start[0]) * window.kernel[1] + (j - start[1])) * window.kernel[2] - start[2];
         for (int64_t k = part.lo[2]; k < part.hi[2]; ++k) {
           const int64_t offset = row + k * strides.d[2];
-          f(Tap<V>{first + k, offset, {i, j, k}, plane.template load<V>(offset, step, lanes.count), kept.full,
+          f(Tap<V>{first + k, offset, {i, j, k}, read(data, in_place, offset), kept.full,
                    {kept.at(first + k, 0), kept.at(first + k, 1), kept.at(first + k, 2)}});
         }
       }
+  }
+
+ private:
+  const Scalar* place_of(const Any& tensor) const {
+    constexpr int size = Loader<V>::size;
+    const bool whole = size == 1 || lanes.buffered || (step == 1 && lanes.count == size);
+    return whole && tensor.type == Number<Scalar>::type ? static_cast<const Scalar*>(tensor.data) + base : nullptr;
+  }
+  V read(const Any& tensor, const Scalar* place, int64_t offset) const {
+    if (__builtin_expect(place != nullptr, 1)) return Loader<V>::get(place + offset);
+    return Loader<V>::load(tensor, base + offset, step, lanes.count);
   }
 };
 

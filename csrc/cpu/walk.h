@@ -27,6 +27,7 @@ struct Walk {
   int64_t lo, hi;         // the inner cells of a row
   int64_t group, groups;  // channels that are walked together, and how many such groups
   int size;
+  bool buffered = false;  // see Lanes
 
   Walk(const Job& job, int lanes) : size(lanes) {
     const Window& w = job.window;
@@ -44,7 +45,7 @@ struct Walk {
     const int64_t from = part.box.lo[2], to = part.box.hi[2], first = std::max(from, lo), last = std::min(to, hi);
     each_row(part, [&](Point p) {
       for (p.at[2] = from; p.at[2] < to; ++p.at[2])
-        if (p.at[2] < lo || p.at[2] >= hi) f(p, Lanes{false, int(part.channels)});
+        if (p.at[2] < lo || p.at[2] >= hi) f(p, Lanes{false, int(part.channels), buffered});
       for (p.c = part.c; p.c < part.c + part.channels; ++p.c)
         for (p.at[2] = first; p.at[2] < last; p.at[2] += size)
           f(p, Lanes{true, int(std::min<int64_t>(size, last - p.at[2]))});

@@ -24,14 +24,14 @@ template <> struct PolicyOf<Lp> { using Type = Powers<Of::signs>; };
 
 template <template <class> class M>
 void fallback_cell(const Job& job, Direction direction, const Point& p, float* out, int64_t pitch) {
-  const View<Any, float> r(job, p, Lanes{false, 1});
+  const View<float> r(job, p, Lanes{false, 1});
   Prepared<M, float> cell;
   cell.prepare(r, operands_at<float>(job, p, r.lanes, M<float>::operands), direction != Direction::forward);
   if (direction == Direction::forward) {
     *out = cell.m.pooled();
     return;
   }
-  const float c = coefficient_at<float>(job, p, Lanes{false, 1}, r.count);
+  const float c = coefficient_at<float>(job, p, r.lanes, r.count);
   if (direction == Direction::operand) *out = c * cell.operand(0, r);
   else r.each([&](const Tap<float>& t) { out[t.index * pitch] = cell.times(c).share(r, t); });
 }
