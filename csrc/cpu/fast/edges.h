@@ -26,12 +26,14 @@ template <int K> struct AtEdge {
   }
 };
 
-template <class M, int K, int S, Computes computes> void run_edges(const ChannelArguments& r) {
+// For windows of K by K of any stride.
+template <class M, int K, Computes computes> void run_edges(const ChannelArguments& r) {
+  const int64_t stride = r.step / r.channels;
   for (int64_t j = 0; j < r.cells; ++j) {
     for (int64_t c = 0;; c = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes) {
       WindowsOf<M, K, AtEdge<K>> w;
       tell(r.fallback, w);
-      w.taps = {r.rows, r.soft, c, r.channels, r.column + j * S, r.width};
+      w.taps = {r.rows, r.soft, c, r.channels, r.column + j * stride, r.width};
       w.open();
       const V beta = r.beta.at(j, c);
       if constexpr (computes == Computes::value) {
@@ -51,7 +53,7 @@ template <class M, int K, int S, Computes computes> void run_edges(const Channel
         for (int n = 0; n < K * K; ++n)
           if (w.taps.holds(n / K, n % K)) {
             float* to = r.to[n / K] + (w.taps.column + n % K) * r.channels + c;
-            store(to, K > S ? load(to) + joined(V{}, share[n], done) : share[n]);
+            store(to, K > stride ? load(to) + joined(V{}, share[n], done) : share[n]);
           }
         if (r.by_beta && r.by_cell) store(r.by_beta + j * r.by_cell + c, by);
         else if (r.by_beta) store(r.by_beta + c, load(r.by_beta + c) + joined(V{}, by, done));
