@@ -21,7 +21,7 @@ struct Lanes {
 // Out of line: loops over taps call it where taps are not read in place, and every method has many of those loops.
 #define ADAPOOL_APART __attribute__((noinline, pure))
 
-template <class V> struct Loader {  // packs specialise it (lanes.h)
+template <class V> struct Loader {  // packs specialise it (loader.h)
   static constexpr int size = 1;
   static constexpr int64_t kept = 0;
   static V get(const V* p) { return *p; }
