@@ -26,7 +26,7 @@ using namespace adapool;
 static void in_place(int64_t n, int64_t, void (*body)(int64_t, int64_t, void*), void* context) { body(0, n, context); }
 
 static void call(Method method, Direction direction, const Job& job) {
-  if (adapool_fast_avx2(int32_t(method), int32_t(Type::float32), int32_t(direction), &job, nullptr, nullptr, in_place))
+  if (adapool_fast_avx2(int32_t(method), int32_t(direction), &job, nullptr, nullptr, in_place))
     return;
   ADAPOOL_LOOPS(float, avx2)(int32_t(method), int32_t(direction), &job, nullptr, nullptr, in_place);
 }

@@ -54,7 +54,7 @@ const Table& best() {
 struct Cpu {
   static constexpr bool dense_cells = false;
   static bool done(const Call& call, Direction direction, const Reduction* reduction, const Any* result) {
-    const int32_t method = int32_t(call.traits.method), type = int32_t(call.type()), way = int32_t(direction);
+    const int32_t method = int32_t(call.traits.method), way = int32_t(direction);
     const Job& job = call.job;
     const Entry& own = method_table().at(call.traits.method);
     if (!own.source.empty()) {
@@ -63,7 +63,7 @@ struct Cpu {
       return its(method, way, &job, reduction, result, in_threads);
     }
     for (const Fast fast : {best().fast, best().narrow})
-      if (fast && fast(method, type, way, &job, reduction, result, in_threads)) return true;
+      if (fast && fast(method, way, &job, reduction, result, in_threads)) return true;
     const Loops loops = best().loops[call.type() == Type::float64 ? 0 : 1];
     return loops(method, way, &job, reduction, result, in_threads);
   }

@@ -79,7 +79,7 @@ int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* hole
   job.ys = job.cs = strides(last, c, oh, ow);
   job.operand[0] = {beta.any(), beta.count == 1 ? Strides{} : Strides{images == n ? c * oh * ow : 0, oh * ow, {0, ow, 1}}, 0.5, true};
   const auto call = [&](Direction direction, const Reduction* reduction, const Any* result) {
-    return ADAPOOL_CALL(ADAPOOL_ISA)(int32_t(method), int32_t(type), int32_t(direction), &job, reduction, result, in_turn);
+    return ADAPOOL_CALL(ADAPOOL_ISA)(int32_t(method), int32_t(direction), &job, reduction, result, in_turn);
   };
   job.y = y.any();
   if (!call(Direction::forward, nullptr, nullptr)) return 0;

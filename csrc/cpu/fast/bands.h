@@ -17,14 +17,13 @@ struct Groups {
   Point first(int64_t group) const { return {group / each_image, group % each_image * size, {0, 0, 0}}; }
 };
 
-template <class T> class Band {
+class Band {
  public:
   // Of a plane of `extent`, with `rows` in the buffer.
   Band(const Job& job, const Groups& groups, const Any& tensor, const Strides& strides, const int64_t* extent, int64_t rows)
-      : job_(job), groups_(groups), tensor_(tensor), strides_(strides), height_(extent[1]), width_(extent[2]),
-        pitch_(width_ * groups.size),
-        dense_(lies_dense()),
-        in_place_(dense_ && job.channels_last && std::is_same_v<T, float> && tensor.type == Type::float32),
+      : job_(job), groups_(groups), tensor_(tensor), conversion_(conversion_of(tensor.type)), strides_(strides),
+        height_(extent[1]), width_(extent[2]), pitch_(width_ * groups.size), dense_(conversion_ && lies_dense()),
+        in_place_(dense_ && job.channels_last && tensor.type == Type::float32),
         rows_(rows), buffer_(in_place_ ? 0 : rows * pitch_) {}
 
   void open(int64_t group) {
@@ -32,7 +31,7 @@ template <class T> class Band {
     live_ = std::min(groups_.size, job_.channels - point_.c);
     base_ = end_ = first_ = 0;
     const Point next = groups_.first(std::min(group + 1, groups_.all - 1));
-    next_ = static_cast<T*>(tensor_.data) + strides_.plane(next.n, next.c);
+    next_ = strides_.plane(next.n, next.c);
   }
   int64_t live() const { return live_; }
   float* at(int64_t row) const {
@@ -51,33 +50,32 @@ template <class T> class Band {
   void read(int64_t lo, int64_t hi) {
     const int64_t from = slide(lo, hi);
     if (in_place_) return;
-    if (!dense_ || tensor_.type != Number<T>::type) return read_any(from, hi);
+    if (!dense_) return read_any(from, hi);
     in_pieces(from, hi, [&](int64_t row, int64_t n) {
-      if (job_.channels_last) copy_row(at(row), data(row), n * groups_.size);
-      else gather_lanes(at(row), data(row), height_ * width_, n, live_);
+      if (job_.channels_last) conversion_->read(at(row), data(row), n * groups_.size);
+      else conversion_->gather(at(row), data(row), height_ * width_, n, live_);
     });
   }
   // Where rows lo .. hi - 1 lie, where planes are laid side by side: these are more streams of memory than the processor
   // foresees. Behind the last row of the group come those of the next one.
   PrefetchStream ahead(int64_t lo, int64_t hi) const {
-    if (!dense_ || job_.channels_last || tensor_.type != Number<T>::type)
-      return {reinterpret_cast<const char*>(buffer_.at(0)), 0, 0, 0};
-    const T* at = lo < height_ ? data(lo) : next_ + (lo - height_) * width_;
-    return {reinterpret_cast<const char*>(at), height_ * width_ * int64_t(sizeof(T)), kLanes * sizeof(T),
+    if (!dense_ || job_.channels_last) return {reinterpret_cast<const char*>(buffer_.at(0)), 0, 0, 0};
+    const char* at = lo < height_ ? data(lo) : number(next_ + (lo - height_) * width_);
+    return {at, height_ * width_ * conversion_->size, kLanes * conversion_->size,
             ((hi - lo) * width_ + kLanes - 1) / kLanes * kLanes};
   }
   // Where channels lie innermost: of a row that lies in place what follows, or the row `step` further if rows are read
   // before they are computed; of others the memory of that row.
   Prefetch prefetch_of(int64_t row, int64_t step, bool before) const {
-    if (!dense_ || !job_.channels_last || tensor_.type != Number<T>::type) return {nullptr, false};
+    if (!dense_ || !job_.channels_last) return {nullptr, false};
     if (in_place_) return {at(row) + (before ? step * pitch_ : kAhead), false};
-    return {data(row + step), sizeof(T) < sizeof(float)};
+    return {data(row + step), tensor_.type != Type::float32};
   }
   void write(int64_t lo, int64_t hi) const {
     if (in_place_) return;
     in_pieces(lo, hi, [&](int64_t row, int64_t n) {
-      if (job_.channels_last) copy_row(data(row), at(row), n * groups_.size);
-      else scatter_lanes(data(row), at(row), height_ * width_, n, live_);
+      if (job_.channels_last) conversion_->write(data(row), at(row), n * groups_.size);
+      else conversion_->scatter(data(row), at(row), height_ * width_, n, live_);
     });
   }
 
@@ -100,9 +98,8 @@ template <class T> class Band {
            (job_.channels == 1 || strides_.c == (job_.channels_last ? 1 : plane)) &&
            (job_.batch == 1 || strides_.n == job_.channels * plane);
   }
-  T* data(int64_t row) const {
-    return static_cast<T*>(tensor_.data) + strides_.plane(point_.n, point_.c) + row * strides_.d[1];
-  }
+  char* number(int64_t i) const { return static_cast<char*>(tensor_.data) + i * conversion_->size; }
+  char* data(int64_t row) const { return number(strides_.plane(point_.n, point_.c) + row * strides_.d[1]); }
   void read_any(int64_t lo, int64_t hi) const {
     const int64_t first = strides_.plane(point_.n, point_.c);
     for (int64_t i = lo; i < hi; ++i)
@@ -115,12 +112,13 @@ template <class T> class Band {
   const Job& job_;
   const Groups& groups_;
   Any tensor_;
+  const Conversion* conversion_;
   Strides strides_;
   int64_t height_, width_, pitch_;
   bool dense_, in_place_;
   int64_t rows_;
   Buffer buffer_;
-  const T* next_ = nullptr;  // the first plane of the next group
+  int64_t next_ = 0;  // where the first plane of the next group begins
   int64_t live_ = 0, base_ = 0, end_ = 0, first_ = 0;  // rows base .. end - 1 are at hand, from slot `first` on
   Point point_{};
 };

@@ -2,6 +2,7 @@
 // math/ada.h, without its scaling: windows that need it are told apart and left to the fallback.
 #pragma once
 #include "cpu/fast/exponential.h"
+#include "cpu/fast/policy.h"
 #include "cpu/fast/unroll.h"
 
 namespace adapool {
@@ -162,10 +163,10 @@ template <bool dice, bool soft, int K, class Taps> struct BlendWindows : Opened<
   }
 };
 
-// A kernel's policy, see by_struct.h.
+// A kernel's policy, see policy.h.
 template <bool dice, bool soft> struct Blend {
   static constexpr bool operand = dice && soft, detaches = true;
-  static constexpr bool weighed(int k, int s) { return soft && k > s; }
+  static constexpr Weighed weighed(int k, int s) { return soft && k > s ? Weighed::where_near : Weighed::never; }
   template <int K, class Taps> using Windows = BlendWindows<dice, soft, K, Taps>;
 };
 

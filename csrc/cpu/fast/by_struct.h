@@ -1,13 +1,6 @@
 // The arithmetic of any method as its struct of math/ has it, for as many windows side by side as a vector has lanes.
-//
-// A policy of the fast kernels has
-//   operand     whether the method has one, with a gradient: apart() is dy / dbeta then
-//   weighed(K, S)   whether taps come with weights, which regions share, or with logits: taps.weights()
-//   detaches    whether the gradient with the weights held fixed is another one, or that of logits
-//   Windows<K, Taps>   with begin(opened), open(), bad (bits of the windows that are left to the fallback),
-//                      pooled(beta, beside), or differentiate<exact>(beta, gradient, beside) and then share<exact>(row, to)
-//                      A member `twin`, where there is one, is set before: whether they are of the twin's method.
 #pragma once
+#include "cpu/fast/policy.h"
 #include "cpu/fast/unroll.h"
 #include "cpu/pack.h"
 #include "math/cell.h"
@@ -44,7 +37,7 @@ template <int K, class Taps> struct WindowRegion {
 template <template <class> class Method> struct ByStruct {
   static_assert(Method<float>::operands <= 1);
   static constexpr bool operand = Method<float>::operands == 1;
-  static constexpr bool weighed(int, int) { return false; }
+  static constexpr Weighed weighed(int, int) { return Weighed::never; }
   static constexpr bool detaches = Method<float>::weighted && !std::is_same_v<Method<float>, Avg<float>>;
 
   template <int K, class Taps> struct Windows {

@@ -23,7 +23,7 @@ struct Rim {
 
 constexpr int64_t kBand = 16384;  // numbers of x that are laid side by side at once
 
-template <class T> class ChannelWalk {
+class ChannelWalk {
  public:
   ChannelWalk(const Job& job, const Kernel& kernel, const Fallback& fallback)
       : job_(job), w_(job.window), kernel_(kernel), groups_(job), rim_(job.window), rim_there_(rim_.there()),
@@ -127,7 +127,7 @@ template <class T> class ChannelWalk {
     if (kernel_.logits) logits_.read(top(i), bottom(next - 1));
   }
   // While a band is computed, what the next one will use: from row `next` of the cells on, or the next group's first.
-  void look_ahead(int64_t next, int64_t last, const Band<T>& cells) {
+  void look_ahead(int64_t next, int64_t last, const Band& cells) {
     const auto place = [&](int64_t i) { return i < w_.out[1] ? i * kernel_.s + kernel_.k - kernel_.s : w_.in[1]; };
     const bool here = next < last;
     const int64_t then = std::min(next + rows_, last);
@@ -140,7 +140,7 @@ template <class T> class ChannelWalk {
   void ask_rest() const {
     const int64_t places = row_.before * kernel_.s * kernel_.s, asked[] = {places, row_.before, places};
     for (int i = 0; i < 3; ++i)
-      for (int64_t n = asked[i]; n < row_.ahead[i].lines; ++n) row_.ahead[i].template ask<1>(n);
+      for (int64_t n = asked[i]; n < row_.ahead[i].lines; ++n) row_.ahead[i].ask<1>(n);
   }
   // The rows of x that the regions of row i of the cells reach from and to.
   int64_t top(int64_t i) const { return std::max<int64_t>(0, i * kernel_.s - w_.padding[1]); }
@@ -198,7 +198,7 @@ template <class T> class ChannelWalk {
   const Rim rim_;
   const bool rim_there_, lines_;
   const int64_t rows_;  // of cells that are walked at once
-  Band<T> in_, logits_, y_, grad_, target_;
+  Band in_, logits_, y_, grad_, target_;
   SoftRows soft_;
   Buffer beta_, by_beta_, kept_, nowhere_;
   ChannelArguments row_{};

@@ -76,8 +76,7 @@ void run_walk(const Job& job, const Kernel& kernel, const Fallback& fallback, co
   if (reduction) sums.write();
 }
 
-template <class T>
-bool run_typed(Method method, Direction direction, const Job& job, const Reduction* reduction, const Any* result,
+bool run(Method method, Direction direction, const Job& job, const Reduction* reduction, const Any* result,
                Parallel threads) {
   const bool twin = named_for(method) != method;
   const Kernel* kernel = find_kernel(named_for(method), job.window);
@@ -85,24 +84,24 @@ bool run_typed(Method method, Direction direction, const Job& job, const Reducti
   const bool cut_off = Rim(job.window).there(), detached = direction == Direction::gather && kernel->detached_in(job);
   if (detached && (cut_off ? kernel->edges_detached == nullptr : kernel->channels_detached == nullptr)) return false;
   if (direction == Direction::operand) {  // with a gradient of x that nobody asked for
-    std::vector<T> room(job.batch * job.channels * job.window.in[1] * job.window.in[2]);
+    std::vector<char> room(job.batch * job.channels * job.window.in[1] * job.window.in[2] * conversion_of(job.x.type)->size);
     Job both = job;
-    both.target = {room.data(), Number<T>::type};
+    both.target = {room.data(), job.x.type};
     both.use_through = true;
-    return run_typed<T>(method, Direction::gather, both, reduction, result, threads);
+    return run(method, Direction::gather, both, reduction, result, threads);
   }
   const Fallback fallback{&job, direction, kernel->fallback[twin], twin};
   const bool by_channel = lanes_are_channels(job);
   if (kernel->logits && !cut_off && !by_channel) return false;
   if (job.channels_last && job.channels < kLanes && (cut_off || job.channels >= kFewLanes)) return false;
   if (cut_off) {
-    run_walk<ChannelWalk<T>>(job, *kernel, fallback, reduction, result, threads);
-  } else if (std::is_same_v<T, float> && FlatWalk::serves(job, *kernel) && (kernel->k <= kFewColumns || !by_channel)) {
+    run_walk<ChannelWalk>(job, *kernel, fallback, reduction, result, threads);
+  } else if (FlatWalk::serves(job, *kernel) && (kernel->k <= kFewColumns || !by_channel)) {
     run_walk<FlatWalk>(job, *kernel, fallback, reduction, result, threads);
   } else if (by_channel) {
-    run_walk<ChannelWalk<T>>(job, *kernel, fallback, reduction, result, threads);
+    run_walk<ChannelWalk>(job, *kernel, fallback, reduction, result, threads);
   } else {
-    run_walk<PlaneWalk<T>>(job, *kernel, fallback, reduction, result, threads);
+    run_walk<PlaneWalk>(job, *kernel, fallback, reduction, result, threads);
   }
   return true;
 }
@@ -114,7 +113,7 @@ bool run_typed(Method method, Direction direction, const Job& job, const Reducti
 #define ADAPOOL_FAST_(isa) adapool_fast_##isa
 #define ADAPOOL_FAST_LOOPS(isa) ADAPOOL_FAST_(isa)
 
-extern "C" bool ADAPOOL_FAST_LOOPS(ADAPOOL_ISA)(int32_t method, int32_t type, int32_t way, const void* job_of,
+extern "C" bool ADAPOOL_FAST_LOOPS(ADAPOOL_ISA)(int32_t method, int32_t way, const void* job_of,
                                                 const void* reduction_of, const void* result_of,
                                                 adapool::Parallel threads) {
   using namespace adapool;
@@ -122,11 +121,7 @@ extern "C" bool ADAPOOL_FAST_LOOPS(ADAPOOL_ISA)(int32_t method, int32_t type, in
   const auto* reduction = static_cast<const Reduction*>(reduction_of);
   const auto* result = static_cast<const Any*>(result_of);
   const Direction direction{way};
-  if (!plain(job) || (direction == Direction::gather && job.target.type != Type(type))) return false;
-  switch (Type(type)) {
-    case Type::float32: return run_typed<float>(Method(method), direction, job, reduction, result, threads);
-    case Type::float16: return run_typed<Half>(Method(method), direction, job, reduction, result, threads);
-    case Type::bfloat16: return run_typed<BFloat16>(Method(method), direction, job, reduction, result, threads);
-    default: return false;
-  }
+  if (!plain(job) || !conversion_of(job.x.type) || (direction == Direction::gather && job.target.type != job.x.type))
+    return false;
+  return run(Method(method), direction, job, reduction, result, threads);
 }

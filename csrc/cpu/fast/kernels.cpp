@@ -66,7 +66,7 @@ template <int K, int S> constexpr Kernel kernel_for() {
   kernel.s = S;
   constexpr bool logits = std::is_same_v<Policy, Logits>;
   kernel.logits = logits;
-  kernel.weighed = Policy::weighed(K, S) && !logits;
+  kernel.weighed = Policy::weighed(K, S) == Weighed::where_near;
   if constexpr (!logits) {  // whose lanes are channels
     kernel.value = run_row<Policy, K, S, Computes::value>;
     kernel.exact = gradients_of<K, S, Computes::exact>();

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "cpu/fast/conversion.h"
 #include "cpu/fast/kernel.h"
 #include "cpu/fast/work_split.h"
 
@@ -30,11 +31,11 @@ inline StridedFloats line_of(const Any& t, int64_t at, int64_t cell, int64_t lan
   if (plain) return {static_cast<const float*>(t.data) + at, cell, lane};
   if (lane == 0) lanes = room = 1;
   if (cell == 0) cells = 1;
+  const Conversion* conversion = conversion_of(t.type);
   for (int64_t j = 0; j < cells; ++j) {
     float* to = copy + j * room;
     const int64_t from = at + j * cell;
-    if (lane == 1 && t.type == Type::bfloat16) copy_row(to, static_cast<const BFloat16*>(t.data) + from, lanes);
-    else if (lane == 1 && t.type == Type::float16) copy_row(to, static_cast<const Half*>(t.data) + from, lanes);
+    if (lane == 1 && conversion) conversion->read(to, static_cast<const char*>(t.data) + from * conversion->size, lanes);
     else if (t.type == Type::float32)
       for (int64_t i = 0; i < lanes; ++i) to[i] = static_cast<const float*>(t.data)[from + i * lane];
     else
@@ -83,13 +84,13 @@ inline void put_together(float* to, const float* from, int64_t pitch, int64_t pl
 }
 
 // The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side.
-template <class T> class Rows {
+class Rows {
  public:
-  Rows(const void* data, int64_t lines, int64_t width, int64_t planes, int64_t slots, int64_t reach)
-      : data_(static_cast<T*>(const_cast<void*>(data))), width_(width), planes_(planes), slots_(slots),
-        reach_(std::max(reach, width)), end_(lines * width),
-        pitch_(padded(reach_)), wide_(width * planes), spare_(2 * width * planes),
-        copies_(slots * planes * pitch_), held_(slots, -1) {}
+  Rows(const Any& tensor, int64_t lines, int64_t width, int64_t planes, int64_t slots, int64_t reach)
+      : data_(static_cast<char*>(tensor.data)), conversion_(conversion_of(tensor.type)),
+        floats_(tensor.type == Type::float32), width_(width), planes_(planes), slots_(slots),
+        reach_(std::max(reach, width)), end_(lines * width), pitch_(padded(reach_)), wide_(width * planes),
+        spare_(2 * width * planes), copies_(slots * planes * pitch_), held_(slots, -1) {}
 
   // Vectors may pass the end of a row by `reach` in all, but not the end of `lines` rows: others may own what follows.
   void limit(int64_t lines) { end_ = lines * width_; }
@@ -98,37 +99,38 @@ template <class T> class Rows {
     if (in_place(line) || held_[line % slots_] == line) return;
     held_[line % slots_] = line;
     float* to = copy(line, 0);
-    const T* from = data_ + line * width_ * planes_;
-    if (planes_ == 1) return copy_row(to, from, width_);
-    if constexpr (std::is_same_v<T, float>) return take_apart(to, pitch_, from, planes_, width_, spare_.at(0));
-    copy_row(wide_.at(0), from, width_ * planes_);
+    const char* from = data(line * planes_ * width_);
+    if (planes_ == 1) return conversion_->read(to, from, width_);
+    if (floats_) return take_apart(to, pitch_, reinterpret_cast<const float*>(from), planes_, width_, spare_.at(0));
+    conversion_->read(wide_.at(0), from, width_ * planes_);
     take_apart(to, pitch_, wide_.at(0), planes_, width_, spare_.at(0));
   }
   float* at(int64_t line, int64_t plane) const {
-    return in_place(line) ? reinterpret_cast<float*>(data_ + line * width_) : copy(line, plane);
+    return in_place(line) ? reinterpret_cast<float*>(data(line * width_)) : copy(line, plane);
   }
   // Of a line that lies in place what follows; else a plane's part of the one that is `step` lines further.
   Prefetch prefetch_of(int64_t line, int64_t plane, int64_t step) const {
     const int64_t at = in_place(line) ? line * width_ + kAhead : ((line + step) * planes_ + plane) * width_;
-    return {data_ + at, sizeof(T) < sizeof(float)};
+    return {data(at), !floats_};
   }
   void write(int64_t line) const {
     if (in_place(line)) return;
     const float* from = copy(line, 0);
-    T* to = data_ + line * width_ * planes_;
-    if (planes_ == 1) return copy_row(to, from, width_);
-    if constexpr (std::is_same_v<T, float>) return put_together(to, from, pitch_, planes_, width_, spare_.at(0));
-    put_together(wide_.at(0), from, pitch_, planes_, width_, spare_.at(0));
-    copy_row(to, wide_.at(0), width_ * planes_);
+    char* to = data(line * planes_ * width_);
+    if (planes_ == 1) return conversion_->write(to, from, width_);
+    float* together = floats_ ? reinterpret_cast<float*>(to) : wide_.at(0);
+    put_together(together, from, pitch_, planes_, width_, spare_.at(0));
+    if (!floats_) conversion_->write(to, together, width_ * planes_);
   }
 
  private:
-  bool in_place(int64_t line) const {
-    return std::is_same_v<T, float> && planes_ == 1 && line * width_ + reach_ <= end_;
-  }
+  bool in_place(int64_t line) const { return floats_ && planes_ == 1 && line * width_ + reach_ <= end_; }
   float* copy(int64_t line, int64_t plane) const { return copies_.at((line % slots_ * planes_ + plane) * pitch_); }
+  char* data(int64_t number) const { return data_ + number * conversion_->size; }
 
-  T* data_;
+  char* data_;
+  const Conversion* conversion_;
+  bool floats_;
   int64_t width_, planes_, slots_, reach_, end_, pitch_;
   Buffer wide_, spare_, copies_;
   std::vector<int64_t> held_;

@@ -2,6 +2,7 @@
 // logits or values that are not finite, or huge, are left to the fallback.
 #pragma once
 #include "cpu/fast/exponential.h"
+#include "cpu/fast/policy.h"
 #include "cpu/fast/unroll.h"
 
 namespace adapool {
@@ -66,10 +67,10 @@ template <int K, class Taps> struct LogitWindows {
   }
 };
 
-// A kernel's policy, see by_struct.h.
+// A kernel's policy, see policy.h.
 struct Logits {
   static constexpr bool operand = false, detaches = true;
-  static constexpr bool weighed(int, int) { return true; }
+  static constexpr Weighed weighed(int, int) { return Weighed::always; }
   template <int K, class Taps> using Windows = LogitWindows<K, Taps>;
 };
 

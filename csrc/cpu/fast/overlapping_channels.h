@@ -85,9 +85,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_any(c
 }
 
 template <class M, int K, int S, Computes computes> void run_channels(const ChannelArguments& r) {
-  if constexpr (M::weighed(K, S))
-    if (r.soft[0]) return run_any<M, K, S, computes, true>(r);
-  run_any<M, K, S, computes, false>(r);
+  by_weights<M::weighed(K, S)>(r.soft[0], [&]<bool weighed>() { run_any<M, K, S, computes, weighed>(r); });
 }
 
 }  // namespace ADAPOOL_ISA

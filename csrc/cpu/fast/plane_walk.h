@@ -7,14 +7,14 @@ namespace adapool {
 inline namespace ADAPOOL_ISA {
 
 // What every row of cells of a job needs, with the buffers of one thread.
-template <class T> class PlaneWalk {
+class PlaneWalk {
  public:
   PlaneWalk(const Job& job, const Kernel& kernel, const Fallback& fallback)
       : job_(job), w_(job.window), kernel_(kernel), planes_(job.channels_last ? job.channels : 1),
-        in_(job.x.data, job.batch * job.channels / planes_ * w_.in[1], w_.in[2], planes_, kernel.k, kLanes * kernel.s + kernel.k),
-        grads_(job.coefficient.data, lines(), w_.out[2], planes_, 1, kLanes),
+        in_(job.x, job.batch * job.channels / planes_ * w_.in[1], w_.in[2], planes_, kernel.k, kLanes * kernel.s + kernel.k),
+        grads_(job.coefficient, lines(), w_.out[2], planes_, 1, kLanes),
         weighed_(kernel.weighed && w_.in[2] >= kLanes * kernel.s + kernel.k), soft_(weighed_ ? kernel.k * planes_ : 0, w_.in[2]),
-        apart_(planes_ > 1 && job.coefficient.given() && job.coefficient.type == Number<T>::type && job.cs.c == 1 &&
+        apart_(planes_ > 1 && job.coefficient.given() && conversion_of(job.coefficient.type) && job.cs.c == 1 &&
                job.cs.d[2] == planes_ && job.cs.d[1] == w_.out[2] * planes_ && job.cs.n == w_.cells() * planes_),
         beta_(padded(w_.out[2])), grad_(padded(w_.out[2])), by_beta_(padded(w_.out[2])) {
     row_.cells = row_.width = w_.out[2];
@@ -51,7 +51,7 @@ template <class T> class PlaneWalk {
 
   static int64_t together(const Job&) { return 1; }
   void forward(int64_t group, int64_t first, int64_t last) {
-    Rows<T> y(job_.y.data, lines(), w_.out[2], planes_, 1, kLanes);
+    Rows y(job_.y, lines(), w_.out[2], planes_, 1, kLanes);
     y.limit(group * w_.out[1] + last);
     for (int64_t i = first; i < last; ++i) {
       const int64_t line = group * w_.out[1] + i;
@@ -77,7 +77,7 @@ template <class T> class PlaneWalk {
   // Shares are written where they belong.
   void disjoint(int64_t group, int64_t first, int64_t last, BetaSums* sums) {
     const int64_t k = kernel_.k;
-    Rows<T> target(job_.target.data, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, k, kLanes * k);
+    Rows target(job_.target, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, k, kLanes * k);
     if (w_.out[2] < kLanes) target.limit(0);  // a vector passes the end of a row
     for (int64_t i = first; i < last; ++i) {
       const int64_t row = group * w_.in[1] + i * k, rows = i + 1 < w_.out[1] ? k : w_.in[1] - i * k;
@@ -105,7 +105,7 @@ template <class T> class PlaneWalk {
     row_.pitch = pitch;
     row_.columns = few ? std::max(w_.in[2], 2 * kLanes * s) : w_.in[2];
     Buffer waits(2 * planes_ * waiting), nowhere(s * row_.columns);
-    Rows<T> target(job_.target.data, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, s, row_.columns);
+    Rows target(job_.target, lines() / w_.out[1] * w_.in[1], w_.in[2], planes_, s, row_.columns);
     if (few) target.limit(0);
     for (int64_t i = std::max<int64_t>(0, first - (k - 1) / s); i < last; ++i) {
       const int64_t row = group * w_.in[1] + i * s;
@@ -136,7 +136,7 @@ template <class T> class PlaneWalk {
   const Window& w_;
   const Kernel& kernel_;
   const int64_t planes_;
-  Rows<T> in_, grads_;
+  Rows in_, grads_;
   const bool weighed_;  // whether vectors of taps stay within the rows of e^a
   SoftRows soft_;
   const bool apart_;  // whether rows of the incoming gradient are taken apart like those of x

@@ -2,6 +2,7 @@
 // math/methods.h; windows that need more range than they have here are left to the fallback.
 #pragma once
 #include "cpu/fast/exponential.h"
+#include "cpu/fast/policy.h"
 #include "cpu/fast/unroll.h"
 
 namespace adapool {
@@ -142,10 +143,10 @@ template <Of of, int K, class Taps> struct PowerWindows : Topped<Taps> {
   }
 };
 
-// A kernel's policy, see by_struct.h.
+// A kernel's policy, see policy.h.
 template <Of of> struct Powers {
   static constexpr bool operand = true, detaches = false;
-  static constexpr bool weighed(int, int) { return false; }
+  static constexpr Weighed weighed(int, int) { return Weighed::never; }
   template <int K, class Taps> using Windows = PowerWindows<of, K, Taps>;
 };
 

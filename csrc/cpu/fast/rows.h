@@ -2,14 +2,21 @@
 #pragma once
 #include <algorithm>
 
+#include "cpu/fast/policy.h"
 #include "cpu/fast/unroll.h"
 #include "job.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
-// The arithmetic of a policy, see by_struct.h.
+// The arithmetic of a policy, see policy.h.
 template <class M, int K, class Taps> using WindowsOf = typename M::template Windows<K, Taps>;
+
+// f<weighed>(), as the policy's taps come with weights; `soft` is null where those of its near ones do not.
+template <Weighed when, class F> void by_weights(const float* soft, const F& f) {
+  if constexpr (when == Weighed::where_near) return soft ? f.template operator()<true>() : f.template operator()<false>();
+  else f.template operator()<when == Weighed::always>();
+}
 
 struct StridedFloats {  // numbers in float: cell j, lane c at p[j * cell + c * lane]; a lane step is 0 or 1
   const float* p;
@@ -166,9 +173,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_line(
 }
 
 template <class M, int K, int S, Computes computes> void run_row(const RowArguments& r) {
-  if constexpr (M::weighed(K, S))
-    if (r.soft[0]) return run_line<M, K, S, computes, true>(r);
-  run_line<M, K, S, computes, false>(r);
+  by_weights<M::weighed(K, S)>(r.soft[0], [&]<bool weighed>() { run_line<M, K, S, computes, weighed>(r); });
 }
 
 struct ChannelArguments {  // a row of cells, or rows of regions that abut; lanes are channels, of which there are as many at least

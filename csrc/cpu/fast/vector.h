@@ -1,5 +1,5 @@
-// As many floats at a time as a register holds (8 with AVX2, 16 with AVX-512): exponentials, 16-bit numbers, and rows
-// of memory taken apart by column. Knows no method.
+// As many floats at a time as a register holds (8 with AVX2, 16 with AVX-512): 16-bit numbers, and rows of memory taken
+// apart by column. Knows no method.
 #pragma once
 #include <immintrin.h>
 
@@ -74,18 +74,6 @@ template <int G> ADAPOOL_INLINE V largest_of(const V* v) {
   else return larger(largest_of<G / 2>(v), largest_of<G - G / 2>(v + G / 2));
 }
 
-// n numbers between types; the last vector overlaps the one before it.
-template <class To, class From> inline void copy_row(To* to, const From* from, int64_t n) {
-  if (n < kLanes) {
-    for (int64_t i = 0; i < n; ++i) to[i] = narrow<To>(widen(from[i]));
-    return;
-  }
-  for (int64_t i = 0;; i = i + 2 * kLanes <= n ? i + kLanes : n - kLanes) {
-    store(to + i, load(from + i));
-    if (i + kLanes >= n) return;
-  }
-}
-
 // Lanes of `low` below `first`, of `high` from there on.
 ADAPOOL_INLINE V joined(V low, V high, int64_t first) {
   Bits lane;
@@ -136,34 +124,6 @@ using Every = std::make_index_sequence<kLanes>;
 template <auto which, int last> ADAPOOL_INLINE V blended(const V* v) {
   if constexpr (last == 0) return v[0];
   else return shuffled<[](int b) { return which(b) == last ? kLanes + b : b; }>(blended<which, last - 1>(v), v[last], Every{});
-}
-
-// to[i * kLanes + lane] = from[lane * pitch + i] for n columns i, of the first `live` rows; the last one fills the lanes
-// that are left. The last block of columns overlaps the one before it.
-template <class T> inline void gather_lanes(float* to, const T* from, int64_t pitch, int64_t n, int64_t live) {
-  const auto row = [&](int64_t lane) { return from + (lane < live ? lane : live - 1) * pitch; };
-  for (int64_t i = 0; n >= kLanes; i = i + 2 * kLanes <= n ? i + kLanes : n - kLanes) {
-    V v[kLanes];
-    for (int lane = 0; lane < kLanes; ++lane) v[lane] = load(row(lane) + i);
-    transpose(v);
-    for (int k = 0; k < kLanes; ++k) store(to + (i + k) * kLanes, v[k]);
-    if (i + kLanes >= n) return;
-  }
-  for (int64_t i = 0; i < n; ++i)
-    for (int lane = 0; lane < kLanes; ++lane) to[i * kLanes + lane] = float(widen(row(lane)[i]));
-}
-
-// The way back.
-template <class T> inline void scatter_lanes(T* to, const float* from, int64_t pitch, int64_t n, int64_t live) {
-  for (int64_t i = 0; n >= kLanes; i = i + 2 * kLanes <= n ? i + kLanes : n - kLanes) {
-    V v[kLanes];
-    for (int k = 0; k < kLanes; ++k) v[k] = load(from + (i + k) * kLanes);
-    transpose(v);
-    for (int lane = 0; lane < live; ++lane) store(to + lane * pitch + i, v[lane]);
-    if (i + kLanes >= n) return;
-  }
-  for (int64_t i = 0; i < n; ++i)
-    for (int lane = 0; lane < live; ++lane) to[lane * pitch + i] = narrow<T>(from[i * kLanes + lane]);
 }
 
 // Memory that is used soon: `lines` of `line` bytes, one of each plane in turn, which are `pitch` bytes apart.
