@@ -2,8 +2,11 @@
 // the standard library elsewhere. The only file that asks where it is compiled.
 #pragma once
 
-#if defined(__CUDACC_RTC__)
+#if defined(__CUDACC_RTC__) || defined(ADAPOOL_EMULATED)  // an emulated device has no standard headers either
+#define ADAPOOL_ON_DEVICE
 #define ADAPOOL_HD __device__ inline
+#define ADAPOOL_OFTEN
+#define ADAPOOL_RARE
 using int32_t = int;
 using uint32_t = unsigned int;
 using int64_t = long long;
@@ -15,13 +18,6 @@ using uintptr_t = unsigned long long;
 #include <cstdint>
 #include <cstring>
 #define ADAPOOL_HD inline
-#endif
-
-#if defined(__CUDACC_RTC__) || defined(ADAPOOL_EMULATED)
-#define ADAPOOL_ON_DEVICE
-#define ADAPOOL_OFTEN
-#define ADAPOOL_RARE
-#else
 #define ADAPOOL_OFTEN __attribute__((always_inline))  // numbers that it adds to are then registers of the caller's
 #define ADAPOOL_RARE __attribute__((noinline))        // keeps what calls it seldom small, and in registers
 #endif
@@ -84,10 +80,10 @@ __device__ inline float logarithm_of_two(float x) {
   return y;
 }
 #elif defined(ADAPOOL_EMULATED)
-inline float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.f, x) : x; }
+inline float flushed(float x) { return ::fabsf(x) < 0x1p-126f ? ::copysignf(0.f, x) : x; }
 inline float reciprocal(float x) { return flushed(1 / flushed(x)); }
-inline float power_of_two(float x) { return flushed(std::exp2(x)); }
-inline float logarithm_of_two(float x) { return std::log2(flushed(x)); }
+inline float power_of_two(float x) { return flushed(::exp2f(x)); }
+inline float logarithm_of_two(float x) { return ::log2f(flushed(x)); }
 #endif
 
 // x with its sign turned where that of `by` is negative.

@@ -154,7 +154,7 @@ def environment(*, sanitize: bool, seed: int = 1, flags: str = "", library: Path
         # Memory begins as no numbers, so that what is read before it is written shows.
         found["ASAN_OPTIONS"] = (
             "detect_leaks=0:alloc_dealloc_mismatch=0:detect_odr_violation=0:detect_stack_use_after_return=0:"
-            "abort_on_error=0:redzone=128:max_malloc_fill_size=268435456:malloc_fill_byte=255"
+            "abort_on_error=0:quarantine_size_mb=32:redzone=128:max_malloc_fill_size=268435456:malloc_fill_byte=255"
         )
         found["UBSAN_OPTIONS"] = "print_stacktrace=0:halt_on_error=1"
     return found

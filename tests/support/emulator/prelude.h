@@ -15,6 +15,15 @@
 
 using size_t = decltype(sizeof(0));
 
+// The device's mathematics, by the C library. Its headers would be most of what is compiled.
+extern "C" {
+double fabs(double), log(double), exp(double), sqrt(double), pow(double, double);
+double fma(double, double, double), fmax(double, double), fmin(double, double);
+float fabsf(float), sqrtf(float), floorf(float), copysignf(float, float), exp2f(float), log2f(float);
+float fmaf(float, float, float), fmaxf(float, float), fminf(float, float);
+void* memcpy(void*, const void*, size_t);
+}
+
 namespace emulator {
 
 // All of a program's .bss are its shared arrays, which the driver fills with NaN; so this lies elsewhere.
