@@ -190,7 +190,11 @@ INDUCTOR = ("backward", "grad", "vmap of grad", "jvp")  # what comes to Inductor
 )
 def test_compiled(transform: str, backend: str) -> None:
     """As eagerly, where the row's answer has been compared above; all methods in one graph where that can be."""
-    names = ["ada"] if backend == "inductor" and transform == "jvp" else METHODS  # the row: seconds for each method
+    names = METHODS
+    if transform == "jacfwd":  # jvp, which meets all of them, under vmap: seconds for each row that is traced
+        names = ["ada", "max", "lip", "stochastic_eval", "dpp"]
+    elif backend == "inductor" and transform == "jvp":
+        names = ["ada"]
     cases = [pooling(name, "native") for name in names]
     cases += [unpooling(name, "native") for name in ("ada", "weights") if len(names) > 1]
     run = TRANSFORMS[transform]

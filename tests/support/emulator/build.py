@@ -4,6 +4,7 @@ process finds them. Knows no kernel.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -43,14 +44,13 @@ def _cached(folder: str, parts: Sequence[object], make: Callable[[Path], None]) 
     key = hashlib.sha256(repr((compiler(), _version(), *parts)).encode()).hexdigest()[:16]
     root = Path(os.environ.get("ADAPOOL_EMULATOR_CACHE", Path(tempfile.gettempdir(), "adapool-emulator"))) / folder
     found = root / key
-    if not found.exists():
-        root.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=root))
-        make(partial)
-        try:
+    root.mkdir(parents=True, exist_ok=True)
+    with found.with_suffix(".lock").open("w") as lock:  # two processes of tests begin with the same library
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not found.exists():
+            partial = Path(tempfile.mkdtemp(dir=root))
+            make(partial)
             partial.rename(found)
-        except OSError:  # another process was quicker
-            shutil.rmtree(partial)
     return found
 
 
