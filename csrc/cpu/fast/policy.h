@@ -15,5 +15,11 @@ inline namespace ADAPOOL_ISA {
 // where_near: weights e^a that overlapping regions share, if all taps of some rows are within kNear. always: logits.
 enum class Weighed { never, where_near, always };
 
+// f<whether they do>(). `soft`: the weights of a row of taps that are where_near, or null.
+template <Weighed when, class F> void by_weights(const float* soft, const F& f) {
+  if constexpr (when == Weighed::where_near) return soft ? f.template operator()<true>() : f.template operator()<false>();
+  else f.template operator()<when == Weighed::always>();
+}
+
 }  // namespace ADAPOOL_ISA
 }  // namespace adapool

@@ -12,12 +12,6 @@ inline namespace ADAPOOL_ISA {
 // The arithmetic of a policy, see policy.h.
 template <class M, int K, class Taps> using WindowsOf = typename M::template Windows<K, Taps>;
 
-// f<weighed>(), as the policy's taps come with weights; `soft` is null where those of its near ones do not.
-template <Weighed when, class F> void by_weights(const float* soft, const F& f) {
-  if constexpr (when == Weighed::where_near) return soft ? f.template operator()<true>() : f.template operator()<false>();
-  else f.template operator()<when == Weighed::always>();
-}
-
 struct StridedFloats {  // numbers in float: cell j, lane c at p[j * cell + c * lane]; a lane step is 0 or 1
   const float* p;
   int64_t cell, lane;
