@@ -50,7 +50,7 @@ template <class F> void each_tap_of_row(const Window& w, int64_t o0, int64_t o1,
 }
 
 // y of a row of cells, times the taps of each region where normalised
-template <class S, class Y> void row_of_y(const MaskJob& job, const Shares<S>& shares, const Point& p, Y* y) {
+template <class S> void row_of_y(const MaskJob& job, const Shares<S>& shares, const Point& p, S* y) {
   const S rows = shares.taps[0][p.at[0]] * shares.taps[1][p.at[1]];
   const int64_t first = job.ys.plane(p.n, p.c) + p.at[0] * job.ys.d[0] + p.at[1] * job.ys.d[1], step = job.ys.d[2];
   job.y.visit([&](const auto* all) {
@@ -58,8 +58,8 @@ template <class S, class Y> void row_of_y(const MaskJob& job, const Shares<S>& s
   });
 }
 
-// out: tiles of places, summed in Acc over the rows of cells that meet them, always in the same order
-template <class S, class Acc> void mask_forward(const MaskJob& job, Parallel run) {
+// out: tiles of places, summed over the rows of cells that meet them, always in the same order
+template <class S> void mask_forward(const MaskJob& job, Parallel run) {
   const Window& w = job.window;
   const Shares<S> shares(job);
   Job shape{};  // as far as tiles look at it
@@ -70,13 +70,13 @@ template <class S, class Acc> void mask_forward(const MaskJob& job, Parallel run
   const Blocks tiles(shape, walk, w.in, w.stride, 1);
   const int64_t places = tiles.size[0] * tiles.size[1] * tiles.size[2], step = w.stride[2];
   parallel(run, tiles.count, kGrain / places, [&](int64_t begin, int64_t end) {
-    const std::unique_ptr<Acc[]> sums(new Acc[places]);
+    const std::unique_ptr<S[]> sums(new S[places]);
     const std::unique_ptr<S[]> y(new S[w.out[2]]);
     for (int64_t index = begin; index < end; ++index) {
       const Part part = tiles.part(index, shape, walk);
       const Box& tile = part.box;
       Point p{part.n / job.channels, part.n % job.channels, {0, 0, 0}};
-      std::fill_n(sums.get(), tile.count(), Acc(0));
+      std::fill_n(sums.get(), tile.count(), S(0));
       const Box cells = cells_over(w, tile.lo, tile.hi);
       job.weights.visit([&](const auto* all) {
         for (p.at[0] = cells.lo[0]; p.at[0] < cells.hi[0]; ++p.at[0])
@@ -85,7 +85,7 @@ template <class S, class Acc> void mask_forward(const MaskJob& job, Parallel run
             row_of_y(job, shares, p, y.get());
             const auto* weights = all + job.ws.plane(p.n, p.c) + job.ws.in_plane(p.at);
             each_tap_of_row(w, p.at[0], p.at[1], tile, [&](int64_t tap, int64_t i, int64_t j, int64_t k, int64_t from, int64_t to) {
-              Acc* row = sums.get() + ((i - tile.lo[0]) * tile.extent(1) + (j - tile.lo[1])) * tile.extent(2) + k - tile.lo[2];
+              S* row = sums.get() + ((i - tile.lo[0]) * tile.extent(1) + (j - tile.lo[1])) * tile.extent(2) + k - tile.lo[2];
               const auto* weight = weights + tap * job.tap_stride;
               for (int64_t o = from; o < to; ++o) row[o * step] += S(widen(weight[o * job.ws.d[2]])) * y[o];
             });
@@ -93,7 +93,7 @@ template <class S, class Acc> void mask_forward(const MaskJob& job, Parallel run
       });
       job.out.visit([&](auto* out) {
         using Out = std::remove_reference_t<decltype(*out)>;
-        const Acc* sum = sums.get();
+        const S* sum = sums.get();
         for (int64_t i = tile.lo[0]; i < tile.hi[0]; ++i)
           for (int64_t j = tile.lo[1]; j < tile.hi[1]; ++j) {
             Out* row = out + job.os.plane(p.n, p.c) + i * job.os.d[0] + j * job.os.d[1];
@@ -106,14 +106,14 @@ template <class S, class Acc> void mask_forward(const MaskJob& job, Parallel run
   });
 }
 
-// dy, summed in Acc, or dweights of every cell
-template <class S, class Acc> void mask_backward(const MaskJob& job, bool to_weights, Parallel run) {
+// dy or dweights of every cell
+template <class S> void mask_backward(const MaskJob& job, bool to_weights, Parallel run) {
   const Window& w = job.window;
   const Shares<S> shares(job);
   const int64_t taps = w.taps(), width = w.out[2], step = w.stride[2];
   const Box plane{{0, 0, 0}, {w.in[0], w.in[1], w.in[2]}};
   parallel(run, job.batch * job.channels * w.out[0] * w.out[1], kGrain / (taps * width), [&](int64_t begin, int64_t end) {
-    const std::unique_ptr<Acc[]> row(new Acc[width]);  // y of the cells, or the gradient of it
+    const std::unique_ptr<S[]> row(new S[width]);  // y of the cells, or the gradient of it
     for (int64_t index = begin; index < end; ++index) {
       int64_t rest = index;
       Point p{};
@@ -142,7 +142,7 @@ template <class S, class Acc> void mask_backward(const MaskJob& job, bool to_wei
             each([&](int64_t tap, int64_t o, S g) { to[dense + o * taps + tap] = narrow<Out>(g * row[o]); });
           });
         } else {
-          std::fill_n(row.get(), width, Acc(0));
+          std::fill_n(row.get(), width, S(0));
           job.weights.visit([&](const auto* all) {
             const auto* weights = all + job.ws.plane(p.n, p.c) + job.ws.in_plane(p.at);
             each([&](int64_t tap, int64_t o, S g) {
@@ -158,10 +158,9 @@ template <class S, class Acc> void mask_backward(const MaskJob& job, bool to_wei
   });
 }
 
-template <class S, class Acc = S> void mask_loop(const MaskJob& job, MaskDirection direction, Parallel run) {
-  if (sizeof(Acc) < sizeof(double) && job.window.taps() > kTerms) return mask_loop<S, double>(job, direction, run);
-  if (direction == MaskDirection::forward) mask_forward<S, Acc>(job, run);
-  else mask_backward<S, Acc>(job, direction == MaskDirection::to_weights, run);
+template <class S> void mask_loop(const MaskJob& job, MaskDirection direction, Parallel run) {
+  if (direction == MaskDirection::forward) mask_forward<S>(job, run);
+  else mask_backward<S>(job, direction == MaskDirection::to_weights, run);
 }
 
 }  // namespace ADAPOOL_ISA

@@ -74,8 +74,8 @@ struct Cpu {
     return done(call, Direction::gather, &reduction, &result);
   }
   static void masks(const Tensor& y, const MaskJob& job, MaskDirection direction) {
-    if (type_of(y, "y") == Type::float64) mask_loop<double>(job, direction, in_threads);
-    else mask_loop<float>(job, direction, in_threads);
+    const bool wide = type_of(y, "y") == Type::float64 || job.window.taps() > kTerms;
+    (wide ? mask_loop<double> : mask_loop<float>)(job, direction, in_threads);
   }
   static int64_t chunks(int64_t, int64_t) { return 1; }  // no partial sums are wanted
 };
