@@ -200,7 +200,8 @@ def poisoned(timed: Timed) -> Outputs:
         return timed()
     before = torch.get_deterministic_debug_mode()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms() imports Inductor, for a second and a half
+    # What use_deterministic_algorithms() does, but for importing Inductor, which takes a second and a half.
+    torch.set_deterministic_debug_mode("warn")
     torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
     try:
         with warnings.catch_warnings():
