@@ -43,7 +43,7 @@ class Counts:
     rows: Rows
     failed: dict[str, str] = field(default_factory=dict)  # rows that could not be counted, and why
 
-    def text(self, reason: str) -> str:
+    def text(self, *reasons: str) -> str:
         """The file: a header, then aligned columns; a row that changes is a line that changes."""
         columns = list(dict.fromkeys(column for row in self.rows.values() for column in row))
         table = [["", *columns]]
@@ -53,7 +53,8 @@ class Counts:
             "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
             for line in table
         ]
-        return "\n".join([f"# toolchain: {self.toolchain}", f"# reason: {reason}", *lines]) + "\n"
+        header = [f"# toolchain: {self.toolchain}", *(f"# reason: {' '.join(reason.split())}" for reason in reasons)]
+        return "\n".join([*header, *lines]) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> Counts:
@@ -79,9 +80,12 @@ class Counts:
 def accept(counts: Counts, folder: Path, reason: str, methods: Sequence[str] = ()) -> list[str]:
     """Takes the counts as the baseline; the differences, one a line. ValueError where some would be lost.
 
-    With `methods`, the rows of others stay as they are.
+    With `methods`, the rows of others stay as they are, and the reasons that they were accepted for.
     """
     path = folder / (counts.name + EXTENSION)
+    reasons = [reason]
+    if methods and path.is_file():
+        reasons = [*_reasons(path), f"{', '.join(methods)}: {reason}"]
     before = Counts.read(path).rows if path.is_file() else {}
     others = {key: row for key, row in before.items() if methods and method_of(key) not in methods}
     counts = replace(counts, rows=others | counts.rows)
@@ -97,8 +101,13 @@ def accept(counts: Counts, folder: Path, reason: str, methods: Sequence[str] = (
         elif before[key] != counts.rows[key]:
             told.append(f"{key}: {difference(before[key], counts.rows[key])}")
     if told or not path.is_file():
-        write_file(path, counts.text(" ".join(reason.split())).encode())
+        write_file(path, counts.text(*reasons).encode())
     return told
+
+
+def _reasons(path: Path) -> list[str]:
+    lines = (line.partition("# reason:") for line in path.read_text().splitlines())
+    return [text.strip() for before, mark, text in lines if mark and not before]
 
 
 def method_of(key: str) -> str:
