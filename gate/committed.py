@@ -85,7 +85,8 @@ def accept(counts: Counts, folder: Path, reason: str, methods: Sequence[str] = (
     path = folder / (counts.name + EXTENSION)
     reasons = [reason]
     if methods and path.is_file():
-        reasons = [*_reasons(path), f"{', '.join(methods)}: {reason}"]
+        theirs = f"{', '.join(methods)}: "
+        reasons = [*(held for held in _reasons(path) if not held.startswith(theirs)), theirs + reason]
     before = Counts.read(path).rows if path.is_file() else {}
     others = {key: row for key, row in before.items() if methods and method_of(key) not in methods}
     counts = replace(counts, rows=others | counts.rows)
@@ -106,6 +107,7 @@ def accept(counts: Counts, folder: Path, reason: str, methods: Sequence[str] = (
 
 
 def _reasons(path: Path) -> list[str]:
+    """Those of a committed file."""
     lines = (line.partition("# reason:") for line in path.read_text().splitlines())
     return [text.strip() for before, mark, text in lines if mark and not before]
 

@@ -77,7 +77,7 @@ void run_walk(const Job& job, const Kernel& kernel, const Fallback& fallback, co
 }
 
 bool run(Method method, Direction direction, const Job& job, const Reduction* reduction, const Any* result,
-               Parallel threads) {
+         Parallel threads) {
   const bool twin = named_for(method) != method;
   const Kernel* kernel = find_kernel(named_for(method), job.window);
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
@@ -113,9 +113,8 @@ bool run(Method method, Direction direction, const Job& job, const Reduction* re
 #define ADAPOOL_FAST_(isa) adapool_fast_##isa
 #define ADAPOOL_FAST_LOOPS(isa) ADAPOOL_FAST_(isa)
 
-extern "C" bool ADAPOOL_FAST_LOOPS(ADAPOOL_ISA)(int32_t method, int32_t way, const void* job_of,
-                                                const void* reduction_of, const void* result_of,
-                                                adapool::Parallel threads) {
+extern "C" bool ADAPOOL_FAST_LOOPS(ADAPOOL_ISA)(int32_t method, int32_t way, const void* job_of, const void* reduction_of,
+                                                const void* result_of, adapool::Parallel threads) {
   using namespace adapool;
   const Job& job = *static_cast<const Job*>(job_of);
   const auto* reduction = static_cast<const Reduction*>(reduction_of);

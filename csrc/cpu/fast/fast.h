@@ -4,8 +4,8 @@
 
 namespace adapool {
 
-// Arguments without type, as in instances.h: a Method, a Direction, a Job, a Reduction, and an Any for the
-// gradient of the operand that the reduction names; in a gather with a reduction both gradients are wanted at once.
+// Arguments without type, as in instances.h: a Method, a Direction, a Job, a Reduction, and an Any for the gradient of
+// the operand that the reduction names; in a gather with a reduction both gradients are wanted at once.
 // False: nothing was done.
 using Fast = bool (*)(int32_t method, int32_t direction, const void* job, const void* reduction,
                       const void* result,
