@@ -55,7 +55,7 @@ int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* hole
   const bool logits = method == Method::lip;
   if (logits) c = 16 + 16 * draw(2);  // whose lanes are channels
   Job job{};
-  const uint32_t cut = !last || c >= 16 ? 2 : 1;  // regions that the padding cuts off
+  const uint32_t cut = k <= 3 && (!last || c >= 16) ? 2 : 1;  // regions that the padding cuts off
   const int64_t pad[2] = {draw(cut) * draw(k / 2 + 1), draw(cut) * draw(k / 2 + 1)};
   const int64_t over[2] = {draw(cut) * (s - 1), draw(cut) * (s - 1)};
   const auto cells = [&](int d, int64_t size) {  // as many as ceil_mode allows, where `over`

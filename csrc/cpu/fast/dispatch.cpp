@@ -82,6 +82,7 @@ bool run(Method method, Direction direction, const Job& job, const Reduction* re
   const Kernel* kernel = find_kernel(named_for(method), job.window);
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
   const bool cut_off = Rim(job.window).there(), detached = direction == Direction::gather && kernel->detached_in(job);
+  if (cut_off && kernel->edges_value == nullptr) return false;
   if (detached && (cut_off ? kernel->edges_detached == nullptr : kernel->channels_detached == nullptr)) return false;
   if (direction == Direction::operand) {  // with a gradient of x that nobody asked for
     std::vector<char> room(job.batch * job.channels * job.window.in[1] * job.window.in[2] * conversion_of(job.x.type)->size);

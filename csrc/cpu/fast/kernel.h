@@ -12,7 +12,6 @@ struct Kernel {  // a null pointer: the general loops do that
   void (*value)(const RowArguments&), (*exact)(const RowArguments&), (*detached)(const RowArguments&);
   void (*channels_value)(const ChannelArguments&), (*channels_exact)(const ChannelArguments&), (*channels_detached)(const ChannelArguments&);
   void (*edges_value)(const ChannelArguments&), (*edges_exact)(const ChannelArguments&), (*edges_detached)(const ChannelArguments&);
-  void (*interleave)(float* to, const float* from, int64_t pitch, int64_t n);
   bool detached_in(const Job& job) const { return logits ? job.to_logits : !job.use_through; }
   void (*fallback[2])(const Job&, Direction, const Point&, float* out, int64_t pitch);  // of the method and of its twin
 };

@@ -73,20 +73,21 @@ template <int K, int S> constexpr Kernel kernel_for() {
   }
   kernel.channels_value = run_channels<Policy, K, S, Computes::value>;
   kernel.channels_exact = run_channels<Policy, K, S, Computes::exact>;
-  kernel.edges_value = run_edges<Policy, K, Computes::value>;
-  kernel.edges_exact = run_edges<Policy, K, Computes::exact>;
+  if constexpr (written_out<K>) {  // larger windows are hardly ever cut off: the general loops do that
+    kernel.edges_value = run_edges<Policy, K, Computes::value>;
+    kernel.edges_exact = run_edges<Policy, K, Computes::exact>;
+  }
   if constexpr (!Policy::detaches) {
     kernel.detached = kernel.exact;
     kernel.channels_detached = kernel.channels_exact;
     kernel.edges_detached = kernel.edges_exact;
   } else if constexpr (logits) {
     kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;
-    kernel.edges_detached = run_edges<Policy, K, Computes::detached>;
+    if constexpr (written_out<K>) kernel.edges_detached = run_edges<Policy, K, Computes::detached>;
   } else if constexpr (K == S) {  // restoring from a guide; overlapping windows are averaged then, in the general loops
     kernel.detached = gradients_of<K, S, Computes::detached>();
     kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;
   }
-  kernel.interleave = interleave<S>;
   kernel.fallback[0] = Own::fallback;
   kernel.fallback[1] = fallback_of_twin<Method::ADAPOOL_METHOD>();
   return kernel;

@@ -83,6 +83,14 @@ inline void put_together(float* to, const float* from, int64_t pitch, int64_t pl
   });
 }
 
+// A row of n places from `count` columns of sums, `pitch` apart.
+inline void columns_to_row(float* row, const float* sums, int64_t pitch, int64_t count, int64_t n) {
+  with_factor(count, [&]<int f>() {
+    if constexpr (f == 0) std::copy_n(sums, n, row);  // of a stride of 1
+    else interleave<f>(row, sums, pitch, n);
+  });
+}
+
 // The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side.
 class Rows {
  public:

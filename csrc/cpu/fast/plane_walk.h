@@ -125,7 +125,7 @@ class PlaneWalk {
       const int64_t row = group * w_.in[1] + r, wait = r - last * s;
       for (int64_t c = 0; c < planes_; ++c) {
         const int64_t at = (2 * c + last % 2) * waiting + wait * s * pitch;
-        if (wait < k - s) kernel_.interleave(target.at(row, c), waits.at(at), pitch, w_.in[2]);
+        if (wait < k - s) columns_to_row(target.at(row, c), waits.at(at), pitch, s, w_.in[2]);
         else std::fill_n(target.at(row, c), w_.in[2], 0.f);
       }
       target.write(row);
