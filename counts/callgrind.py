@@ -96,7 +96,7 @@ def loops(build: Path) -> list[list[str]]:
     found = []
     for unit in json.loads((build / "compile_commands.json").read_text()):
         words = shlex.split(unit["command"])
-        if "-DADAPOOL_ISA=avx2" in words and "-DADAPOOL_SCALAR=double" not in words:
+        if "-DADAPOOL_ISA=avx2" in words and not {"-DADAPOOL_SCALAR=double", "c++-header"} & set(words):
             out = words.index("-o")
             found.append([word for word in (*words[:out], *words[out + 2 :]) if word != "-c"])
     if not found:

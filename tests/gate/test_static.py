@@ -266,7 +266,7 @@ def test_the_counter_compiles_as_the_build_does(tmp_path: Path) -> None:
         for name, words in {
             "double": "-O2 -DADAPOOL_SCALAR=double -DADAPOOL_ISA=avx2", "wide": "-O2 -DADAPOOL_ISA=avx512",
             "general": "-O2 -DADAPOOL_SCALAR=float -DADAPOOL_ISA=avx2",
-            "fast": "-O3 -fschedule-insns -DADAPOOL_ISA=avx2",
+            "fast": "-O3 -fschedule-insns -DADAPOOL_ISA=avx2", "headers": "-O3 -DADAPOOL_ISA=avx2 -x c++-header",
         }.items()
     ]  # fmt: skip
     (tmp_path / "compile_commands.json").write_text(json.dumps(units))
