@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.fx.experimental.symbolic_shapes  # or the first gradient of every process imports it, for half a second
 from torch import Tensor
 
 from adapool import unpooling
