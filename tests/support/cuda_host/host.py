@@ -16,11 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.emulator.build import CSRC, compiler
+from tests.support.emulator.build import CSRC, compiler, cuda_host
 
 HERE = Path(__file__).parent
 HOST = CSRC / "cuda" / "host"
-SOURCES = [path for path in sorted(HOST.glob("*.cpp")) if path.stem not in ("operators", "stream")]  # they know torch
 HEADERS = {
     "cuda/twice.cuh": '#pragma once\n#include "../math/plus.h"\n'
     "__device__ inline float twice(float x) { return plus(x, x); }\n",
@@ -147,8 +146,8 @@ def built() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="adapool-cuda-host-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     library = folder / "libhost.so"
-    flags = ["-std=c++20", "-O1", f"-I{CSRC}"]
-    sources = [embed(folder, HEADERS), *SOURCES]
+    flags = ["-std=c++20", "-O0", f"-I{CSRC}", "-iquote", HOST]
+    sources = [embed(folder, HEADERS), cuda_host(CSRC, folder)]
     build(*flags, "-shared", "-fPIC", *sources, "-o", library, "-ldl", "-pthread")
     build(*flags, "-w", HERE / "program.cpp", library, f"-Wl,-rpath,{folder}", "-o", folder / "program", "-pthread")
     stand_in_nvrtc(folder / "cuda", 0)

@@ -116,14 +116,20 @@ def _library(csrc: Path, sources: Sequence[tuple[Path, list[str]]]) -> Path:
     return _cached("libraries", [words], lambda folder: _ask(*words, "-o", str(folder / NAME)) and None)
 
 
+def cuda_host(csrc: Path, folder: Path) -> Path:
+    """The sources that launch kernels and know no torch, as one unit, as in the product's build."""
+    files = [p for p in sorted((csrc / "cuda" / "host").glob("*.cpp")) if p.stem not in ("operators", "stream")]
+    unit = folder / "cuda_host.cpp"
+    unit.write_text("\n".join(f'#line 1 "{p.relative_to(csrc)}"\n{p.read_text()}' for p in files))
+    return unit
+
+
 def emulated_library(csrc: Path = CSRC) -> Path:
     """The folder of a library whose CPU operators are those of a CUDA device."""
-    host = [p for p in sorted((csrc / "cuda" / "host").glob("*.cpp")) if p.stem not in ("operators", "stream")]
     with tempfile.TemporaryDirectory() as folder:
-        unit = Path(folder, "cuda_host.cpp")  # one, as in the product's build
-        unit.write_text("\n".join(f'#line 1 "{p.relative_to(csrc)}"\n{p.read_text()}' for p in host))
+        made = [cuda_host(csrc, Path(folder)), _embedded(csrc, Path(folder))]
         own = [HERE / "operators.cpp", csrc / "own.cpp", csrc / "torch" / "schemas.cpp"]
-        return _library(csrc, [(path, []) for path in (*own, unit, _embedded(csrc, Path(folder)))])
+        return _library(csrc, [(path, []) for path in (*own, *made)])
 
 
 def cpu_library(csrc: Path = CSRC) -> Path:
