@@ -41,7 +41,8 @@ def measure(case: Case, device: torch.device, seed: int) -> list[Finding]:
 
 def cpu_peak(timed: Timed) -> tuple[float, dict[str, Any]]:
     gc.collect(1)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    # Not torch.profiler's own, which does the same but imports Inductor for it: a second and a half.
+    with torch.autograd.profiler.profile(use_kineto=True, profile_memory=True) as profile:
         outputs = timed()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
