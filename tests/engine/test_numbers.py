@@ -111,7 +111,7 @@ def test_memory_that_is_kept_is_given_up_before_a_case_is_called_too_large(monke
 def test_a_run_says_where_its_time_went(tmp_path: Path) -> None:
     axes = Axes(
         profile="smoke", methods=("avg",), kernels=("2",), shapes=("1x2x8x8",), implementations=("torch",),
-        probes=("latency", "memory"), directions=("forward",),
+        probes=("latency", "memory"), directions=("forward",), clocks=("hot",),
     )  # fmt: skip
     run = Session(tmp_path / "run", axes, [("cpu", "cpu")], parallel=False, timeout=60)
     run.run()

@@ -216,7 +216,7 @@ def test_the_run_goes_on_and_the_reason_is_recorded(operators: Path, tmp_path: P
     """Through a real worker, all probes: a record for each case, and the methods beside it are measured."""
     wanted = Axes(
         profile="smoke", methods=(f"{operators}:pair", f"{operators}:row_number", f"{operators}:weighted"),
-        kernels=("2",), directions=("forward", "both"), implementations=("own",),
+        kernels=("2",), directions=("forward", "both"), implementations=("own",), clocks=("hot",),
         probes=("latency", "memory", "energy", "retention"),
     )  # fmt: skip
     statuses = Session(tmp_path, wanted, [("cpu", "cpu")], parallel=False, timeout=60.0).run().statuses

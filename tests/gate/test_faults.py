@@ -86,15 +86,11 @@ def counter() -> None:
 
 @pytest.mark.usefixtures("counter")
 def test_a_slower_loop_exits_1(tmp_path: Path) -> None:
-    (tmp_path / "rules.toml").write_text('[tool.adapool.gate.margins.instructions]\n"*" = 0\n')
     words = ("--part", "instructions", "--method", "softpool", "--baseline", str(tmp_path / "baseline"))
-    exactly = (*words, "--rules", str(tmp_path / "rules.toml"))
     good = sources(tmp_path / "good")
     slow = sources(tmp_path / "slow", "slow-loops")
     accepted = run("baseline", "accept", "--reason", "made", "--source", good, *words)
     assert accepted.returncode == 0, accepted.stderr
-    same = run("gate", "static", "--source", good, *exactly)
-    assert same.returncode == 0 and "4 EQUIVALENT" in same.stdout, same.stdout + same.stderr
     slower = run("gate", "static", "--source", slow, *words)
     assert slower.returncode == 1 and "REGRESSED softpool/forward/float32/k2s2" in slower.stdout, slower.stderr
 

@@ -191,8 +191,8 @@ INDUCTOR = ("backward", "grad", "vmap of grad", "jvp")  # what comes to Inductor
 def test_compiled(transform: str, backend: str) -> None:
     """As eagerly, where the row's answer has been compared above; all methods in one graph where that can be."""
     names = METHODS
-    if transform == "jacfwd":  # jvp, which meets all of them, under vmap: seconds for each row that is traced
-        names = ["ada", "max", "lip", "stochastic_eval", "dpp"]
+    if transform == "jacfwd":  # jvp, which meets all of them, under vmap: five seconds for each row that is traced
+        names = ["ada", "max"]
     elif backend == "inductor" and transform == "jvp":
         names = ["ada"]
     cases = [pooling(name, "native") for name in names]

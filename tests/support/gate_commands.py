@@ -9,16 +9,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
+from click.testing import CliRunner
+
+from gate.cli import baseline, gate
 from tests.support.planted import plant
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(*words: str, library: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command line; `library`: the folder that adapool is imported from."""
+    """The command line; `library`: the folder that adapool is imported from. It and an environment of its own want a
+    process of their own; else torch and the rest are not imported anew.
+    """
+    if library is None and not environment:
+        unset = {name: None for name in os.environ if name.startswith("GITHUB_")}
+        group = click.Group(commands=[gate, baseline])
+        done = CliRunner().invoke(group, words, env={**unset, "OMP_NUM_THREADS": "1"}, catch_exceptions=False)
+        return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
     enter = f"from suites.build_import import enter; enter({str(library)!r}); " if library else ""
-    script = f"{enter}import click; from gate.cli import baseline, gate; group = click.Group(); "
-    script += "group.add_command(gate); group.add_command(baseline); group()"
+    script = f"{enter}import click; from gate.cli import baseline, gate; click.Group(commands=[gate, baseline])()"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
     known = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.run(
