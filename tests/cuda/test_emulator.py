@@ -5,6 +5,7 @@ ADAPOOL_EMULATOR_CASES=500 walks that many random problems, each in all directio
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -117,24 +118,30 @@ PLANTED = {  # fault -> frame, method
 
 
 @pytest.fixture(scope="module")
-def bitten(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.CompletedProcess[str]]:
+def bitten(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+    """The exit code and what was said of each, and of the true sources."""
     folder = tmp_path_factory.mktemp("planted")
+    walks = [f"{CSRC}:apart:ada"]
+    for name, (frame, method) in PLANTED.items():
+        shutil.copytree(CSRC, folder / name)
+        plant(name, folder / name)
+        walks.append(f"{folder / name}:{frame}:{method}")
+    done = child("tests.support.emulator.planted", emulated_library(), str(folder), *walks, flags=UNALIGNED)
+    assert done.returncode == 0, done.stderr
+    codes = json.loads(done.stdout)
+    words = [[(folder / f"{number}.{kind}").read_text() for kind in ("out", "err")] for number in range(len(codes))]
+    return {name: (code, *said) for name, code, said in zip(["nothing", *PLANTED], codes, words, strict=True)}
 
-    def run(name: str) -> subprocess.CompletedProcess[str]:
-        frame, method = PLANTED[name]
-        copy = folder / name
-        shutil.copytree(CSRC, copy)
-        plant(name, copy)
-        return child("device", emulated_library(copy), f"few:{frame}:{method}", "0", "1", flags=UNALIGNED)
 
-    with ThreadPoolExecutor(2) as two:
-        return dict(zip(PLANTED, two.map(run, PLANTED), strict=True))
+def test_nothing_planted_is_no_fault(bitten: dict[str, tuple[int, str, str]]) -> None:
+    code, out, err = bitten["nothing"]
+    assert (code, len(out.splitlines())) == (0, 1), out + err[-3000:]
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_planted_faults_are_found(bitten: dict[str, subprocess.CompletedProcess[str]], name: str) -> None:
-    done = bitten[name]
-    assert done.returncode or len(done.stdout.splitlines()) > 1, f"planted fault was not found: {name}"
-    assert "Traceback" not in done.stderr, done.stderr[-3000:]
+def test_planted_faults_are_found(bitten: dict[str, tuple[int, str, str]], name: str) -> None:
+    code, out, err = bitten[name]
+    assert code or len(out.splitlines()) > 1, f"planted fault was not found: {name}"
+    assert "Traceback" not in err, err[-3000:]
     if name == "load-beyond-the-end":
-        assert "AddressSanitizer" in done.stderr, said(done)
+        assert "AddressSanitizer" in err, err[-3000:]

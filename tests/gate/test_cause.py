@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from adapool import native_library
-from counts import callgrind
 from gate import cause
 from suites import builds, digests, inspector
 from suites.builds import Build
 from suites.case import Case
-from tests.support.gate_commands import ROOT, sources
+from tests.support.gate_commands import ROOT
 
 NAME = "softpool forward float 1x2x2 stride 1x2x2 padding 0x0x0"
 
@@ -89,19 +88,6 @@ def test_a_build_that_cannot_be_asked_has_no_cause(
     (head.folder / "adapool" / "__init__.py").write_text("raise ImportError('made so')\n")
     assert cause.of_kernels([case("forward")], base, head, "cuda") == {}
     assert "causes: kernels are not counted: ImportError: made so" in capfd.readouterr().err
-
-
-def test_instructions_are_the_cause_on_a_cpu(tmp_path: Path) -> None:
-    try:
-        callgrind.compiler()
-    except inspector.Missing as reason:
-        pytest.skip(str(reason))
-    made = []
-    for name, fault in (("base", ""), ("head", "slow-loops")):
-        sources(tmp_path / name / "csrc", fault)
-        made.append(Build(str(tmp_path / name), tmp_path / name, None, True, {"native": name}))
-    words = cause.of_kernels([case("backward")], *made, "cpu")
-    assert words[case("backward").name].startswith("CPU gather: k2s2 instructions ")
 
 
 def test_the_sources_of_a_revision_come_out_of_git(tmp_path: Path) -> None:

@@ -85,17 +85,6 @@ def counter() -> None:
 
 
 @pytest.mark.usefixtures("counter")
-def test_a_slower_loop_exits_1(tmp_path: Path) -> None:
-    words = ("--part", "instructions", "--method", "softpool", "--baseline", str(tmp_path / "baseline"))
-    good = sources(tmp_path / "good")
-    slow = sources(tmp_path / "slow", "slow-loops")
-    accepted = run("baseline", "accept", "--reason", "made", "--source", good, *words)
-    assert accepted.returncode == 0, accepted.stderr
-    slower = run("gate", "static", "--source", slow, *words)
-    assert slower.returncode == 1 and "REGRESSED softpool/forward/float32/k2s2" in slower.stdout, slower.stderr
-
-
-@pytest.mark.usefixtures("counter")
 def test_sources_that_do_not_compile_are_infrastructure(tmp_path: Path) -> None:
     broken = sources(tmp_path / "csrc", "no-general-loops")
     done = run("gate", "static", "--part", "instructions", "--source", broken)

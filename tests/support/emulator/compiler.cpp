@@ -1,5 +1,6 @@
 // A stand-in for libnvrtc: the same C functions, but g++ compiles the text, and the "cubin" is a shared object for
-// driver.cpp. ADAPOOL_EMULATOR_FLAGS are further flags of g++; what was compiled once stays in the cache.
+// driver.cpp. ADAPOOL_EMULATOR_FLAGS are further flags of g++, ADAPOOL_EMULATOR_SOURCES a folder whose headers take the
+// place of those that are handed in; what was compiled once stays in the cache.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -120,7 +121,9 @@ ADAPOOL_EXPORT int nvrtcCreateProgram(void** handle, const char* text, const cha
   auto program = std::make_unique<Program>();
   program->name = name ? name : "default_program";
   program->text = text;
-  for (int i = 0; i < count; ++i) program->headers.push_back({names[i], headers[i]});
+  const fs::path other = environment("ADAPOOL_EMULATOR_SOURCES", "");
+  for (int i = 0; i < count; ++i)
+    program->headers.push_back({names[i], other.empty() ? headers[i] : read_file(other / names[i])});
   *handle = program.release();
   return success;
 }
