@@ -110,7 +110,7 @@ def test_legacy_onnx_of_global_pooling(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "implementation"), [*((n, "auto") for n in FIXED), *((n, "plain") for n in ("max", "lp_abs", "ada"))]
+    ("name", "implementation"), [*((n, "auto") for n in FIXED), *((n, "plain") for n in ("max", "ada"))]
 )
 def test_compiled_with_dynamic_sizes(name: str, implementation: str) -> None:
     net = lambda x: pool(x, name, 2, implementation=implementation)  # noqa: E731

@@ -22,6 +22,8 @@ pytestmark = [
 ]
 METHODS = sorted(native.METHODS)
 WEIGHTED = [name for name in METHODS if get(name).extra == "weights"]
+# One method for each kind of operands and of what it gives beside y.
+KINDS = [*{(*(spec.kind for spec in get(name).operands), get(name).extra): name for name in METHODS}.values()]
 WINDOW = ((3, 2), (2, 2), (1, 0))
 SECOND = "first derivatives only; for a second derivative use implementation='plain'"
 
@@ -189,12 +191,15 @@ INDUCTOR = ("backward", "grad", "vmap of grad", "jvp")  # what comes to Inductor
     ("transform", "backend"), [*((t, "aot_eager") for t in COMPILED), *((t, "inductor") for t in INDUCTOR)]
 )
 def test_compiled(transform: str, backend: str) -> None:
-    """As eagerly, where the row's answer has been compared above; all methods in one graph where that can be."""
-    names = METHODS
-    if transform == "jacfwd":  # jvp, which meets all of them, under vmap: five seconds for each row that is traced
+    """As eagerly, where the row's answer has been compared above; all methods in one graph where that can be.
+
+    A method is a word to the graph, but for jvp, which traces its row: seconds for each.
+    """
+    names = KINDS
+    if transform == "jacfwd":  # that of jvp under vmap
         names = ["ada", "max"]
-    elif backend == "inductor" and transform == "jvp":
-        names = ["ada"]
+    elif transform == "jvp":
+        names = METHODS if backend == "aot_eager" else ["ada"]
     cases = [pooling(name, "native") for name in names]
     cases += [unpooling(name, "native") for name in ("ada", "weights") if len(names) > 1]
     run = TRANSFORMS[transform]
