@@ -147,7 +147,7 @@ def test_a_full_disk_ends_the_run_and_spares_what_is_there(operators: Path, tmp_
     folder = tmp_path / "run"
     script = (
         "import resource, runpy, sys, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)); sys.argv = sys.argv[1:];"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); sys.argv = sys.argv[1:];"
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     words = command(folder, *many(operators))[1:]
