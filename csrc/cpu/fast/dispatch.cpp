@@ -40,9 +40,6 @@ bool plain(const Job& job) {
 
 constexpr int64_t kWorthAThread = 32768;  // taps
 
-// More columns than that are taken apart by shuffles more slowly than planes are laid side by side.
-constexpr int kFewColumns = 3;
-
 // As many channels fill the vectors of AVX2, which operators.cpp asks next.
 constexpr int kFewLanes = 8;
 
@@ -97,7 +94,7 @@ bool run(Method method, Direction direction, const Job& job, const Reduction* re
   if (job.channels_last && job.channels < kLanes && (cut_off || job.channels >= kFewLanes)) return false;
   if (cut_off) {
     run_walk<ChannelWalk>(job, *kernel, fallback, reduction, result, threads);
-  } else if (FlatWalk::serves(job, *kernel) && (kernel->k <= kFewColumns || !by_channel)) {
+  } else if (FlatWalk::serves(job, *kernel)) {
     run_walk<FlatWalk>(job, *kernel, fallback, reduction, result, threads);
   } else if (by_channel) {
     run_walk<ChannelWalk>(job, *kernel, fallback, reduction, result, threads);

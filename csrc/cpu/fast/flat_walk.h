@@ -12,7 +12,7 @@ class FlatWalk {
  public:
   static int64_t together(const Job&) { return 1; }
   static bool serves(const Job& job, const Kernel& kernel) {
-    return !kernel.logits && !job.channels_last && job.x.type == Type::float32 && kernel.k == kernel.s && job.window.out[2] >= kLanes;
+    return kernel.value && !job.channels_last && job.x.type == Type::float32 && kernel.k == kernel.s && job.window.out[2] >= kLanes;
   }
 
   FlatWalk(const Job& job, const Kernel& kernel, const Fallback& fallback)

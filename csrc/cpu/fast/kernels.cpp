@@ -67,7 +67,8 @@ template <int K, int S> constexpr Kernel kernel_for() {
   constexpr bool logits = std::is_same_v<Policy, Logits>;
   kernel.logits = logits;
   kernel.weighed = Policy::weighed(K, S) == Weighed::where_near;
-  if constexpr (!logits) {  // whose lanes are channels
+  constexpr bool rows = !logits && written_out<K>;  // others read channels, or columns that lie as channels do
+  if constexpr (rows) {
     kernel.value = run_row<Policy, K, S, Computes::value>;
     kernel.exact = gradients_of<K, S, Computes::exact>();
   }
@@ -85,7 +86,7 @@ template <int K, int S> constexpr Kernel kernel_for() {
     kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;
     if constexpr (written_out<K>) kernel.edges_detached = run_edges<Policy, K, Computes::detached>;
   } else if constexpr (K == S) {  // restoring from a guide; overlapping windows are averaged then, in the general loops
-    kernel.detached = gradients_of<K, S, Computes::detached>();
+    if constexpr (rows) kernel.detached = gradients_of<K, S, Computes::detached>();
     kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;
   }
   kernel.fallback[0] = Own::fallback;

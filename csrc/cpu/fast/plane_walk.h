@@ -16,6 +16,7 @@ class PlaneWalk {
         weighed_(kernel.weighed && w_.in[2] >= kLanes * kernel.s + kernel.k), soft_(weighed_ ? kernel.k * planes_ : 0, w_.in[2]),
         apart_(planes_ > 1 && job.coefficient.given() && conversion_of(job.coefficient.type) && job.cs.c == 1 &&
                job.cs.d[2] == planes_ && job.cs.d[1] == w_.out[2] * planes_ && job.cs.n == w_.cells() * planes_),
+        columns_(kernel.value ? 0 : 2 * kernel.k * kernel.k * std::max<int64_t>(w_.out[2], kLanes)),
         beta_(padded(w_.out[2])), grad_(padded(w_.out[2])), by_beta_(padded(w_.out[2])) {
     row_.cells = row_.width = w_.out[2];
     row_.fallback = fallback;
@@ -23,7 +24,9 @@ class PlaneWalk {
   }
   int64_t lines() const { return job_.batch * job_.channels / planes_ * w_.out[1]; }
 
-  template <class Run> void run(Run kernel, int64_t group, int64_t plane, int64_t i, float* out) {
+  using Run = void (*)(const RowArguments&);
+  using RunColumns = void (*)(const ChannelArguments&);
+  void run(Run kernel, RunColumns by_columns, int64_t group, int64_t plane, int64_t i, float* out) {
     for (int64_t r = 0; r < kernel_.k; ++r) {
       const int64_t line = group * w_.in[1] + i * kernel_.s + r;
       in_.read(line);
@@ -46,7 +49,8 @@ class PlaneWalk {
       row_.grad = gradient_line(job_, row_.first, w_.out[2], grad_.at(0));
     }
     row_.out = out;
-    kernel(row_);
+    if (kernel) kernel(row_);
+    else run_columns(by_columns);
   }
 
   static int64_t together(const Job&) { return 1; }
@@ -55,7 +59,7 @@ class PlaneWalk {
     y.limit(group * w_.out[1] + last);
     for (int64_t i = first; i < last; ++i) {
       const int64_t line = group * w_.out[1] + i;
-      for (int64_t c = 0; c < planes_; ++c) run(kernel_.value, group, c, i, y.at(line, c));
+      for (int64_t c = 0; c < planes_; ++c) run(kernel_.value, kernel_.channels_value, group, c, i, y.at(line, c));
       y.write(line);
     }
   }
@@ -69,8 +73,39 @@ class PlaneWalk {
   }
 
  private:
+  // The row of large windows that abut: its taps are taken apart into columns, which the kernels for channels read.
+  void run_columns(RunColumns kernel) {
+    const int64_t k = kernel_.k, cells = row_.cells, pitch = std::max<int64_t>(cells, kLanes);
+    ChannelArguments columns{};
+    columns.along_row = true;
+    columns.cells = columns.across = 1;
+    columns.channels = pitch;
+    columns.live = cells;
+    columns.beta = row_.beta;
+    columns.grad = row_.grad.p;
+    if (row_.grad.lane == 0) columns.grad = std::fill_n(grad_.at(0), pitch, *row_.grad.p) - pitch;
+    columns.gain = row_.gain;
+    columns.out = row_.out;
+    columns.by_beta = row_.by_beta;
+    columns.by_cell = 1;
+    columns.fallback = row_.fallback;
+    columns.first = row_.first;
+    for (int64_t r = 0; r < k; ++r) {
+      float* const taps = columns_.at(2 * r * k * pitch);
+      take_apart(taps, pitch, row_.rows[r], k, cells, nullptr);
+      columns.rows[r] = taps;
+      columns.to[r] = taps + k * pitch;
+      columns.reads[r] = row_.reads[r];
+      columns.writes[r] = row_.writes[r];
+    }
+    kernel(columns);
+    for (int64_t r = 0; !row_.out && r < k; ++r) put_together(row_.to[r], columns.to[r], pitch, k, cells, nullptr);
+  }
+
   void gradients(int64_t group, int64_t plane, int64_t i, BetaSums* sums) {
-    run(job_.use_through ? kernel_.exact : kernel_.detached, group, plane, i, nullptr);
+    const bool exact = job_.use_through;
+    const auto by_columns = exact ? kernel_.channels_exact : kernel_.channels_detached;
+    run(exact ? kernel_.exact : kernel_.detached, by_columns, group, plane, i, nullptr);
     if (sums) sums->add_cells(group, i, plane, row_.by_beta, w_.out[2]);
   }
 
@@ -140,7 +175,7 @@ class PlaneWalk {
   const bool weighed_;  // whether vectors of taps stay within the rows of e^a
   SoftRows soft_;
   const bool apart_;  // whether rows of the incoming gradient are taken apart like those of x
-  Buffer beta_, grad_, by_beta_;
+  Buffer columns_, beta_, grad_, by_beta_;
   RowArguments row_{};
 };
 

@@ -123,14 +123,10 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_line(
       if (K != S || __builtin_expect(left >= kLanes, 1)) f(const_cast<float*>(row) + from);
       else f(Split{const_cast<float*>(row) + from, left * S, r.jump});
     };
-    const auto fetch = [&](int i) __attribute__((always_inline)) {
+    for (int i = 0; i < K; ++i) {
       if (i >= K - S) r.reads[i].ask<S>(from);
       if (computes != Computes::value) r.writes[i].ask<S>(from);
-    };
-    const auto beside = [&](int i) __attribute__((always_inline)) {
-      if constexpr (!written_out<K>) fetch(i);
-    };
-    for (int i = 0; written_out<K> && i < K; ++i) fetch(i);
+    }
     WindowsOf<M, K, InRegisters<K, Order, weighed>> w;
     tell(r.fallback, w);
     w.taps.soft = r.soft;
@@ -140,11 +136,11 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_line(
     w.open();
     const V beta = Order::lanes(r.beta.at(0, j));
     if constexpr (computes == Computes::value) {
-      store(r.out + j, Order::natural(w.pooled(beta, beside)));
+      store(r.out + j, Order::natural(w.pooled(beta)));
     } else {
       constexpr bool exact = computes == Computes::exact;
       const V grad = Order::lanes(r.grad.at(0, j)) * same(r.gain);
-      w.template differentiate<exact>(beta, grad, beside);
+      w.template differentiate<exact>(beta, grad);
       if constexpr (M::operand)
         if (r.by_beta) store(r.by_beta + j, Order::natural(grad * w.apart()));
       each_of<K>([&](int i) __attribute__((always_inline)) {
@@ -171,6 +167,7 @@ template <class M, int K, int S, Computes computes> void run_row(const RowArgume
 }
 
 struct ChannelArguments {  // a row of cells, or rows of regions that abut; lanes are channels, of which there are as many at least
+  bool along_row;  // or, of a single `cell`, the cells of a row, whose columns of taps lie as channels do
   const float* rows[7];
   const float* soft[7];  // e^a of the taps, if all are within kNear, where regions overlap; or null
   int64_t cells, channels, live, step;  // live: those that exist; step: elements between the first taps of neighbours
@@ -219,8 +216,8 @@ __attribute__((noinline, cold)) void fallback_channels(const ChannelArguments& r
     if (c + lane >= r.live) continue;
     Point p = r.first;
     p.at[1] += j / r.across;
-    p.at[2] += j % r.across;
-    p.c += c + lane;
+    p.at[2] += r.along_row ? c + lane : j % r.across;
+    p.c += r.along_row ? 0 : c + lane;
     r.fallback.cell(*r.fallback.job, r.fallback.direction, p, lanes[0] + lane, kLanes);
     if (by) r.fallback.cell(*r.fallback.job, Direction::operand, p, terms + lane, 0);
   }
