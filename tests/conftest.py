@@ -9,7 +9,13 @@ import pytest
 
 from suites import device_lock, provenance
 
-LONG = ("test_fast_memory.py", "test_faults.py", "test_cause.py", "test_readme.py", "test_cli.py")  # and of few tests
+LONG = (
+    "test_fast_memory.py",
+    "test_faults.py",
+    "test_cli.py",
+    "test_slower_loops.py",
+    "test_cause.py",
+)  # and of few tests
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

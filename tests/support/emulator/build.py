@@ -134,8 +134,9 @@ def emulated_library(csrc: Path = CSRC) -> Path:
 
 def cpu_library(csrc: Path = CSRC) -> Path:
     """The folder of a library with the CPU's general loops, sanitized."""
-    loops = csrc / "cpu" / "general.cpp"
-    scalars = [(loops, [f"-DADAPOOL_SCALAR={s}", "-DADAPOOL_ISA=portable", "-DADAPOOL_VECTOR=16"])
+    loops = csrc / "cpu" / "general.cpp"  # which ask for no alignment
+    own = ["-DADAPOOL_ISA=portable", "-DADAPOOL_VECTOR=16", "-fno-sanitize=alignment"]
+    scalars = [(loops, [f"-DADAPOOL_SCALAR={s}", *own])
                for s in ("double", "float")]  # fmt: skip
     return _library(csrc, [*scalars, (csrc / "cpu" / "operators.cpp", []), (csrc / "torch" / "schemas.cpp", [])])
 
