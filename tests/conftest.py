@@ -9,13 +9,8 @@ import pytest
 
 from suites import device_lock, provenance
 
-LONG = (
-    "test_fast_memory.py",
-    "test_faults.py",
-    "test_cli.py",
-    "test_slower_loops.py",
-    "test_cause.py",
-)  # and of few tests
+# Files that take long and have few tests.
+LONG = ("test_fast_memory.py", "test_faults.py", "test_cli.py", "test_slower_loops.py", "test_cause.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
