@@ -55,13 +55,13 @@ void gather_cells(const Job& job, const Walk& walk, const Part& cells, const Gat
       part.hi[d] = std::min(part.hi[d], tile.hi[d]);
     }
     S* const plane = to.sums.data + s.plane(p.n, p.c);
-    const auto share = [&](const Tap<V>& t) { return sharing.share(r, t); };
-    if (lanes.buffered) {
-      r.each_in(part, [&](const Tap<V>& t) { (V::get(plane + t.offset) + share(t)).put(plane + t.offset); });
-    } else {
-      const int64_t move = job.window.stride[2];
-      r.each_in(part, [&](const Tap<V>& t) { to.add(plane + s.in_plane(t.at), t.at[2], move, lanes, share(t)); });
-    }
+    const int64_t move = job.window.stride[2];
+    const bool buffered = lanes.buffered;
+    r.each_in(part, [&](const Tap<V>& t) {
+      const V share = sharing.share(r, t);
+      if (buffered) (V::get(plane + t.offset) + share).put(plane + t.offset);
+      else to.add(plane + s.in_plane(t.at), t.at[2], move, lanes, share);
+    });
   });
 }
 

@@ -85,8 +85,8 @@ template <int K, int S> constexpr Kernel kernel_for() {
   } else if constexpr (logits) {
     kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;
     if constexpr (written_out<K>) kernel.edges_detached = run_edges<Policy, K, Computes::detached>;
-  } else if constexpr (K == S) {  // restoring from a guide; overlapping windows are averaged then, in the general loops
-    if constexpr (rows) kernel.detached = gradients_of<K, S, Computes::detached>();
+  } else if constexpr (K == S && rows) {  // restoring from a guide; larger and overlapping ones: the general loops
+    kernel.detached = gradients_of<K, S, Computes::detached>();
     kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;
   }
   kernel.fallback[0] = Own::fallback;
