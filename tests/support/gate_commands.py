@@ -13,6 +13,7 @@ import click
 from click.testing import CliRunner
 
 from gate.cli import baseline, gate
+from tests.support.fewer_methods import keep
 from tests.support.planted import plant
 
 ROOT = Path(__file__).parents[2]
@@ -46,9 +47,7 @@ def sources(folder: Path, fault: str = "") -> str:
     start = listed.index("#define ADAPOOL_METHODS(X)")
     end = listed.index("\n\n", start)
     methods.write_text(f"{listed[:start]}#define ADAPOOL_METHODS(X) \\\n{line}{listed[end:]}")
-    fast = folder / "cpu" / "fast" / "methods.h"
-    head = fast.read_text().partition("#define")[0]
-    fast.write_text(f"{head}#define ADAPOOL_FAST_TWINS(X)\n#define ADAPOOL_FAST_METHODS(X) X(softpool)\n")
+    keep(folder, "softpool")
     kernels = folder / "cpu" / "fast" / "kernels.cpp"
     windows = re.compile(r"(Kernel kernels\[\] = \{kernel_for<2, 2>\(\)).*?\};", re.DOTALL)
     text, found = windows.subn(r"\1};", kernels.read_text())
