@@ -149,7 +149,7 @@ def _add(
 def _series(name: str, values: list[Any]) -> Series[Any]:
     import pandas as pd
 
-    dtype = "str" if pd.__version__ >= "3" else "object"  # before 3, "str" would write None as text
+    dtype = "object"  # None stays None; of the str of pandas 3 each column would be taken by itself
     if name in _NUMBERS or name in WIDE:
         dtype = "float64"
     elif name in ("n", "discarded"):
