@@ -41,7 +41,7 @@ def test_a_run_is_a_frame_that_shows_what_to_take(tmp_path: Path, capsys: pytest
     folder = tmp_path / "run"
     frame = suites.bench(
         str(folder), cpu=True, methods=["avg", "max"], implementation="torch", shapes="1x2x16x16", kernels=2,
-        probe=["latency", "memory"], direction="forward",
+        probe=["latency", "memory"], direction="forward", clock="hot",
     )  # fmt: skip
     assert "ok" in capsys.readouterr().err and (folder / "report.html").is_file()
     assert len(frame) == sum(1 for _ in store.read(folder)) and set(frame["method"]) == {"avg", "max", "copy"}

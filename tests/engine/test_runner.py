@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 
 from reports import again, store
-from runner import cli
+from tests.support.command_line import ROOT, runner
 
-ROOT = Path(__file__).parents[2]
 Bench = tuple[Path, "subprocess.CompletedProcess[str]"]
 EXAMPLE = '''
 def halved(x, kernel_size, stride, padding):
@@ -28,9 +27,9 @@ def halved(x, kernel_size, stride, padding):
 BASE = ("bench", "--cpu", "--profile", "smoke", "--shape", "1x2x8x8", "--kernel", "2", "--clock", "hot")
 
 
-def runner(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def process(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(ROOT / "runner.py"), *words], cwd=cwd or ROOT, capture_output=True, text=True, check=False
+        [sys.executable, str(ROOT / "runner.py"), *words], cwd=cwd, capture_output=True, text=True, check=False
     )
 
 
@@ -39,9 +38,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """One small run with every probe, one's own operator among it."""
     folder = tmp_path_factory.mktemp("bench")
     (folder / "mine.py").write_text(EXAMPLE)
-    done = runner(
+    done = process(
         "bench", "--cpu", "--profile", "smoke", "--kernel", "2", "--method", "avg,ada,max", "--method",
-        "mine.py:halved", "--implementation", "plain,torch,own", "--out", "run", cwd=folder,
+        "mine.py:halved", "--implementation", "plain,torch,own", "--clock", "hot", "--out", "run", cwd=folder,
     )  # fmt: skip
     return folder / "run", done
 
@@ -145,9 +144,9 @@ def test_report_and_compare_of_a_run(bench: Bench) -> None:
     assert runner("report", str(folder)).stdout.strip() == str(folder / "report.html")
     assert (folder / "report.html").is_file()
     onto = runner("report", str(folder), "--out", str(folder))
-    assert onto.returncode == 2 and "out: expected a folder that is no run" in onto.stderr
+    assert onto.exit_code == 2 and "out: expected a folder that is no run" in onto.stderr
     done = runner("compare", str(folder), str(folder))
-    assert done.returncode == 0 and "ada" in done.stdout + "ada", done.stderr
+    assert done.exit_code == 0 and "ada" in done.stdout + "ada", done.stderr
     with (folder / "records.csv").open() as file:
         assert len(list(csv.DictReader(file))) == sum(1 for _ in store.read(folder))
 
@@ -159,7 +158,7 @@ def test_one_case_is_measured_again_by_its_command(bench: Bench, tmp_path: Path)
     words = record.command.split()
     assert words[:2] == ["python", "runner.py"]
     done = runner(*words[2:], "--out", str(tmp_path / "again"))
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     (again,) = list(store.read(tmp_path / "again"))
     assert (again.key, again.value) == (record.key, record.value)
 
@@ -170,7 +169,7 @@ def test_a_records_case_is_measured_again_as_its_run_did(bench: Bench, tmp_path:
     wanted = [r for r in store.read(folder) if (r.method, r.probe, r.direction) == ("halved", "latency", "forward")]
     words = shlex.split(again.command(begin, "latency", wanted[0].case))
     done = runner(*words[2:], "--out", str(tmp_path / "again"), cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     found = list(store.read(tmp_path / "again"))
     assert [record.key for record in found] == [record.key for record in wanted] and found[0].status == "ok"
     assert (
@@ -182,11 +181,11 @@ def test_help_is_quick_and_plan_needs_no_run() -> None:
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        assert runner("--help").returncode == 0
+        assert process("--help").returncode == 0
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.5
     done = runner("plan", "--profile", "smoke")
-    assert done.returncode == 0
+    assert done.exit_code == 0
     assert re.search(r"cpu: \d+ cases \(.*latency.*\), about \d+ s$", done.stdout, re.MULTILINE)
     brief = runner("plan", "--profile", "smoke", "--summary")
     assert brief.stdout.splitlines() == [line for line in done.stdout.splitlines() if "/" not in line]
@@ -217,7 +216,7 @@ def test_the_keys_that_are_listed_are_those_that_a_case_is_chosen_by(tmp_path: P
 def test_the_version_is_that_of_the_package_that_is_imported() -> None:
     import adapool
 
-    assert runner("--version").stdout.startswith(f"adapool {adapool.__version__}")
+    assert process("--version").stdout.startswith(f"adapool {adapool.__version__}")
 
 
 @pytest.mark.parametrize(
@@ -251,13 +250,7 @@ def test_the_version_is_that_of_the_package_that_is_imported() -> None:
         (("--profile-with", "torch", "--profile-case", "nothing/*"), "profile-case: expected a glob that fits"),
     ],
 )
-def test_bad_input_is_one_paragraph_and_exit_2(
-    words: tuple[str, ...],
-    says: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_bad_input_is_one_paragraph_and_exit_2(words: tuple[str, ...], says: str, tmp_path: Path) -> None:
     from suites.nvml import listed
 
     if "--gpu" in words and listed():
@@ -267,19 +260,17 @@ def test_bad_input_is_one_paragraph_and_exit_2(
     (tmp_path / "full" / "something").touch()
     named = [word.format(empty=tmp_path / "empty", full=tmp_path / "full") for word in words]
     base = [word for word in BASE if word not in ("--shape", "1x2x8x8")] if "--images" in words else list(BASE)
-    monkeypatch.chdir(ROOT)
-    with pytest.raises(SystemExit) as ended:
-        cli([*base, *(() if "--out" in words or "--resume" in words else ("--out", str(tmp_path / "run"))), *named])
-    out, err = capsys.readouterr()
-    assert ended.value.code == 2, out + err
-    assert says in err and "Traceback" not in err and out == ""
+    out = () if "--out" in words or "--resume" in words else ("--out", str(tmp_path / "run"))
+    done = runner(*base, *out, *named)
+    assert done.exit_code == 2, done.output
+    assert says in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
     assert not (tmp_path / "run").exists()
 
 
 def test_a_failing_operator_is_exit_1_and_a_report_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("def bad(x, k, s, p):\n    raise RuntimeError('on purpose')\n")
     done = runner(*BASE, "--method", "bad.py:bad,avg", "--probe", "latency", "--out", "run", cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "RuntimeError: on purpose" in done.stderr and "Traceback" not in done.stderr
     assert (tmp_path / "run" / "report.html").is_file()
     statuses = {(r.method, r.status) for r in store.read(tmp_path / "run")}

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import random
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 import reports
 from gate import judge
@@ -20,7 +17,7 @@ from reports import store
 from reports.compared import VERDICTS
 from reports.implementations import side_by_side
 from reports.record import Record
-from runner import cli
+from tests.support.command_line import runner
 from tests.support.reports_made import GPU, make
 
 
@@ -191,14 +188,13 @@ def test_a_comparison_is_written_as_csv_markdown_and_json(runs: tuple[Path, Path
 
 def test_fail_on_is_exit_1_and_a_bad_share_is_usage(tmp_path: Path) -> None:
     a, b = map(str, slowed(tmp_path, 1.5, 31))
-    run = CliRunner().invoke
-    failed = run(cli, ["compare", a, b, "--fail-on", "10%", "--out", str(tmp_path / "out")])
+    failed = runner("compare", a, b, "--fail-on", "10%", "--out", str(tmp_path / "out"))
     assert failed.exit_code == 1 and "7 cases broke or are worse by more than 0.1" in failed.stderr
     assert (tmp_path / "out" / "comparison.md").is_file()
-    assert run(cli, ["compare", a, b, "--fail-on", "0.6"]).exit_code == 0
-    assert run(cli, ["compare", a, a, "--fail-on", "1%"]).exit_code == 0
-    assert run(cli, ["compare", a, b]).exit_code == 0
-    wrong = run(cli, ["compare", a, b, "--fail-on", "lots"])
+    assert runner("compare", a, b, "--fail-on", "0.6").exit_code == 0
+    assert runner("compare", a, a, "--fail-on", "1%").exit_code == 0
+    assert runner("compare", a, b).exit_code == 0
+    wrong = runner("compare", a, b, "--fail-on", "lots")
     assert wrong.exit_code == 2 and "10% or 0.1, got 'lots'" in wrong.stderr
 
 
@@ -206,12 +202,8 @@ def test_the_command_refuses_other_machines_and_says_what_it_cannot_know(tmp_pat
     a = written(tmp_path / "a", [timed(1.0)])
     b = written(tmp_path / "b", [timed(1.2, machine=GPU, device=GPU)])
 
-    def compare(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(Path(__file__).parents[2] / "runner.py"), "compare", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    refused = compare(str(a), str(b))
-    assert refused.returncode == 2 and "--across" in refused.stderr and not refused.stdout
-    across = compare(str(a), str(b), "--across")
-    assert across.returncode == 0 and "REGRESSED 1" in across.stdout, across.stderr
+    refused = runner("compare", str(a), str(b))
+    assert refused.exit_code == 2 and "--across" in refused.stderr and not refused.stdout
+    across = runner("compare", str(a), str(b), "--across")
+    assert across.exit_code == 0 and "REGRESSED 1" in across.stdout, across.stderr
     assert "not interleaved" in across.stdout and "on another machine" in across.stdout

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,9 @@ import pytest
 import reports
 from reports import fleet, store
 from reports.record import Record
+from tests.support.command_line import runner
 from tests.support.reports_made import make, timed
 
-ROOT = Path(__file__).parents[2]
 MODEL = {"name": "Example GPU", "kind": "cuda", "driver": "580.1", "software": {"torch": "2.13.0", "cuda": "13.0"}}
 AXES = {"profile": "default", "seed": 0}
 COMMIT = {"commit": "0123abc", "dirty": False}
@@ -156,12 +154,8 @@ def test_shards_are_compared_with_shards(shards: list[Path], tmp_path: Path) -> 
 
 
 def test_the_commands_take_shards(shards: list[Path], tmp_path: Path) -> None:
-    def runner(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "runner.py"), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
     third = share(tmp_path / ("x" * 120), 2, cases(3), "GPU-2")
     done = runner("report", *map(str, [*shards, third]))
-    assert done.returncode == 0 and done.stdout.strip() == str(tmp_path / "one-and-2-more" / "report.html"), done.stderr
+    assert done.exit_code == 0 and done.stdout.strip() == str(tmp_path / "one-and-2-more" / "report.html"), done.stderr
     done = runner("compare", ",".join(map(str, shards)), ",".join(map(str, shards)))
-    assert done.returncode == 0 and "INCONCLUSIVE 8" in done.stdout, done.stderr
+    assert done.exit_code == 0 and "INCONCLUSIVE 8" in done.stdout, done.stderr
