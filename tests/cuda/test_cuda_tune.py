@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from suites import doctor, machine
-from tests.support.emulator.build import UNALIGNED, compiler, emulated_library, environment, sanitizers
+from tests.support.emulator.build import ADDRESSES, compiler, emulated_library, environment, sanitizers
 
 ROOT = Path(__file__).parents[2]
 CASES = (
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def device() -> Iterator[subprocess.Popen[str]]:
     """Answers calls, each with an environment of its own."""
-    own = environment(sanitize=True, flags=UNALIGNED, library=emulated_library())
+    own = environment(sanitize=True, flags=ADDRESSES, library=emulated_library())
     own |= {"ADAPOOL_EMULATOR_MULTIPROCESSORS": "1"}
     command = [sys.executable, "-m", "tests.support.emulator.tuned"]
     with subprocess.Popen(command, cwd=ROOT, env=own, stdin=-1, stdout=-1, text=True) as process:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.emulator.build import (
+    ADDRESSES,
     CSRC,
     QUICK,
     UNALIGNED,
@@ -126,7 +127,7 @@ def bitten(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str
         shutil.copytree(CSRC, folder / name)
         plant(name, folder / name)
         walks.append(f"{folder / name}:{frame}:{method}")
-    done = child("tests.support.emulator.planted", emulated_library(), str(folder), *walks, flags=UNALIGNED)
+    done = child("tests.support.emulator.planted", emulated_library(), str(folder), *walks, flags=ADDRESSES)
     assert done.returncode == 0, done.stderr
     codes = json.loads(done.stdout)
     words = [[(folder / f"{number}.{kind}").read_text() for kind in ("out", "err")] for number in range(len(codes))]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.test_first_call import case
-from tests.support.emulator.build import UNALIGNED, compiler, emulated_library, environment, sanitizers
+from tests.support.emulator.build import ADDRESSES, compiler, emulated_library, environment, sanitizers
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"shape": (2, 3, 7, 8), "dtype": "float32", "layout": "nchw"}
@@ -38,7 +38,7 @@ def found() -> dict[str, list[list[str]]]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.emulator.first_calls"],
         cwd=ROOT, input=asked, capture_output=True, text=True, check=False,
-        env=environment(sanitize=True, flags=UNALIGNED, library=emulated_library()),
+        env=environment(sanitize=True, flags=ADDRESSES, library=emulated_library()),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(zip(CASES, map(json.loads, done.stdout.splitlines()), strict=True))
