@@ -18,6 +18,7 @@ from torch._subclasses import FakeTensorMode
 
 import adapool
 from adapool import AdaPool2d, AdaUnpool2d, DPPPool, LIPPool, MaxUnpool2d, Pool, names, pool, unpool
+from tests.support.problems import of_each_kind
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -25,6 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
 ]
 FIXED = [name for name in names() if not adapool.get(name).takes("random")]
+KINDS = of_each_kind(FIXED)  # of a kernel a graph sees no more; the plain row of each it sees whole
 IMPLEMENTATIONS = ["auto", "plain"]
 Net = Callable[..., Any]
 
@@ -59,9 +61,13 @@ INVERSES: dict[str, Net] = {
 OTHER = torch.randn(3, 3, 6, 10)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize("kernel", [None, (2, None), 2])
-@pytest.mark.parametrize("name", FIXED)
+@pytest.mark.parametrize(
+    ("name", "kernel", "implementation"),
+    [
+        *((name, kernel, "auto") for name in KINDS for kernel in (None, (2, None), 2)),
+        *((name, kernel, "plain") for name in FIXED for kernel in ((None, (2, None), 2) if name in KINDS else (2,))),
+    ],
+)
 def test_exported_with_dynamic_sizes(name: str, kernel: Any, implementation: str) -> None:
     net = Call(lambda x: pool(x, name, kernel, implementation=implementation))
     dynamic = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
@@ -110,7 +116,7 @@ def test_legacy_onnx_of_global_pooling(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "implementation"), [*((n, "auto") for n in FIXED), *((n, "plain") for n in ("max", "ada"))]
+    ("name", "implementation"), [*((n, "auto") for n in KINDS), *((n, "plain") for n in ("max", "ada"))]
 )
 def test_compiled_with_dynamic_sizes(name: str, implementation: str) -> None:
     net = lambda x: pool(x, name, 2, implementation=implementation)  # noqa: E731

@@ -13,6 +13,7 @@ from torch import Tensor
 import adapool
 from adapool import get, native, pool
 from tests.support.native_places import DEVICES, need
+from tests.support.problems import of_each_kind
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:There is a performance drop"),  # torch has no batching rule for unfold's adjoint
@@ -22,8 +23,6 @@ pytestmark = [
 ]
 METHODS = sorted(native.METHODS)
 WEIGHTED = [name for name in METHODS if get(name).extra == "weights"]
-# One method for each kind of operands and of what it gives beside y.
-KINDS = [*{(*(spec.kind for spec in get(name).operands), get(name).extra): name for name in METHODS}.values()]
 WINDOW = ((3, 2), (2, 2), (1, 0))
 SECOND = "first derivatives only; for a second derivative use implementation='plain'"
 
@@ -191,15 +190,10 @@ INDUCTOR = ("backward", "grad", "vmap of grad", "jvp")  # what comes to Inductor
     ("transform", "backend"), [*((t, "aot_eager") for t in COMPILED), *((t, "inductor") for t in INDUCTOR)]
 )
 def test_compiled(transform: str, backend: str) -> None:
-    """As eagerly, where the row's answer has been compared above; all methods in one graph where that can be.
-
-    A method is a word to the graph, but for jvp, which traces its row: seconds for each.
-    """
-    names = KINDS
-    if transform == "jacfwd":  # that of jvp under vmap
-        names = ["ada", "max"]
-    elif transform == "jvp":
-        names = METHODS if backend == "aot_eager" else ["ada"]
+    """As eagerly, where the row's answer has been compared above; several methods in one graph where that can be."""
+    names = of_each_kind(METHODS)
+    if transform in ("jvp", "jacfwd"):  # which trace the row
+        names = ["ada", "max"] if backend == "aot_eager" else ["ada"]
     cases = [pooling(name, "native") for name in names]
     cases += [unpooling(name, "native") for name in ("ada", "weights") if len(names) > 1]
     run = TRANSFORMS[transform]
@@ -213,6 +207,14 @@ def test_compiled(transform: str, backend: str) -> None:
     else:
         found = torch.compile(lambda: [run(*case) for case in cases], backend=backend)()
     same(found, expected)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", METHODS)
+def test_compiled_tangents_of_every_row(name: str) -> None:
+    """A method is a word to a graph, but for jvp, which traces its row."""
+    f, args = pooling(name, "native")
+    same(torch.compile(lambda: TRANSFORMS["jvp"](f, args), backend="aot_eager")(), TRANSFORMS["jvp"](f, args))
 
 
 def test_compiled_without_a_graph_break() -> None:

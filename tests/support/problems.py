@@ -20,6 +20,11 @@ DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 5e-5, torch.float16: 3e-3, torch.bfloat16: 2.5e-2}
 
 
+def of_each_kind(methods: Sequence[str]) -> list[str]:
+    """One method for each kind of operands and of what it gives beside y, which is all that a graph sees of it."""
+    return [*{(*(spec.kind for spec in get(name).operands), get(name).extra): name for name in methods}.values()]
+
+
 def values(*shape: int, seed: int = 0) -> Tensor:
     """Normal numbers in float64."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
