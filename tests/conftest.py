@@ -10,7 +10,7 @@ import pytest
 from suites import device_lock, provenance
 
 # Files that take long and have few tests.
-LONG = ("test_fast_memory.py", "test_faults.py", "test_cli.py", "test_slower_loops.py", "test_cause.py")
+LONG = ("test_fast_memory.py", "test_faults.py", "test_cli.py", "test_slower_loops.py", "test_cause.py", "test_render.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -229,7 +229,7 @@ DIRECTIONS: tuple[Callable[[Case], Iterator[Found]], ...] = (
 Walk = Iterator[tuple[str, Problem, list[Callable[[Case], Iterator[Found]]]]]  # by frames
 
 
-def spread_walk(share: int = 6, frames: Sequence[str] = tuple(FRAMES)) -> Walk:
+def spread_walk(share: int = 7, frames: Sequence[str] = tuple(FRAMES)) -> Walk:
     """Every method in every frame, in one of `share` directions, so that each direction meets every method
     and every frame; dtypes and layouts by chance."""
     for w, frame in enumerate(frames):
