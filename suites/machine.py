@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 BUSY = 0.1  # from this share of the CPUs on, others disturb a measurement
+FLUSHED = 64 * 1024**2  # bytes that are read at least before a cold sample
 LEAST = 0.3  # seconds of all CPUs together, counted in hundredths, below which a share says nothing
 _PATH = re.compile(r"(?<![\w.:/])(?:/[\w.+@~-]+)+/([\w.+@~-]+)")
 
@@ -67,11 +68,14 @@ def cpu() -> dict[str, Any]:
         "cores": cores(),
         "architecture": platform.machine(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "l2_bytes": _cache(2),
-        "l3_bytes": _cache(3),
+        **caches(),
         "memory_bytes": _memory(),
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
+
+
+def caches() -> dict[str, int | None]:
+    return {"l2_bytes": _cache(2), "l3_bytes": _cache(3)}
 
 
 def key(facts: dict[str, Any]) -> str:
@@ -169,6 +173,6 @@ def others(before: tuple[float, ...] | None, after: tuple[float, ...] | None) ->
     return round(min(1.0, max(0.0, (busy - own) / passed)), 3)
 
 
-def flush_bytes(facts: dict[str, Any]) -> int:
-    """What has to be read to push everything else out of the cache: twice its size, 64 MiB at least."""
-    return int(max(2 * (facts.get("l3_bytes") or facts.get("l2_bytes") or 0), 64 * 1024**2))
+def flush_bytes(facts: Mapping[str, Any]) -> int:
+    """What has to be read to push everything else out of the cache: twice its size, FLUSHED at least."""
+    return int(max(2 * (facts.get("l3_bytes") or facts.get("l2_bytes") or 0), FLUSHED))

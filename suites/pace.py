@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from suites import machine
 from suites.axes import Axes
 from suites.case import Case
 from suites.sampling import ENOUGH, FAIR, FEWEST
@@ -26,7 +28,7 @@ CALL_ELSE = {"cpu": 2.0e-8, "cuda": 4e-11}
 VERIFY = {"cpu": 1.5e-7, "cuda": 9e-9}  # by whoever of a method is measured first; the others ask what it found
 PHOTOGRAPH = {"lip_bottleneck": 1.4e-5}  # seconds for each number: its network works on every one; a pool's is 0.6e-6
 FIXED = {"cpu": 0.05, "cuda": 0.07}  # of a latency case: inputs, warm-up, waiting for late writes
-AROUND = {"cpu": 3.7e-3, "cuda": 4e-4}  # of a cold sample: flush, blocker, the output made NaN
+AROUND = {"cpu": 3.7e-3, "cuda": 4e-4}  # of a sample: flush (CPU: of 64 MiB), blocker, the output made NaN
 
 
 def reads(case: Case) -> float:
@@ -34,14 +36,21 @@ def reads(case: Case) -> float:
     return math.prod(case.shape) * max(1.0, math.prod(case.kernel) / math.prod(case.stride))
 
 
-def sampling(case: Case, axes: Axes, kind: str) -> float:
-    """Seconds that a clock of the case needs for the samples it is to have."""
+@functools.cache
+def around(kind: str, clock: str) -> float:
+    """Seconds around the call of a sample; before a cold one of a CPU twice its last cache is read, however large."""
+    flushes = machine.flush_bytes(machine.caches()) / machine.FLUSHED if (kind, clock) == ("cpu", "cold") else 1.0
+    return AROUND[kind] * flushes
+
+
+def sampling(case: Case, axes: Axes, kind: str, clock: str) -> float:
+    """Seconds that this clock of the case needs for the samples it is to have."""
     if case.probe != "latency":
         return 0.0
     call = CALL[kind].get(case.implementation, CALL_ELSE[kind]) * reads(case)
     call *= 1.0 if case.direction == "forward" else 1.5
     wanted = axes.min_samples or ENOUGH
-    return min(ceiling(axes), wanted * (call + AROUND[kind])) if not axes.until_precise else ceiling(axes)
+    return min(ceiling(axes), wanted * (call + around(kind, clock))) if not axes.until_precise else ceiling(axes)
 
 
 def fixed(case: Case, kind: str) -> float:
@@ -60,7 +69,7 @@ def fixed(case: Case, kind: str) -> float:
 
 
 def cost(case: Case, axes: Axes, kind: str) -> float:
-    return fixed(case, kind) + len(case.clocks) * sampling(case, axes, kind)
+    return fixed(case, kind) + sum(sampling(case, axes, kind, clock) for clock in case.clocks)
 
 
 def ceiling(axes: Axes) -> float:
@@ -90,7 +99,7 @@ def estimate(cases: Iterable[Case], axes: Axes, kind: str) -> float:
     cases = list(cases)
     most = axes.preset.most if axes.budget is None else BUDGET_MOST
     least = sum(cost(case, axes, kind) for case in cases)
-    wanted = sum(fixed(c, kind) + len(c.clocks) * max(most, sampling(c, axes, kind)) for c in cases)
+    wanted = sum(fixed(c, kind) + sum(max(most, sampling(c, axes, kind, k)) for k in c.clocks) for c in cases)
     measured = min(wanted, max(least, limit(axes, kind)))
     if bounded(axes):
         measured = min(measured, limit(axes, kind))
@@ -182,6 +191,6 @@ class Pace:
     def spent(self, case: Case, seconds: float, sampled: float) -> None:
         """What the case took in the worker, with `sampled` seconds per clock allowed."""
         guess = cost(case, self._axes, self._kind)
-        extra = max(0.0, sampled - sampling(case, self._axes, self._kind)) * len(case.clocks)
+        extra = sum(max(0.0, sampled - sampling(case, self._axes, self._kind, clock)) for clock in case.clocks)
         self._real += max(0.0, seconds - extra)
         self._guess += guess

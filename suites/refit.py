@@ -52,7 +52,7 @@ def parts(run: Path) -> dict[str, Part]:
         for probe in ("latency", "memory", "retention")
     }
     expected |= {"start": pace.START_SECONDS, "report": pace.REPORT_SECONDS[axes.profile]}
-    expected["around"] = pace.AROUND[kind] * sum(len(record.samples or ()) + WARM for record in cold)
+    expected["around"] = pace.around(kind, "cold") * sum(len(record.samples or ()) + WARM for record in cold)
     called = sum(sum(record.samples or ()) + WARM * (record.value or 0.0) for record in cold)
     latency = sum(spent.get(part, 0.0) for part in LATENCY)
     took = {**spent, "around": spent.get("sampling", 0.0) - called, "latency": latency}

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from suites import device_lock, provenance
+from suites import device_lock, machine, pace, provenance
 
 # Files that take long and have few tests.
-LONG = ("test_fast_memory.py", "test_faults.py", "test_cli.py", "test_slower_loops.py", "test_cause.py", "test_render.py")
+LONG = (
+    "test_fast_memory.py", "test_faults.py", "test_cli.py", "test_slower_loops.py", "test_cause.py", "test_render.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,6 +27,15 @@ def nothing_that_counts(tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
         del os.environ[name]  # in a process of a test pytest-benchmark would take it for a worker, and measure nothing
     os.environ[device_lock.FOLDER] = str(tmp_path_factory.mktemp("locks"))
+
+
+@pytest.fixture
+def usual_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The last cache is that of the machine that the plan's constants are of, whatever this one has."""
+    monkeypatch.setattr(machine, "caches", lambda: {"l3_bytes": 32 * 1024**2})
+    pace.around.cache_clear()
+    yield
+    pace.around.cache_clear()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from adapool import registry
 from adapool.learned import LEARNED
 from reports import store
-from suites import fit, pace, rounds
+from suites import fit, machine, pace, rounds
 from suites.axes import Axes, Names
 from suites.case import Case
 from suites.fit import LEFT_OUT, Fitted
@@ -18,6 +18,7 @@ from suites.layers import VARIANTS
 from suites.plan import build
 from suites.session import Session
 
+pytestmark = pytest.mark.usefixtures("usual_cache")
 NAMES = Names(registry.names(), tuple(LEARNED), {}, ("cpu", "cuda"))  # all there are: a profile has to fit them
 
 
@@ -40,6 +41,19 @@ def test_nothing_is_lost_and_what_is_chosen_fits(kind: str, budget: float | None
     assert plan.cases == [c for c in cases if c in set(plan.cases)], "in the order of the plan"
     assert sum(pace.cost(c, axes, kind) for c in plan.cases) <= pace.limit(axes, kind)
     assert bool(plan.left) == bool(fit.words(plan, axes, kind))
+
+
+def test_a_large_cache_takes_long_to_flush_and_the_plan_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, axes, _ = planned("cpu", profile="smoke")
+    case = next(c for c in small.cases if c.probe == "latency")
+    cold, hot = (pace.around("cpu", clock) for clock in ("cold", "hot"))
+    monkeypatch.setattr(machine, "caches", lambda: {"l2_bytes": 1024**2, "l3_bytes": 320 * 1024**2})
+    pace.around.cache_clear()
+    assert pace.around("cpu", "cold") == 10 * cold and pace.around("cpu", "hot") == hot
+    assert pace.around("cuda", "cold") == pace.AROUND["cuda"]
+    large = planned("cpu", profile="smoke")[0]
+    assert 0 < len(large.cases) < len(small.cases) and large.left
+    assert pace.cost(case, axes, "cpu") > axes.preset.ceiling
 
 
 @pytest.mark.parametrize("budget", [60.0, 120.0, 240.0])

@@ -16,6 +16,7 @@ from suites.engine import STRIKES
 from suites.plan import build
 
 EXAMPLE = "ada/native/forward/float32/nchw/k2s2p0/1x64x56x56"
+pytestmark = pytest.mark.usefixtures("usual_cache")
 NAMES = Names(("max", "avg", "lp", "ada"), ("lip_simplified",), {}, ("cpu",))
 
 

@@ -35,7 +35,10 @@ def test_parts_are_those_of_the_cases_that_were_measured(tmp_path: Path, capsys:
         "start",
     }  # nothing retained was measured, and there is no report
     assert found["latency"] == (pytest.approx(sum(pace.fixed(case, "cpu") for case in timed[:3])), 3.5)
-    assert found["around"] == (pytest.approx(pace.AROUND["cpu"] * (30 + refit.WARM)), pytest.approx(99 - 34 * 0.5))
+    assert found["around"] == (
+        pytest.approx(pace.around("cpu", "cold") * (30 + refit.WARM)),
+        pytest.approx(99 - 34 * 0.5),
+    )
     assert found["start"] == (pace.START_SECONDS, 2.0)
     assert refit.main([str(tmp_path)]) == 0
     assert f"took    2.0 s: {2 / pace.START_SECONDS:.2f} × START_SECONDS" in capsys.readouterr().out
