@@ -121,7 +121,7 @@ bool gather_loop(const MethodCells<S>& method, const Job& job, const Reduction* 
   if (!walk.by_channel()) unit[2] = std::max(unit[2], 4 * Pack<S>::size * w.stride[2]);
   const Blocks tiles(job, walk, w.in, unit, 1);
   const int64_t places = tiles.size[0] * tiles.size[1] * tiles.size[2] * walk.lanes();
-  const Groups groups(w);
+  const CellGroups groups(w);
   if (reduction && !Terms::serve(job, *reduction)) return false;
   Terms terms(job, walk.group, reduction ? tiles.count / (job.batch * walk.groups) : 0, 1, walk.lanes());
   parallel(run, tiles.count, kGrain / places, [&](int64_t begin, int64_t end) {

@@ -89,11 +89,11 @@ struct Blocks {
 
 // Cells in groups of so few that none of their places lies in more than kTerms of a group's regions. Cut by the window
 // alone, wherever a part of the cells begins.
-struct Groups {
+struct CellGroups {
   int64_t size[3];
   bool one = true;  // whether all cells are one group
 
-  explicit Groups(const Window& w) {
+  explicit CellGroups(const Window& w) {
     int64_t left = kTerms;
     for (int d = 2; d >= 0; --d) {
       const int64_t over = std::max<int64_t>(1, std::min(w.out[d], (w.kernel[d] + w.stride[d] - 1) / w.stride[d]));

@@ -11,7 +11,7 @@ template <class S> ADAPOOL_HD void backward_apart(const Arguments& a) {
   using Out = typename S::Out;
   constexpr int windows = S::windows, width = S::width, k0 = S::kernel(0), k1 = S::kernel(1), k2 = S::kernel(2);
   constexpr int s0 = S::stride(0), s1 = S::stride(1), s2 = S::stride(2), own = windows * s2;
-  const Walk<S> walk(a);
+  const ThreadWalk<S> walk(a);
   if (!walk.real) return;
   const Layout<S> places(a, a.in), cells(a, a.cell);
   const Reach<S> reach(a, walk.cell, places);

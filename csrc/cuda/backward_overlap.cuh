@@ -34,7 +34,7 @@ template <class S> struct State {
 };
 
 // A state in shared memory: 16 bytes at once, an odd number of them, so that neighbours lie in banks of their own.
-template <class S> struct Kept {
+template <class S> struct StoredState {
   static constexpr int words = words_in<State<S>>, pieces = ((words + 3) / 4) | 1;
   Piece<float, 4> piece[pieces];
 
@@ -78,7 +78,7 @@ ADAPOOL_HD void read_places(const Arguments& a, const void* data, int64_t row, i
 // line, column) of the box.
 template <class S>
 ADAPOOL_HD void gather(const Arguments& a, int64_t corner, const int* at, int slab, int line, int column, int lane,
-                       const Kept<S>* windows, const Layout<S>& places) {
+                       const StoredState<S>* windows, const Layout<S>& places) {
   using V = ComputeOf<S>;
   using O = Overlap<S>;
   using Out = typename S::Out;
@@ -143,7 +143,7 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
   using Index = typename S::Index;
   constexpr int lanes = S::lanes;
   static_assert(O::all * lanes <= S::threads && O::workers * lanes <= S::threads, "a thread has one window at most");
-  __shared__ Kept<S> shared[2][O::slots * lanes];  // in turns, so that a window may be written while others are read
+  __shared__ StoredState<S> shared[2][O::slots * lanes];  // in turns, so that a window may be written while others are read
   const Layout<S> places(a, a.in), cells(a, a.cell);
 
   int64_t block = blockIdx.x;

@@ -30,7 +30,7 @@ ADAPOOL_HD void store_extra(const Arguments& a, const R& r, const P& cell, int64
 template <class S> ADAPOOL_HD void forward(const Arguments& a) {
   using V = ComputeOf<S>;
   constexpr int windows = S::windows, width = S::width;
-  const Walk<S> walk(a);
+  const ThreadWalk<S> walk(a);
   if (!walk.real) return;
   const Layout<S> places(a, a.in), cells(a, a.cell);
   const Reach<S> reach(a, walk.cell, places);

@@ -193,14 +193,14 @@ template <class S> struct Covers {
 };
 
 // Where a thread is: a window group, some channels, and the images that it walks.
-template <class S> struct Walk {
+template <class S> struct ThreadWalk {
   using Index = typename S::Index;
   int cell[3];      // of its first window
   int64_t channel;  // of its first
   Index image, end, step;
   bool real;
 
-  ADAPOOL_HD Walk(const Arguments& a) {
+  ADAPOOL_HD ThreadWalk(const Arguments& a) {
     const Index thread = Index(blockIdx.x) * Index(blockDim.x) + Index(threadIdx.x);  // no more than it counts
     const Index all = Index(a.lanes) * a.groups[0] * a.groups[1] * a.groups[2];
     Index at = thread % all;

@@ -8,10 +8,10 @@ namespace adapool {
 inline namespace ADAPOOL_ISA {
 
 // How the channels of a job are walked: channels_last all of an image's, else as many as a vector has lanes.
-struct Groups {
+struct ChannelGroups {
   int64_t size, each_image, all;
 
-  explicit Groups(const Job& job)
+  explicit ChannelGroups(const Job& job)
       : size(job.channels_last ? job.channels : kLanes), each_image((job.channels + size - 1) / size),
         all(job.batch * each_image) {}
   Point first(int64_t group) const { return {group / each_image, group % each_image * size, {0, 0, 0}}; }
@@ -20,7 +20,8 @@ struct Groups {
 class Band {
  public:
   // Of a plane of `extent`, with `rows` in the buffer.
-  Band(const Job& job, const Groups& groups, const Any& tensor, const Strides& strides, const int64_t* extent, int64_t rows)
+  Band(const Job& job, const ChannelGroups& groups, const Any& tensor, const Strides& strides, const int64_t* extent,
+       int64_t rows)
       : job_(job), groups_(groups), tensor_(tensor), conversion_(conversion_of(tensor.type)), strides_(strides),
         height_(extent[1]), width_(extent[2]), pitch_(width_ * groups.size), dense_(conversion_ && lies_dense()),
         in_place_(dense_ && job.channels_last && tensor.type == Type::float32),
@@ -110,7 +111,7 @@ class Band {
   }
 
   const Job& job_;
-  const Groups& groups_;
+  const ChannelGroups& groups_;
   Any tensor_;
   const Conversion* conversion_;
   Strides strides_;

@@ -46,7 +46,7 @@ class ChannelWalk {
     row_.fallback = fallback;
   }
 
-  static int64_t together(const Job& job) { return Groups(job).size; }
+  static int64_t together(const Job& job) { return ChannelGroups(job).size; }
 
   void forward(int64_t group, int64_t first, int64_t last) {
     open(group);
@@ -194,7 +194,7 @@ class ChannelWalk {
   const Job& job_;
   const Window& w_;
   const Kernel& kernel_;
-  const Groups groups_;
+  const ChannelGroups groups_;
   const Rim rim_;
   const bool rim_there_, lines_;
   const int64_t rows_;  // of cells that are walked at once

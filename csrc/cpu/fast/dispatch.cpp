@@ -47,7 +47,7 @@ constexpr int kFewLanes = 8;
 bool lanes_are_channels(const Job& job) {
   if (job.channels_last) return job.channels >= kLanes;
   const int64_t cells = job.window.out[2], vectors = (cells + kLanes - 1) / kLanes;
-  return Groups(job).each_image * cells * 10 <= vectors * job.channels * 11;
+  return ChannelGroups(job).each_image * cells * 10 <= vectors * job.channels * 11;
 }
 
 template <class Walk>

@@ -5,7 +5,7 @@
 namespace adapool::cuda {
 namespace {
 
-// Bytes of a prepared window where it lies in shared memory: see Kept.
+// Bytes of a prepared window where it lies in shared memory: see StoredState.
 int64_t kept_size(const Shape& shape, int computing) {
   const int64_t pieces = up(4 * shape.words + computing, 16);
   return 16 * (pieces | 1);

@@ -16,18 +16,18 @@ namespace {
 
 thread_local int compiled = 0;
 
-struct Name {  // of a kernel in the table; View is one that owns nothing
+struct Name {  // of a kernel in the table; NameView is one that owns nothing
   int device;
   std::string key;
 };
-struct View {
+struct NameView {
   int device;
   std::string_view key;
 };
 struct Hash {
   using is_transparent = void;
-  size_t operator()(const View& v) const { return std::hash<std::string_view>()(v.key) ^ size_t(v.device) << 1; }
-  size_t operator()(const Name& n) const { return (*this)(View{n.device, n.key}); }
+  size_t operator()(const NameView& v) const { return std::hash<std::string_view>()(v.key) ^ size_t(v.device) << 1; }
+  size_t operator()(const Name& n) const { return (*this)(NameView{n.device, n.key}); }
 };
 struct Equal {
   using is_transparent = void;
@@ -47,7 +47,7 @@ struct Slot {
 auto& table = *new std::unordered_map<Name, Slot, Hash, Equal>;
 auto& table_mutex = *new std::shared_mutex;
 
-Slot& slot(const View& view) {
+Slot& slot(const NameView& view) {
   {
     const std::shared_lock lock(table_mutex);
     const auto at = table.find(view);

@@ -6,7 +6,7 @@
 
 namespace adapool::cuda {
 
-struct Device {
+struct Cuda {
   static constexpr bool dense_cells = true;
 
   static void run(const Call& call, Direction direction, const Reduction* reduction, double*,

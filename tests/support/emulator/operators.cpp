@@ -5,5 +5,5 @@ namespace adapool {
 namespace cuda {
 Current::Current(const torch::stable::Tensor&) : device(0), stream(nullptr) {}
 }  // namespace cuda
-STABLE_TORCH_LIBRARY_IMPL(adapool, CPU, m) { register_on<cuda::Device>(m); }
+STABLE_TORCH_LIBRARY_IMPL(adapool, CPU, m) { register_on<cuda::Cuda>(m); }
 }  // namespace adapool
