@@ -1,7 +1,8 @@
 """Collects a run's cases for pytest-benchmark: `--replay RUN` shows a run there is, else the engine measures first.
 
-Without a run the smoke profile is measured, only the cases that are selected (-k works as usual). The numbers always
-come from the engine's workers; pytest-benchmark tabulates, stores and compares them.
+Without a run the smoke profile is measured, only the cases that are selected (-k works as usual) and as many of them
+as its time allows. The numbers always come from the engine's workers; pytest-benchmark tabulates, stores and compares
+them.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def planned(config: pytest.Config) -> list[Any]:
         from suites import session
         from suites.axes import Axes
 
-        found = session.fitted(Axes(profile="smoke"), [("cpu", "cpu")])[0]["cpu"]
+        found = session.cases(Axes(profile="smoke"), [("cpu", "cpu")])["cpu"]
         config.stash[CASES] = [case for case in found if case.probe in ("latency", "memory", "retention", "energy")]
     return config.stash[CASES]
 
@@ -81,13 +82,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not wanted:
         config.stash[RECORDS] = {}
         return
+    from suites import fit
     from suites.axes import Axes
     from suites.session import Session
 
-    folder = Path(tempfile.mkdtemp(prefix="adapool-suites-"))
-    run = Session(folder, Axes(profile="smoke"), [("cpu", "cpu")])
-    run.left = {}
-    run.plan = {"cpu": [case for case in run.plan["cpu"] if case.key in wanted]}
+    folder, axes = Path(tempfile.mkdtemp(prefix="adapool-suites-")), Axes(profile="smoke")
+    run = Session(folder, axes, [("cpu", "cpu")])
+    plan = fit.fitted([case for case in planned(config) if case.key in wanted], axes, "cpu")
+    run.plan, run.left, run.said = {"cpu": plan.cases}, {"cpu": plan.left}, {}  # what is left out is a skipped test
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         run.run()
