@@ -29,6 +29,9 @@ VERIFY = {"cpu": 1.5e-7, "cuda": 9e-9}  # by whoever of a method is measured fir
 PHOTOGRAPH = {"lip_bottleneck": 1.4e-5}  # seconds for each number: its network works on every one; a pool's is 0.6e-6
 FIXED = {"cpu": 0.05, "cuda": 0.07}  # of a latency case: inputs, warm-up, waiting for late writes
 AROUND = {"cpu": 3.7e-3, "cuda": 4e-4}  # of a sample: flush (CPU: of 64 MiB), blocker, the output made NaN
+SLOW = (
+    0.01  # seconds around a sample, from which on an interval for many cases is worth more than thirty samples for few
+)
 
 
 def reads(case: Case) -> float:
@@ -43,13 +46,18 @@ def around(kind: str, clock: str) -> float:
     return AROUND[kind] * flushes
 
 
+def enough(case: Case, kind: str) -> int:
+    """Samples that each clock of the case is to have."""
+    return FEWEST if any(around(kind, clock) > SLOW for clock in case.clocks) else ENOUGH
+
+
 def sampling(case: Case, axes: Axes, kind: str, clock: str) -> float:
     """Seconds that this clock of the case needs for the samples it is to have."""
     if case.probe != "latency":
         return 0.0
     call = CALL[kind].get(case.implementation, CALL_ELSE[kind]) * reads(case)
     call *= 1.0 if case.direction == "forward" else 1.5
-    wanted = axes.min_samples or ENOUGH
+    wanted = axes.min_samples or enough(case, kind)
     return min(ceiling(axes), wanted * (call + around(kind, clock))) if not axes.until_precise else ceiling(axes)
 
 
@@ -184,7 +192,7 @@ class Pace:
             seconds = CEILING
         fair = 0.0 if axes.min_samples else FAIR
         behind = self.bounded and spare < 0  # on a busy machine: an interval for all rather than a good one for a few
-        least = axes.min_samples or (FEWEST if behind else ENOUGH)
+        least = axes.min_samples or (FEWEST if behind else enough(case, self._kind))
         rule = {"least": least, "ceiling": ceiling(axes), "fair": fair}
         return {"seconds": seconds, "rule": rule}
 

@@ -53,7 +53,8 @@ def test_a_large_cache_takes_long_to_flush_and_the_plan_knows_it(monkeypatch: py
     assert pace.around("cuda", "cold") == pace.AROUND["cuda"]
     large = planned("cpu", profile="smoke")[0]
     assert 0 < len(large.cases) < len(small.cases) and large.left
-    assert pace.cost(case, axes, "cpu") > axes.preset.ceiling
+    assert 10 * 0.037 < pace.cost(case, axes, "cpu") - pace.fixed(case, "cpu") < 11 * 0.037
+    assert pace.Pace(large.cases, "cpu", axes).request(0, case)["rule"]["least"] == 10
 
 
 @pytest.mark.parametrize("budget", [60.0, 120.0, 240.0])
