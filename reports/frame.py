@@ -149,7 +149,7 @@ def _add(
 def _series(name: str, values: list[Any]) -> Series[Any]:
     import pandas as pd
 
-    dtype = "object"  # None stays None; of the str of pandas 3 each column would be taken by itself
+    dtype = "object"  # None stays None, and pandas copies such columns together where it selects rows
     if name in _NUMBERS or name in WIDE:
         dtype = "float64"
     elif name in ("n", "discarded"):

@@ -29,9 +29,7 @@ VERIFY = {"cpu": 1.5e-7, "cuda": 9e-9}  # by whoever of a method is measured fir
 PHOTOGRAPH = {"lip_bottleneck": 1.4e-5}  # seconds for each number: its network works on every one; a pool's is 0.6e-6
 FIXED = {"cpu": 0.05, "cuda": 0.07}  # of a latency case: inputs, warm-up, waiting for late writes
 AROUND = {"cpu": 3.7e-3, "cuda": 4e-4}  # of a sample: flush (CPU: of 64 MiB), blocker, the output made NaN
-SLOW = (
-    0.01  # seconds around a sample, from which on an interval for many cases is worth more than thirty samples for few
-)
+SLOW = 0.01  # seconds around a sample; from there on, and in bounded time, many cases with an interval are worth more
 
 
 def reads(case: Case) -> float:
@@ -46,9 +44,10 @@ def around(kind: str, clock: str) -> float:
     return AROUND[kind] * flushes
 
 
-def enough(case: Case, kind: str) -> int:
+def enough(case: Case, axes: Axes, kind: str) -> int:
     """Samples that each clock of the case is to have."""
-    return FEWEST if any(around(kind, clock) > SLOW for clock in case.clocks) else ENOUGH
+    slow = any(around(kind, clock) > SLOW for clock in case.clocks)
+    return axes.min_samples or (FEWEST if slow and bounded(axes) else ENOUGH)
 
 
 def sampling(case: Case, axes: Axes, kind: str, clock: str) -> float:
@@ -57,8 +56,8 @@ def sampling(case: Case, axes: Axes, kind: str, clock: str) -> float:
         return 0.0
     call = CALL[kind].get(case.implementation, CALL_ELSE[kind]) * reads(case)
     call *= 1.0 if case.direction == "forward" else 1.5
-    wanted = axes.min_samples or enough(case, kind)
-    return min(ceiling(axes), wanted * (call + around(kind, clock))) if not axes.until_precise else ceiling(axes)
+    needed = enough(case, axes, kind) * (call + around(kind, clock))
+    return min(ceiling(axes), needed) if not axes.until_precise else ceiling(axes)
 
 
 def fixed(case: Case, kind: str) -> float:
@@ -192,7 +191,7 @@ class Pace:
             seconds = CEILING
         fair = 0.0 if axes.min_samples else FAIR
         behind = self.bounded and spare < 0  # on a busy machine: an interval for all rather than a good one for a few
-        least = axes.min_samples or (FEWEST if behind else enough(case, self._kind))
+        least = FEWEST if behind and not axes.min_samples else enough(case, axes, self._kind)
         rule = {"least": least, "ceiling": ceiling(axes), "fair": fair}
         return {"seconds": seconds, "rule": rule}
 

@@ -146,7 +146,8 @@ def test_report_and_compare_of_a_run(bench: Bench) -> None:
     onto = runner("report", str(folder), "--out", str(folder))
     assert onto.exit_code == 2 and "out: expected a folder that is no run" in onto.stderr
     done = runner("compare", str(folder), str(folder))
-    assert done.exit_code == 0 and "ada" in done.stdout + "ada", done.stderr
+    assert done.exit_code == 0 and "not interleaved" in done.stdout, done.stderr
+    assert "EQUIVALENT" in done.stdout and not re.search("REGRESSED|IMPROVED|BROKEN", done.stdout)
     with (folder / "records.csv").open() as file:
         assert len(list(csv.DictReader(file))) == sum(1 for _ in store.read(folder))
 
