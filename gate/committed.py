@@ -49,10 +49,7 @@ class Counts:
         table = [["", *columns]]
         table += [[key, *(str(row.get(column, "-")) for column in columns)] for key, row in sorted(self.rows.items())]
         widths = [max(len(line[i]) for line in table) for i in range(len(columns) + 1)]
-        lines = [
-            "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-            for line in table
-        ]
+        lines = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in table]
         header = [f"# toolchain: {self.toolchain}", *(f"# reason: {' '.join(reason.split())}" for reason in reasons)]
         return "\n".join([*header, *lines]) + "\n"
 
@@ -86,7 +83,8 @@ def accept(counts: Counts, folder: Path, reason: str, methods: Sequence[str] = (
     reasons = [reason]
     if methods and path.is_file():
         theirs = f"{', '.join(methods)}: "
-        reasons = [*(held for held in _reasons(path) if not held.startswith(theirs)), theirs + reason]
+        held = re.findall("^# reason: (.*)$", path.read_text(), re.MULTILINE)
+        reasons = [*(one for one in held if not one.startswith(theirs)), theirs + reason]
     before = Counts.read(path).rows if path.is_file() else {}
     others = {key: row for key, row in before.items() if methods and method_of(key) not in methods}
     counts = replace(counts, rows=others | counts.rows)
@@ -104,12 +102,6 @@ def accept(counts: Counts, folder: Path, reason: str, methods: Sequence[str] = (
     if told or not path.is_file():
         write_file(path, counts.text(*reasons).encode())
     return told
-
-
-def _reasons(path: Path) -> list[str]:
-    """Those of a committed file."""
-    lines = (line.partition("# reason:") for line in path.read_text().splitlines())
-    return [text.strip() for before, mark, text in lines if mark and not before]
 
 
 def method_of(key: str) -> str:
@@ -133,13 +125,7 @@ def difference(old: Mapping[str, int], new: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {old.get(n, '-')} -> {new.get(n, '-')}" for n in names if old.get(n) != new.get(n))
 
 
-def judge(
-    counts: Counts,
-    folder: Path,
-    rules: Rules,
-    methods: Sequence[str] = (),
-    optional: bool = False,
-) -> Judgement:
+def judge(counts: Counts, folder: Path, rules: Rules, methods: Sequence[str] = (), optional: bool = False) -> Judgement:
     """Verdicts of the counts against the folder's file of the same name; another toolchain has another file.
 
     With `methods`, the rows of others are not missed. Where it is `optional`, a toolchain without

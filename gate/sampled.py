@@ -35,11 +35,8 @@ class Sampled:
             self.margin = np.maximum(np.maximum(given, noise_floor(base, self.controls)), grain / np.exp(base.mean(1)))
 
     def _pairs(self, stage: str) -> list[tuple[str, int]]:
-        sides: list[set[tuple[str, int]]] = [set(), set()]
-        for case in self.values.values():
-            for held, side in zip(sides, ("base", "head"), strict=True):
-                held |= {at for at in case[side] if at[0] == stage}
-        return sorted(sides[0] & sides[1])
+        base, head = ({at for case in self.values.values() for at in case[side]} for side in ("base", "head"))
+        return sorted(at for at in base & head if at[0] == stage)
 
     def _complete(self, case: str, stage: str, pairs: list[tuple[str, int]]) -> bool:
         return bool(pairs) and all(at in self.values[case][side] for side in ("base", "head") for at in pairs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -36,11 +36,6 @@ def pulled_in(d: Floats, reach: float = 3.0) -> Floats:
     usual = 1.4826 * np.median(np.abs(d - middle)) if d.size else 0.0
     limit = reach * np.maximum(spread, usual)
     return np.asarray(np.clip(d, middle - limit, middle + limit))
-
-
-def _quantile(p: float, df: float) -> float:
-    """The t with P(T <= t) = p of Student's t; the normal where `df` is inf."""
-    return float(stats.norm.ppf(p) if math.isinf(df) else stats.t.ppf(p, df))
 
 
 def _trigamma_inverse(y: float) -> float:
@@ -98,7 +93,7 @@ class Estimate:
 
     mean: Floats
     error: Floats
-    df: float
+    df: float  # of Student's t, whose quantiles special.stdtrit gives; inf is the normal
 
     @classmethod
     def of(cls, d: Floats) -> Estimate:
@@ -107,16 +102,16 @@ class Estimate:
         return cls(d.mean(axis=1), np.sqrt(variance / d.shape[1]), df)
 
     def interval(self, confidence: float) -> tuple[Floats, Floats]:
-        half = _quantile(0.5 + confidence / 2, self.df) * self.error
+        half = special.stdtrit(self.df, 0.5 + confidence / 2) * self.error
         return self.mean - half, self.mean + half
 
     def beyond(self, margin: Floats, p: float = SCREEN_P) -> Flags:
         """Where the one-sided moderated t test says, at level `p`, that d is above the margin."""
-        return np.asarray(self.mean - margin > _quantile(1 - p, self.df) * self.error)
+        return np.asarray(self.mean - margin > special.stdtrit(self.df, 1 - p) * self.error)
 
     def detectable(self, margin: Floats, p: float = SCREEN_P) -> Floats:
         """The smallest d that a one-sided t test at level `p` (the screen's) finds with the chance POWER."""
-        both = _quantile(1 - p, self.df) + _quantile(POWER, self.df)
+        both = special.stdtrit(self.df, 1 - p) + special.stdtrit(self.df, POWER)
         return np.asarray(margin + both * self.error)
 
 
