@@ -7,13 +7,14 @@ Stdlib only and quick to import; knows no profiler.
 from __future__ import annotations
 
 import json
-import math
 import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from reports.record import LINE, Check, is_finite, one_of, or_null, refuse, whole
 
 FILE = "profiles.jsonl"
 SCHEMA = 1
@@ -38,19 +39,16 @@ class Kernel:
     stall_share: float | None = None  # percent of a warp's cycles between two instructions
 
     def __post_init__(self) -> None:
-        for name in ("seconds", "dram", "issue", "occupancy", "stall_share"):
-            value = getattr(self, name)
-            wanted = name == "seconds" or value is not None
-            if wanted and (type(value) not in (int, float) or not math.isfinite(value) or value < 0):
-                raise ValueError(f"{name}: expected a finite number from 0 on, got {value!r}")
-        for name, missing in (("count", False), ("threads", True), ("registers", True)):
-            value = getattr(self, name)
-            if not (missing and value is None) and (type(value) is not int or value < 1 - missing):
-                raise ValueError(f"{name}: expected a whole number, got {value!r}")
-        for name in ("name", "words", "stall"):
-            value = getattr(self, name)
-            if not (name != "name" and value is None) and (type(value) is not str or not value):
-                raise ValueError(f"{name}: expected a text, got {value!r}")
+        refuse(self, _OF_KERNEL)
+
+
+_AMOUNT: Check = "a finite number from 0 on", lambda value: is_finite(value) and value >= 0
+_TEXT: Check = "a text", lambda value: type(value) is str and value != ""
+_OF_KERNEL = {
+    "name": _TEXT, "seconds": _AMOUNT, "count": whole(1), **dict.fromkeys(("words", "stall"), or_null(_TEXT)),
+    **dict.fromkeys(("threads", "registers"), or_null(whole(0))),
+    **dict.fromkeys(("dram", "issue", "occupancy", "stall_share"), or_null(_AMOUNT)),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +70,7 @@ class Profile:
     note: str | None = None  # what a reader must know of the kernels
 
     def __post_init__(self) -> None:
-        for name, known in (("profiler", PROFILERS), ("status", STATUSES)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
-        for name in ("case", "device", "machine", "command", "time"):
-            value = getattr(self, name)
-            if type(value) is not str or not value or "\n" in value:
-                raise ValueError(f"{name}: expected one line of text, got {value!r}")
+        refuse(self, _OF_PROFILE)
         if (self.status == "ok") != bool(self.kernels) or (self.status == "ok") != (self.reason is None):
             raise ValueError(f"kernels, reason: expected kernels when ok, else a reason, got {self.reason!r}")
         for file in self.files:
@@ -101,6 +93,12 @@ class Profile:
             return cls(**{**_known(cls, data), "kernels": kernels, "files": tuple(data.get("files", ()))})
         except TypeError as error:
             raise ValueError(f"profile: {error}") from None
+
+
+_OF_PROFILE = {
+    "profiler": one_of(PROFILERS), "status": one_of(STATUSES),
+    **dict.fromkeys(("case", "device", "machine", "command", "time"), LINE),
+}  # fmt: skip
 
 
 def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 SCHEMA = 1
@@ -96,10 +98,17 @@ class Record:
     bytes: int | None
 
     def __post_init__(self) -> None:
-        _check_coordinates(self)
-        _check_probe(self)
-        _check_outcome(self)
-        _check_origin(self)
+        refuse(self, _CHECKS)
+        refuse(self, _asked(self.probe, self.status))
+        if self.unit != METRICS[self.probe][self.metric]:
+            raise fault("unit", f"{METRICS[self.probe][self.metric]!r} for {self.metric}", self.unit)
+        if not len(self.kernel) == len(self.stride) == len(self.padding):
+            wanted = f"{len(self.kernel)} numbers each, as kernel has"
+            raise fault("stride, padding", wanted, (self.stride, self.padding))
+        if (self.samples is None) != (self.kept is None):
+            raise fault("samples, kept", "both lists or both null", (self.samples, self.kept))
+        if self.samples is not None and self.kept is not None and self.value is not None:
+            _check_samples(self.samples, self.kept, self.value)
 
     @property
     def key(self) -> Key:
@@ -109,10 +118,7 @@ class Record:
         """One line of strict JSON (no NaN, ASCII only, no newline)."""
         try:
             return json.dumps({name: getattr(self, name) for name in FIELDS}, allow_nan=False, separators=(",", ":"))
-        except (
-            TypeError,
-            ValueError,
-        ) as error:  # every other field is checked, so it is measurement's content
+        except (TypeError, ValueError) as error:  # every other field is checked, so it is measurement's content
             raise ValueError(f"measurement: expected finite JSON values, got {self.measurement!r} ({error})") from None
 
     @classmethod
@@ -149,120 +155,103 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-def _fault(field: str, expected: str, got: object) -> ValueError:
+Check = tuple[str, Callable[[Any], bool]]  # what is expected, and whether a value is that
+
+
+def refuse(owner: object, checks: Mapping[str, Check]) -> None:
+    """ValueError names the first field that is not what is expected of it."""
+    for name, (expected, holds) in checks.items():
+        if not holds(getattr(owner, name)):
+            raise fault(name, expected, getattr(owner, name))
+
+
+def fault(field: str, expected: str, got: object) -> ValueError:
     return ValueError(f"{field}: expected {expected}, got {got!r}")
 
 
-def _check_coordinates(r: Record) -> None:
-    if type(r.schema) is not int or r.schema < 1:
-        raise _fault("schema", "a whole number from 1 on", r.schema)
-    for name in ("case", "method", "dtype", "device"):
-        _text(name, getattr(r, name))
-    _one_of("implementation", r.implementation, IMPLEMENTATIONS)
-    _one_of("direction", r.direction, DIRECTIONS)
-    _one_of("layout", r.layout, LAYOUTS)
-    for name, least in (("kernel", 1), ("stride", 1), ("padding", 0), ("shape", 0)):
-        _ints(name, getattr(r, name), least)
-    if not len(r.kernel) == len(r.stride) == len(r.padding):
-        raise _fault("stride, padding", f"{len(r.kernel)} numbers each, as kernel has", (r.stride, r.padding))
-    if type(r.ceil_mode) is not bool:
-        raise _fault("ceil_mode", "true or false", r.ceil_mode)
+def one_of(known: Collection[str]) -> Check:
+    words = tuple(known)  # a list in place of a word is not among them, and in a set it would be a TypeError
+    return f"one of {', '.join(words)}", lambda value: value in words
 
 
-def _check_probe(r: Record) -> None:
-    _one_of("probe", r.probe, tuple(METRICS))
-    _one_of("metric", r.metric, tuple(METRICS[r.probe]))
-    if r.unit != METRICS[r.probe][r.metric]:
-        raise _fault("unit", f"{METRICS[r.probe][r.metric]!r} for {r.metric}", r.unit)
-    if r.probe != "network" or r.clock is not None:
-        _only_for(r, "clock", r.clock, "network" if r.probe == "network" else "latency", CLOCKS)
-    _only_for(r, "protocol", r.protocol, "retention", PROTOCOLS)
-    if r.probe != "retention":
-        if r.image is not None:
-            raise _fault("image", f"null for probe {r.probe}", r.image)
-        return
-    _text("image", r.image)
-    if r.image is not None and ("/" in r.image or "\\" in r.image):
-        raise _fault("image", "a name without a path", r.image)
+def whole(least: int) -> Check:
+    return f"a whole number from {least} on", lambda value: type(value) is int and value >= least
 
 
-def _check_outcome(r: Record) -> None:
-    _one_of("status", r.status, STATUSES)
-    if r.status == "ok":
-        if r.reason is not None:
-            raise _fault("reason", "null for status ok", r.reason)
-        if type(r.value) not in (int, float) or not math.isfinite(r.value or 0):
-            raise _fault("value", "a finite number for status ok", r.value)
-    else:
-        _text("reason", r.reason)
-        for name in ("value", "samples", "kept"):
-            if getattr(r, name) is not None:
-                raise _fault(name, f"null for status {r.status}", getattr(r, name))
-    if (r.samples is None) != (r.kept is None):
-        raise _fault("samples, kept", "both lists or both null", (r.samples, r.kept))
-    if r.samples is not None and r.kept is not None and r.value is not None:
-        _check_samples(r.samples, r.kept, r.value)
-    if r.stop is not None:
-        _one_of("stop", r.stop, STOPS)
+def or_null(check: Check) -> Check:
+    expected, holds = check
+    return f"{expected}, or null", lambda value: value is None or holds(value)
+
+
+def list_of(check: Check) -> Check:
+    expected, holds = check
+    return f"a list, each {expected}", lambda value: type(value) is list and all(map(holds, value))
+
+
+def null(where: str) -> Check:
+    return f"null for {where}", lambda value: value is None
+
+
+def _is_line(value: Any) -> bool:
+    return type(value) is str and value != "" and "\n" not in value and "\r" not in value
+
+
+def _is_name(value: Any) -> bool:
+    return _is_line(value) and "/" not in value and "\\" not in value
+
+
+def is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_in_utc(value: Any) -> bool:
+    try:
+        # 3.10 does not read a final Z
+        return datetime.fromisoformat(value.replace("Z", "+00:00")).utcoffset() == timedelta(0)
+    except (AttributeError, TypeError, ValueError):
+        return False
+
+
+LINE: Check = "one line of text", _is_line
+FLAG: Check = "true or false", lambda value: type(value) is bool
+_CHECKS = {
+    "schema": whole(1),
+    **dict.fromkeys(("case", "method", "dtype", "device", "machine", "version", "command"), LINE),
+    "implementation": one_of(IMPLEMENTATIONS), "direction": one_of(DIRECTIONS), "layout": one_of(LAYOUTS),
+    "kernel": list_of(whole(1)), "stride": list_of(whole(1)), "padding": list_of(whole(0)), "shape": list_of(whole(0)),
+    "ceil_mode": FLAG, "probe": one_of(METRICS), "status": one_of(STATUSES), "stop": or_null(one_of(STOPS)),
+    "measurement": ("a dict with text keys", lambda value: type(value) is dict and set(map(type, value)) <= {str}),
+    "warnings": list_of(LINE),
+    "commit": or_null(LINE), "dirty": or_null(FLAG), "bytes": or_null(whole(0)),
+    "time": ("an ISO date and time in UTC, with its offset (+00:00 or Z)", _is_in_utc),
+}  # fmt: skip
+
+
+@cache
+def _asked(probe: str, status: str) -> dict[str, Check]:
+    """What its probe and its status ask of a record besides."""
+    none, missing = null(f"probe {probe}"), null(f"status {status}")
+    checks = {"metric": one_of(METRICS[probe]), "clock": none, "protocol": none, "image": none}
+    if probe in ("latency", "network"):
+        checks["clock"] = one_of(CLOCKS) if probe == "latency" else or_null(one_of(CLOCKS))
+    if probe == "retention":
+        checks |= {"protocol": one_of(PROTOCOLS), "image": ("a name without a path", _is_name)}
+    if status == "ok":
+        return {**checks, "reason": missing, "value": ("a finite number for status ok", is_finite)}
+    return {**checks, "reason": LINE, **dict.fromkeys(("value", "samples", "kept"), missing)}
 
 
 def _check_samples(samples: list[float], kept: list[bool], value: float) -> None:
     if type(samples) is not list or not set(map(type, samples)) <= {int, float}:
-        raise _fault("samples", "a list of numbers", samples)
+        raise fault("samples", "a list of numbers", samples)
     if not math.isfinite(sum(samples)):
-        raise _fault("samples", "finite numbers", samples)
+        raise fault("samples", "finite numbers", samples)
     if type(kept) is not list or not set(map(type, kept)) <= {bool}:
-        raise _fault("kept", "a list of true or false", kept)
+        raise fault("kept", "a list of true or false", kept)
     if len(samples) != len(kept):
-        raise _fault("kept", f"{len(samples)} flags, one per sample", f"{len(kept)} flags")
+        raise fault("kept", f"{len(samples)} flags, one per sample", f"{len(kept)} flags")
     if True not in kept:
-        raise _fault("kept", "at least one kept sample for status ok", kept)
+        raise fault("kept", "at least one kept sample for status ok", kept)
     median = statistics.median([x for x, keep in zip(samples, kept, strict=True) if keep])
     if not math.isclose(value, median, rel_tol=1e-6):
-        raise _fault("value", f"the median of the kept samples, {median!r}", value)
-
-
-def _check_origin(r: Record) -> None:
-    if type(r.measurement) is not dict or not all(type(key) is str for key in r.measurement):
-        raise _fault("measurement", "a dict with text keys", r.measurement)
-    if type(r.warnings) is not list:
-        raise _fault("warnings", "a list of texts", r.warnings)
-    for warning in r.warnings:
-        _text("warnings", warning)
-    for name in ("machine", "version", "command"):
-        _text(name, getattr(r, name))
-    if r.commit is not None:
-        _text("commit", r.commit)
-    if r.dirty is not None and type(r.dirty) is not bool:
-        raise _fault("dirty", "true, false or null", r.dirty)
-    if r.bytes is not None and (type(r.bytes) is not int or r.bytes < 0):
-        raise _fault("bytes", "a whole number from 0 on, or null", r.bytes)
-    try:
-        # 3.10 does not read a final Z
-        offset = datetime.fromisoformat(r.time.replace("Z", "+00:00")).utcoffset()
-    except (AttributeError, TypeError, ValueError):
-        raise _fault("time", "an ISO date and time", r.time) from None
-    if offset != timedelta(0):
-        raise _fault("time", "UTC, with its offset (+00:00 or Z)", r.time)
-
-
-def _text(field: str, value: object) -> None:
-    if type(value) is not str or not value or "\n" in value or "\r" in value:
-        raise _fault(field, "one line of text", value)
-
-
-def _one_of(field: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise _fault(field, "one of " + ", ".join(known), value)
-
-
-def _only_for(r: Record, field: str, value: str | None, probe: str, known: tuple[str, ...]) -> None:
-    if r.probe == probe:
-        _one_of(field, value, known)
-    elif value is not None:
-        raise _fault(field, f"null for probe {r.probe}", value)
-
-
-def _ints(field: str, value: object, least: int) -> None:
-    if type(value) is not list or not all(type(item) is int and item >= least for item in value):
-        raise _fault(field, f"a list of whole numbers from {least} on", value)
+        raise fault("value", f"the median of the kept samples, {median!r}", value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -134,6 +135,23 @@ def test_key_is_what_resume_compares() -> None:
 )
 def test_each_fault_is_refused_and_named(field: str, changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"^{field}: expected"):
+        Record(**{**GOOD, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"unit": "ms"}, "unit: expected 's' for time, got 'ms'"),
+        ({"image": "cat"}, "image: expected null for probe latency, got 'cat'"),
+        ({"clock": ["cold"]}, "clock: expected one of cold, hot, graph, host, got ['cold']"),
+        ({"reason": "why"}, "reason: expected null for status ok, got 'why'"),
+        ({"value": None}, "value: expected a finite number for status ok, got None"),
+        ({"status": "oom", "reason": "r", "value": None}, "samples: expected null for status oom, got [0.003,"),
+        ({"shape": [-1]}, "shape: expected a list, each a whole number from 0 on, got [-1]"),
+    ],
+)
+def test_a_refusal_says_what_was_expected_and_why_there(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}"):
         Record(**{**GOOD, **changes})
 
 
