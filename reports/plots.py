@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-Tick = Callable[[float, Any], str]
+Tick = Callable[[float, Any], str] | str  # a text has {x} where the number goes
 PALETTE = {name: color for name, (color, _) in SERIES.items()}
 LONGEST = 22
 MARKERS = {name: marker for name, (_, marker) in SERIES.items()}
@@ -26,12 +26,11 @@ def series(rows: DataFrame) -> list[str]:
     return [name for name in SERIES if name in set(rows["implementation"])]
 
 
-def times_tick(value: float, _: Any = None) -> str:
-    return f"{value:g}×"
+def signed_tick(unit: str = "") -> Tick:
+    def tick(value: float, _: Any = None) -> str:
+        return f"{value:+g}{unit}" if abs(value) > 1e-9 else "0"
 
-
-def percent_tick(value: float, _: Any = None) -> str:
-    return f"{value:g} %"
+    return tick
 
 
 def unit_tick(unit: str) -> Tick:
@@ -45,33 +44,23 @@ def unit_tick(unit: str) -> Tick:
 
 
 def _log_axis(axis: Any, low: float, high: float, tick: Tick, wide: bool = True) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     decades = high / low
     steps = (1.0, 2.0, 5.0) if decades < (30 if wide else 8) else (1.0, 3.0) if decades < 300 and wide else (1.0,)
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     axis.set_major_locator(LogLocator(subs=steps, numticks=12))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(tick))
+    axis.set_major_formatter(tick)
     axis.set_minor_formatter(NullFormatter())
 
 
-def _plain_axis(ax: Axes, high: float, tick: Tick) -> None:
-    """From zero on; ticks are whole in the unit that the largest value has."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+def _linear_axis(ax: Axes, low: float, high: float, tick: Tick, parts: int) -> None:
+    from matplotlib.ticker import MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(4))
-    ax.xaxis.set_major_formatter(FuncFormatter(tick))
-    ax.set_xlim(0, high * 1.08 or 1.0)
-
-
-def _linear_axis(ax: Axes, limits: tuple[float, float], tick: Tick) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    pad = 0.04 * (limits[1] - limits[0])
-    ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.xaxis.set_major_formatter(FuncFormatter(tick))
-    ax.set_xlim(limits[0] - pad, limits[1] + pad)
+    ax.xaxis.set_major_locator(MaxNLocator(parts))
+    ax.xaxis.set_major_formatter(tick)
+    ax.set_xlim(low, high)
 
 
 def panel(
@@ -127,12 +116,13 @@ def dots(
         ax.tick_params(axis="y", length=0)
         values = [v for column in ("x", "lo", "hi") for v in rows[column].dropna()] + [reference or rows["x"].iloc[0]]
         if limits is not None:
-            _linear_axis(ax, limits, tick)
+            pad = 0.04 * (limits[1] - limits[0])
+            _linear_axis(ax, limits[0] - pad, limits[1] + pad, tick, 5)
         elif min(values) > 0 and max(values) > 2.5 * min(values):
             _log_axis(ax.xaxis, min(values), max(values), tick)
             ax.set_xlim(min(values) / 1.15, max(values) * 1.15)
         else:
-            _plain_axis(ax, max(values), tick)
+            _linear_axis(ax, 0, max(values) * 1.08 or 1.0, tick, 4)  # ticks whole in the unit of the largest value
         alt = f"{title}, best first. " + _spoken(rows.sort_values("x", ascending=not most))
         return finish(figure, name, title, alt, rows)
 

@@ -68,8 +68,9 @@ def differences(group: Group) -> dict[str, Any] | None:
         return None
     ends = [v for _, rows in near for column in ("x", "lo", "hi") for v in rows[column].dropna()]
     limits = (max(min(*ends, -0.1), -NEAR), min(max(*ends, 0.1), NEAR))
+    tick = plots.signed_tick(" dB")
     charts: list[Chart] = [
-        plots.dots(rows, f"{group.anchor}-decibel-{name}".replace(" ", "_"), f"Window {name}", _tick, 0.0, True, limits)
+        plots.dots(rows, f"{group.anchor}-decibel-{name}".replace(" ", "_"), f"Window {name}", tick, 0.0, True, limits)
         for name, rows in near
     ]
     far = [
@@ -79,10 +80,6 @@ def differences(group: Group) -> dict[str, Any] | None:
     ]
     kinds = plots.series(near[0][1])
     return {"anchor": f"{group.anchor}-decibel", "charts": charts, "series": kinds, "far": far, "near": NEAR}
-
-
-def _tick(value: float, _: Any = None) -> str:
-    return f"{value:+g} dB" if abs(value) > 1e-9 else "0"
 
 
 def _scores(rows: DataFrame) -> DataFrame:

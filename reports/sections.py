@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports import plots, ranking, view
@@ -89,11 +90,7 @@ def _latency(group: Group, main: DataFrame, layer: dict[str, Any]) -> list[Secti
             lead += "Grey: the fastest implementation of every other method. Whiskers: the median's interval. "
             lead += "The line joins the windows whose stride is the kernel; the same scales in every panel."
         else:
-            ticks = plots.unit_tick("s")
-            charts = [
-                plots.dots(part, _file(group, direction, "time", name), f"Window {name}", ticks)
-                for name, part in _by_window(good)
-            ]
+            charts = _dots(group, (direction, "time"), good, plots.unit_tick("s"))
         made.append(_section(group, f"latency-{direction}", f"{word}: latency{kernels}", lead, rows, charts))
     return made
 
@@ -112,6 +109,16 @@ def _panels(group: Group, direction: str, good: DataFrame) -> list[Chart]:
     return charts
 
 
+def _dots(
+    group: Group, file: Sequence[str], rows: DataFrame, tick: plots.Tick, line: float | None = None
+) -> list[Chart]:
+    """A chart for each window; where there is a `line` to be right of, the largest is the best."""
+    return [
+        plots.dots(part, _file(group, *file, name), f"Window {name}", tick, line, most=line is not None)
+        for name, part in _by_window(rows)
+    ]
+
+
 def _by_window(rows: DataFrame) -> list[tuple[str, DataFrame]]:
     return [(name, rows[rows["window"].eq(name)]) for name in view.windows(rows)]
 
@@ -121,20 +128,14 @@ def _faster(group: Group, main: DataFrame, layer: dict[str, Any]) -> list[Sectio
     for direction in ("forward", "backward", "both"):
         rows = main[main["direction"].eq(direction)]
         good = _ready(rows, BETTER[0])
-        charts = [
-            plots.dots(
-                part, _file(group, direction, "faster", name), f"Window {name}", plots.times_tick, 1.0, most=True
-            )
-            for name, part in _by_window(good)
-            if part["subject"].nunique() > 1
-        ]
+        good = good[good.groupby("window")["subject"].transform("nunique") > 1]
+        charts = _dots(group, (direction, "faster"), good, "{x:g}×", 1.0)
         lead = (
             f"The time of torch's own avg_pool (dashed line) over each method's: right of the line is faster. "
             f"{DIRECTIONS[direction]}, input {view.layer_text(layer) if layer else ''}. Whiskers: the ratio's interval."
         )
-        section = _section(
-            group, f"faster-{direction}", f"{DIRECTIONS[direction]}: times faster than avg_pool", lead, rows, charts
-        )
+        title = f"{DIRECTIONS[direction]}: times faster than avg_pool"
+        section = _section(group, f"faster-{direction}", title, lead, rows, charts)
         section["holes"] = []  # the same as under latency
         made.append(section)
     return made
@@ -143,10 +144,7 @@ def _faster(group: Group, main: DataFrame, layer: dict[str, Any]) -> list[Sectio
 def _ceiling(group: Group, main: DataFrame, layer: dict[str, Any]) -> Section:
     rows = main[main["direction"].eq("forward")]
     good = _ready(rows, "percent_of_copy").assign(lo=math.nan, hi=math.nan)
-    charts = [
-        plots.dots(part, _file(group, "copy", name), f"Window {name}", plots.percent_tick, _IDEAL, most=True)
-        for name, part in _by_window(good)
-    ]
+    charts = _dots(group, ("copy",), good, "{x:g} %", _IDEAL)
     lead = (
         "Compulsory bytes per second as a share of a plain copy on the same device in the same run (dashed line). "
         f"Forward, input {view.layer_text(layer) if layer else ''}."
