@@ -6,12 +6,11 @@ Small and without a script; the page has the rest. This knows the prepared table
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 import pandas as pd
 
 from reports import answer, frame, sections, view
-from reports.render import TEMPLATES
+from reports.render import filled
 from reports.store import Folder
 from reports.svg import Chart
 
@@ -38,8 +37,6 @@ class Measured(pd.DataFrame):
 
 def html(run: Folder) -> str:
     """The answers and pictures of a run."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     rows = view.prepared(frame.table(run))
     devices = []
     for group in view.groups(rows):
@@ -47,11 +44,7 @@ def html(run: Folder) -> str:
         shown = [next((pair for pair in charts if name in pair[1].name), None) for name in PICTURES]
         pictures = [(_address(pair[1]), f"{pair[0]}. {pair[1].title}", pair[1].alt) for pair in shown if pair]
         devices.append({"title": group.title, "answers": answer.answers(group), "pictures": pictures})
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    words: dict[str, Any] = {"devices": devices, "columns": answer.COLUMNS, "folder": str(run), "most": BLOCKS}
-    return environment.get_template("notebook.html").render(words)
+    return filled("notebook.html", devices=devices, columns=answer.COLUMNS, folder=str(run), most=BLOCKS)
 
 
 def _address(chart: Chart) -> str:

@@ -120,24 +120,13 @@ def _plots(folder: Path, charts: dict[str, str]) -> None:
 def _page(
     table: DataFrame, paths: list[Path], notes: list[str], folder: Path, pictures: int
 ) -> tuple[str, dict[str, str]]:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
     rows = view.prepared(table[~table["superseded"]])
     found = view.groups(rows[rows["probe"].ne(trials.PROBE)])
     places = dict(zip(frame.names(paths), paths, strict=True))
     unseen = dict(places)  # a run's pictures are shown once
-    charts: dict[str, str] = {}
-    trained = [_drawn(section, charts) for section in trials_section.sections(list(places.items()))]
-    devices = []
+    trained = trials_section.sections(list(places.items()))
+    devices: list[dict[str, Any]] = []
     for group in found:
-        made = sections.sections(group)
-        for section in made:
-            charts |= {chart.name: chart.standalone for chart in section["charts"]}
-            panels = any("latency" in chart.name for chart in section["charts"])
-            section["grid"] = "pareto" if section["kind"] == "pareto" else "latency" if panels else "dots"
-            section["panels"] = panels
-            section["charts"] = [chart._replace(inline=Markup(chart.inline)) for chart in section["charts"]]
         devices.append(
             {
                 "anchor": group.anchor,
@@ -147,20 +136,17 @@ def _page(
                 "columns": answer.COLUMNS,
                 "losses": losses.losses(group.rows),
                 "networks": networks.networks(group),
-                "sections": made,
+                "sections": sections.sections(group),
                 "retention": retained.retention(group),
-                "decibel": _drawn(retained.differences(group), charts),
+                "decibel": retained.differences(group),
                 "scores": retained.of_images(group.rows),
                 "tables": [*tables.latency_tables(group), *tables.first_calls(group)],
                 "profiles": profiles.shown([places[run] for run in group.runs], set(group.rows["machine"]), folder),
                 "gallery": extras.gallery([unseen.pop(run) for run in group.runs if run in unseen], pictures),
             }
         )
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["capitalize_first"] = lambda text: str(text)[:1].upper() + str(text)[1:]
-    page = environment.get_template("report.html").render(
+    page = filled(
+        "report.html",
         title="Pooling methods, measured",
         subtitle=_subtitle(rows, found),
         notes=[*notes, *doubts.headlines(rows)],
@@ -170,7 +156,7 @@ def _page(
         together=_together(found, paths),
         failures=tables.failures(rows),
         contents=_contents(devices, trained, len(found) > 1),
-        data=Markup(pack.packed(rows)),
+        data=pack.packed(rows),
         doubts=doubts.counted(rows),
         total=len(rows),
         shown=min(len(rows), pack.MOST),
@@ -178,21 +164,25 @@ def _page(
         method=METHOD,
         measurement=extras.methods_of_measurement(rows),
         columns=columns.COLUMNS,
-        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
-        script=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)),
-        markers={name: Markup(shape) for name, shape in _MARKERS.items()},
+        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        script="".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        markers=_MARKERS,
     )
-    return page, charts
+    drawn = list(trained)
+    for device in devices:
+        drawn += [*device["sections"], *filter(None, [device["decibel"]])]
+    return page, {chart.name: chart.standalone for section in drawn for chart in section["charts"]}
 
 
-def _drawn(section: dict[str, Any] | None, charts: dict[str, str]) -> dict[str, Any] | None:
-    """A section with its drawings ready for the page, and put among the files."""
-    from markupsafe import Markup
+def filled(template: str, **words: Any) -> str:
+    """A template with its words in place; only what it calls safe is markup."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    if section is not None:
-        charts |= {chart.name: chart.standalone for chart in section["charts"]}
-        section["charts"] = [chart._replace(inline=Markup(chart.inline)) for chart in section["charts"]]
-    return section
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["capitalize_first"] = lambda text: str(text)[:1].upper() + str(text)[1:]
+    return environment.get_template(template).render(words)
 
 
 def _contents(devices: list[dict[str, Any]], trained: list[Any], together: bool) -> list[tuple[str, str, int]]:

@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _IDEAL = 100.0
-
-
-class Section(dict[str, Any]):
-    """What the template needs of one section: anchor, title, lead, charts, series, wide, holes."""
+Section = dict[str, Any]  # what the template needs of one: anchor, title, lead, charts, panels, grid, series, holes
 
 
 def sections(group: Group) -> list[Section]:
@@ -42,15 +39,12 @@ def sections(group: Group) -> list[Section]:
 
 def _section(group: Group, name: str, title: str, lead: str, rows: DataFrame, charts: list[Chart]) -> Section:
     shown = rows[rows["status"].eq("ok")]
-    return Section(
-        anchor=f"{group.anchor}-{name}",
-        title=title,
-        lead=lead,
-        charts=charts,
-        series=plots.series(shown) if charts else [],
-        kind=name,
-        holes=holes(rows),
-    )
+    panels = any("latency" in chart.name for chart in charts)
+    return {
+        "anchor": f"{group.anchor}-{name}", "title": title, "lead": lead,
+        "charts": charts, "panels": panels, "grid": "pareto" if name == "pareto" else "latency" if panels else "dots",
+        "series": plots.series(shown) if charts else [], "holes": holes(rows),
+    }  # fmt: skip
 
 
 def holes(rows: DataFrame) -> list[str]:
@@ -136,8 +130,7 @@ def _faster(group: Group, main: DataFrame, layer: dict[str, Any]) -> list[Sectio
         )
         title = f"{DIRECTIONS[direction]}: times faster than avg_pool"
         section = _section(group, f"faster-{direction}", title, lead, rows, charts)
-        section["holes"] = []  # the same as under latency
-        made.append(section)
+        made.append({**section, "holes": []})  # the same as under latency
     return made
 
 
@@ -149,9 +142,7 @@ def _ceiling(group: Group, main: DataFrame, layer: dict[str, Any]) -> Section:
         "Compulsory bytes per second as a share of a plain copy on the same device in the same run (dashed line). "
         f"Forward, input {view.layer_text(layer) if layer else ''}."
     )
-    section = _section(group, "ceiling", "How near to the speed of a copy", lead, rows, charts)
-    section["holes"] = []
-    return section
+    return {**_section(group, "ceiling", "How near to the speed of a copy", lead, rows, charts), "holes": []}
 
 
 def _memory(group: Group, rows: DataFrame) -> Section:
