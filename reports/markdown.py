@@ -21,7 +21,7 @@ def write(runs: Folder | Sequence[Folder], file: Folder) -> None:
         lines += ["", f"## {_escaped(group.title)}", *_lost(losses.losses(group.rows))]
         for block in answer.answers(group):
             lines += ["", *_block(block)]
-    for trained in filter(None, (trials_text.markdown(path) for path in frame.folders(runs))):
+    for trained in filter(None, (trials_text.text(path, markdown=True) for path in frame.folders(runs))):
         lines += ["", trained.rstrip()]
     store.write_file(Path(file), ("\n".join(lines) + "\n").encode())
 

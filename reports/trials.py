@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,20 @@ class Line:
     cost: float  # seconds of a step over the reference's, the median over the seeds
     parameters: int
     facts: dict[int, dict[str, Any]]  # curve and beta by seed
+
+    @property
+    def step(self) -> float:
+        """Seconds of a step, the median over the seeds."""
+        return statistics.median_high(self.steps.values()) if self.steps else math.nan
+
+    @property
+    def betas(self) -> dict[str, list[dict[str, Any]]]:
+        """What the beta of each layer became, by seed."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for facts in self.facts.values():
+            for name, beta in facts.get("beta", {}).items():
+                found.setdefault(name, []).append(beta)
+        return found
 
 
 @dataclass(frozen=True)
@@ -133,7 +148,7 @@ def result(name: str, records: list[Record], about: dict[str, Any]) -> Result:
         lines.append(
             Line(
                 subject, scores[subject], {other: _by_seed(own, subject, other) for other in more}, steps[subject],
-                _mean(values), interval(values), _mean(apart),
+                mean(values), interval(values), mean(apart),
                 NO_INTERVAL if subject == reference else interval(apart),
                 statistics.median(costs) if costs else math.nan,
                 next((int(f["parameters"]) for f in facts.values()), 0), facts,
@@ -141,14 +156,15 @@ def result(name: str, records: list[Record], about: dict[str, Any]) -> Result:
         )  # fmt: skip
     lines.sort(key=lambda line: -line.mean)
     floors = [f["floor"] for line in lines for f in line.facts.values()]
-    floor = _mean(floors)
-    low = [line for line in lines if line.mean < floor]
+    floor = mean(floors)
+    low = [line.subject for line in lines if line.mean < floor]
     base = [b for b in about["baselines"] if b in subjects]
-    trained = bool(base) and not any(line.subject in base for line in low)
+    trained = bool(base) and not set(base) & set(low)
+    below = [f"below the floor: {', '.join(low)}"] if trained and low else []  # of a baseline the verdict says it
     return Result(
         name, about["title"], metric, good[0].unit if good else "", reference, about["floor"], floor,
         max((len(line.scores) for line in lines), default=0), trained, lines,
-        claims(scores) if trained else [], [*(_low(low, base) if trained else []), *doubts(lines)], _holes(records),
+        claims(scores) if trained else [], [*below, *doubts(lines)], _holes(records),
     )  # fmt: skip
 
 
@@ -160,7 +176,7 @@ def _by_seed(records: Iterable[Record], subject: str, metric: str) -> dict[int, 
     }
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean(values: Sequence[float]) -> float:
     return statistics.fmean(values) if values else math.nan
 
 
@@ -173,31 +189,20 @@ def claims(scores: dict[str, dict[int, float]]) -> list[Claim]:
                 apart = paired(scores[better], scores[worse])
                 low, high = interval(apart)
                 verdict = "holds" if low > 0 else "reversed" if high < 0 else "open"
-                made.append(Claim(better, worse, _mean(apart), (low, high), verdict))
+                made.append(Claim(better, worse, mean(apart), (low, high), verdict))
     return made
-
-
-def _low(low: list[Line], baselines: list[str]) -> list[str]:
-    """Who is below the floor; of the baselines the verdict says it already."""
-    names = [line.subject for line in low if line.subject not in baselines]
-    return [f"below the floor: {', '.join(names)}"] if names else []
 
 
 def doubts(lines: list[Line]) -> list[str]:
     """What cannot be, were everything as it should: betas that stayed where they were, subjects that are the same."""
     found = []
     for line in lines:
-        layers = {name: [] for facts in line.facts.values() for name in facts.get("beta", {})}  # type: dict[str, list[float]]
-        for facts in line.facts.values():
-            for name, beta in facts.get("beta", {}).items():
-                layers[name].append(beta["moved"])
-        still = [name for name, moved in layers.items() if max(moved) == 0]
+        still = [name for name, betas in line.betas.items() if not any(beta["moved"] for beta in betas)]
         if still:
             found.append(f"{line.subject}: no beta of {', '.join(still)} moved; nothing was learned there")
-    for i, a in enumerate(lines):
-        for b in lines[i + 1 :]:
-            if len(a.scores) > 1 and a.scores == b.scores:
-                found.append(f"{a.subject} and {b.subject} have the same score with every seed")
+    for a, b in combinations(lines, 2):
+        if len(a.scores) > 1 and a.scores == b.scores:
+            found.append(f"{a.subject} and {b.subject} have the same score with every seed")
     return found
 
 

@@ -41,7 +41,7 @@ def _row(case: str, seeds: list[dict[Any, Any]], known: Rules, level: float) -> 
     row = {**seeds[0], **dict.fromkeys(_NOT_OF_ALL, math.nan), "case": case, "margin": margin}
     pairs = [seed for seed in seeds if seed["status_a"] == seed["status_b"] == "ok"]
     row |= {f"n_{side}": sum(seed[f"status_{side}"] == "ok" for seed in seeds) for side in "ab"}
-    row |= {f"median_{side}": _mean(pairs, f"median_{side}") for side in "ab"}
+    row |= {f"median_{side}": trials.mean([pair[f"median_{side}"] for pair in pairs]) for side in "ab"}
     row["b_over_a"] = row["median_b"] / row["median_a"] if row["median_a"] else math.nan
     for verdict in ("FAILED", "MISSING"):
         lost = [seed for seed in seeds if seed["verdict"] == verdict]
@@ -56,10 +56,6 @@ def _row(case: str, seeds: list[dict[Any, Any]], known: Rules, level: float) -> 
 
 def _sides(seed: dict[Any, Any]) -> dict[str, Any]:
     return {f"{name}_{side}": seed[f"{name}_{side}"] for name in ("status", "reason") for side in "ab"}
-
-
-def _mean(seeds: list[dict[Any, Any]], name: str) -> float:
-    return sum(seed[name] for seed in seeds) / len(seeds) if seeds else math.nan
 
 
 def _judged(metric: str, apart: list[float], margin: float, level: float) -> tuple[str, str]:

@@ -31,7 +31,7 @@ def sections(runs: list[tuple[str, Path]]) -> list[dict[str, Any]]:
                     "anchor": anchor,
                     "title": title,
                     "verdict": trials_text.verdict(result),
-                    "says": [*trials_text.betas(result)],
+                    "says": trials_text.betas(result),
                     "doubts": result.doubts,
                     "holes": result.holes,
                     "heads": trials_text.heads(result),
@@ -62,7 +62,7 @@ def _charts(anchor: str, result: Result) -> list[Chart]:
         )
         made += _differences(anchor, result, rows)
     made.append(_curves(anchor, result, word))
-    layers = _layers(result)
+    layers = {f"{line.subject} {name}": of for line in result.lines for name, of in line.betas.items()}
     return [*made, _beta(f"{anchor}-beta", layers)] if layers else made
 
 
@@ -72,13 +72,12 @@ def _rows(result: Result) -> DataFrame:
 
     made = []
     for line in result.lines:
-        seconds = sorted(line.steps.values())
         text = " ".join(filter(None, trials_text.cells(result, line)[:3]))
         made.append(
             {
                 "method": line.subject, "implementation": "native", "warned": line.mean < result.floor, "r": -1,
-                "x": seconds[len(seconds) // 2], "y": trials_text.scaled(result.metric, line.mean),
-                "tip": f"{text}\n{digits.quantity(seconds[len(seconds) // 2], 's')} a step",
+                "x": line.step, "y": trials_text.scaled(result.metric, line.mean),
+                "tip": f"{text}\n{digits.quantity(line.step, 's')} a step",
             }
         )  # fmt: skip
     rows: DataFrame = pd.DataFrame(made)
@@ -106,16 +105,12 @@ def _differences(anchor: str, result: Result, rows: DataFrame) -> list[Chart]:
     values = [v for column in ("x", "lo", "hi") for v in own[column].dropna()]
     limits = (min(*values, -1e-3), max(*values, 1e-3))
     title = f"{trials_text.WORDS[result.metric]} less that of {result.reference}"
-    return [plots.dots(own, f"{anchor}-difference", title, _signed, 0.0, True, limits)]
+    return [plots.dots(own, f"{anchor}-difference", title, plots.signed_tick(), 0.0, True, limits)]
 
 
 def _apart(result: Result, line: Line) -> list[float]:
     reference = next(other for other in result.lines if other.subject == result.reference)
     return trials.paired(line.scores, reference.scores)
-
-
-def _signed(value: float, _: Any = None) -> str:
-    return f"{value:+g}" if abs(value) > 1e-9 else "0"
 
 
 def _curves(anchor: str, result: Result, word: str) -> Chart:
@@ -150,16 +145,6 @@ def _curves(anchor: str, result: Result, word: str) -> Chart:
         return finish(figure, f"{anchor}-curve", title, f"{title}. At the end: {last}.", rows)
 
 
-def _layers(result: Result) -> dict[str, list[dict[str, Any]]]:
-    """What the beta of each subject's layer became, by seed."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for line in result.lines:
-        for facts in line.facts.values():
-            for name, beta in facts.get("beta", {}).items():
-                found.setdefault(f"{line.subject} {name}", []).append(beta)
-    return found
-
-
 def _beta(name: str, layers: dict[str, list[dict[str, Any]]]) -> Chart:
     """A histogram of each layer's beta over seeds and places, and under it the map of its places, a mean over seeds."""
     import numpy as np
@@ -172,12 +157,8 @@ def _beta(name: str, layers: dict[str, list[dict[str, Any]]]) -> Chart:
         for i, (layer, of) in enumerate(layers.items()):
             left = i * 1.25
             counts = np.sum([beta["histogram"] for beta in of], axis=0)
-            ax.bar(
-                left + (np.arange(len(counts)) + 0.5) / len(counts),
-                counts / counts.max(),
-                1 / len(counts),
-                color=_NOTED["ada"],
-            )
+            middles = left + (np.arange(len(counts)) + 0.5) / len(counts)
+            ax.bar(middles, counts / counts.max(), 1 / len(counts), color=_NOTED["ada"])
             maps = [beta["map"] for beta in of if beta["map"] is not None]
             grid = np.mean(maps, axis=0) if maps else np.zeros((0, 0))
             for y, x in np.ndindex(*grid.shape):
@@ -203,8 +184,9 @@ def _beta(name: str, layers: dict[str, list[dict[str, Any]]]) -> Chart:
 
 def _shade(value: float) -> tuple[float, float, float]:
     """Of a map: white where beta is 0, ada's colour where it is 1."""
-    full = (0x01 / 255, 0x73 / 255, 0xB2 / 255)
-    r, g, b = (1 - value * (1 - part) for part in full)
+    from matplotlib.colors import to_rgb
+
+    r, g, b = (1 - value * (1 - part) for part in to_rgb(_NOTED["ada"]))
     return r, g, b
 
 

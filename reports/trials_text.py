@@ -31,30 +31,19 @@ def ends(metric: str, interval: Interval, sign: bool = False) -> str:
 
 def heads(result: Result) -> list[str]:
     more = [WORDS[name] for name in (result.lines[0].others if result.lines else ())]
-    return [
-        "method",
-        WORDS[result.metric],
-        "95 %",
-        f"less {result.reference}",
-        "95 %",
-        *more,
-        "step ms",
-        "cost",
-        "parameters",
-    ]
+    score = [WORDS[result.metric], "95 %", f"less {result.reference}", "95 %"]
+    return ["method", *score, *more, "step ms", "cost", "parameters"]
 
 
 def cells(result: Result, line: Line) -> list[str]:
     metric = result.metric
-    seconds = sorted(line.steps.values())
-    step = seconds[len(seconds) // 2] if seconds else math.nan
     own = line.subject == result.reference
     return [
         line.subject + ("" if line.mean >= result.floor else " (below the floor)"),
         number(metric, line.mean), ends(metric, line.interval),
         *(("", "") if own else (number(metric, line.difference, True), ends(metric, line.difference_interval, True))),
         *(number(name, sum(by.values()) / len(by)) for name, by in line.others.items()),
-        f"{1e3 * step:.1f}", digits.times(line.cost, exact=own), str(line.parameters),
+        f"{1e3 * line.step:.1f}", digits.times(line.cost, exact=own), str(line.parameters),
     ]  # fmt: skip
 
 
@@ -88,26 +77,18 @@ def betas(result: Result) -> list[str]:
     """Of each layer that learned a beta, its mean over seeds and places, and its range."""
     found = []
     for line in result.lines:
-        layers: dict[str, list[dict[str, float]]] = {}
-        for facts in line.facts.values():
-            for name, beta in facts.get("beta", {}).items():
-                layers.setdefault(name, []).append(beta)
         said = [
             f"{name} {sum(b['mean'] for b in of) / len(of):.2f} "
             f"({min(b['low'] for b in of):.2f} to {max(b['high'] for b in of):.2f})"
-            for name, of in layers.items()
+            for name, of in line.betas.items()
         ]
         found += [f"beta of {line.subject}: {', '.join(said)}"] if said else []
     return found
 
 
-def text(run: Path) -> str:
+def text(run: Path, markdown: bool = False) -> str:
     """Every task of the run as a table with its verdict."""
-    return "\n".join(_block(result, markdown=False) for result in trials.results(run))
-
-
-def markdown(run: Path) -> str:
-    return "\n".join(_block(result, markdown=True) for result in trials.results(run))
+    return "\n".join(_block(result, markdown) for result in trials.results(run))
 
 
 def _block(result: Result, markdown: bool) -> str:
@@ -119,11 +100,6 @@ def _block(result: Result, markdown: bool) -> str:
         head, says = f"### {result.title}, {seeds(result)}\n", [f"* {line}" for line in says]
     else:
         wide = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        table = [
-            "  ".join(
-                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, wide, strict=True))
-            )
-            for row in rows
-        ]
+        table = ["  ".join([row[0].ljust(wide[0]), *map(str.rjust, row[1:], wide[1:])]) for row in rows]
         head, says = f"{result.title}, {seeds(result)}", [f"  {line}" for line in says]
     return "\n".join([head, *(table if result.lines else []), *([""] if markdown else []), *says, ""])
