@@ -56,10 +56,12 @@ def _charts(anchor: str, result: Result) -> list[Chart]:
     if rows.empty:
         return []
     made, word = [], trials_text.WORDS[result.metric]
-    if len(rows) > 1:
+    timed = rows.dropna(subset="x")  # a run that was stopped may lack a step's time
+    if len(timed) > 1:
         made.append(
-            plots.pareto(rows, f"{anchor}-pareto", f"{word} against the time of a step", word, "time of a step")
+            plots.pareto(timed, f"{anchor}-pareto", f"{word} against the time of a step", word, "time of a step")
         )
+    if len(rows) > 1:
         made += _differences(anchor, result, rows)
     made.append(_curves(anchor, result, word))
     layers = {f"{line.subject} {name}": of for line in result.lines for name, of in line.betas.items()}

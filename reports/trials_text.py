@@ -43,7 +43,8 @@ def cells(result: Result, line: Line) -> list[str]:
         number(metric, line.mean), ends(metric, line.interval),
         *(("", "") if own else (number(metric, line.difference, True), ends(metric, line.difference_interval, True))),
         *(number(name, sum(by.values()) / len(by)) for name, by in line.others.items()),
-        f"{1e3 * line.step:.1f}", digits.times(line.cost, exact=own), str(line.parameters),
+        f"{1e3 * line.step:.1f}" if line.steps else digits.NONE,
+        digits.times(line.cost, exact=own), str(line.parameters),
     ]  # fmt: skip
 
 

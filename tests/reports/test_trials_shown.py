@@ -80,3 +80,21 @@ def test_the_report_has_a_section_and_markdown_the_table(run: Path, tmp_path: Pa
     assert "There is no record" not in page
     reports.write_markdown(run, tmp_path / "answers.md")
     assert "| ada | 95.00 |" in (tmp_path / "answers.md").read_text()
+
+
+@pytest.mark.parametrize("without", [{"max"}, {"avg", "max"}, {"avg", "max", "ada"}])
+def test_a_subject_whose_steps_were_not_timed_has_no_point(run: Path, tmp_path: Path, without: set[str]) -> None:
+    """A run that was killed between a trial's score and the time of its steps, which is written after it."""
+    kept = [record for record in store.read(run) if record.metric != "step" or record.method not in without]
+    store.append(tmp_path, kept)
+    (tmp_path / store.MACHINE).write_bytes((run / store.MACHINE).read_bytes())
+    page = reports.write(tmp_path, tmp_path / "out").read_text()
+    (section,) = re.findall(r'<section id="task-1">.*?</section>', page, re.DOTALL)
+    assert all(f">{subject}<" in section for subject in ("avg", "max", "ada"))
+    charts = {path.stem for path in (tmp_path / "out" / "plots").iterdir()}
+    drawn = {"task-1-difference", "task-1-curve", "task-1-beta"}
+    assert charts == drawn | ({"task-1-pareto"} if without == {"max"} else set())
+    if without == {"max"}:
+        points = re.findall("<title>(.*?)</title>", (tmp_path / "out/plots/task-1-pareto.svg").read_text(), re.DOTALL)
+        assert {words.split()[0] for words in points[1:]} == {"avg", "ada"}
+    assert "nan" not in trials_text.text(tmp_path)
