@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from reports import digits, tables
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from reports.view import Group
 
 HEADS = {
@@ -26,24 +28,23 @@ def networks(group: Group) -> list[dict[str, Any]]:
     for (name, shape, dtype, layout), part in rows.groupby(["window", "shape", "dtype", "layout"], sort=False):
         records = part.to_dict("records")
         title = f"{name}, input {str(shape).replace('x', '×')}, {dtype} {layout}"
-        made.append({"title": title, "places": _places(records), **_lines(records)})
+        made.append({"title": title, "places": _places(records), **_table(part)})
     return made
 
 
-def _lines(records: list[dict[Any, Any]]) -> dict[str, Any]:
-    steps = {row["subject"]: row["median"] for row in records if row["metric"] == "step" and row["status"] == "ok"}
-    lines: dict[str, dict[str, Any]] = {}
-    heads: dict[str, int] = {}
-    for row in records:
-        head = HEADS[row["metric"]] + (f", {row['clock']}" if isinstance(row["clock"], str) else "")
-        heads.setdefault(head, list(HEADS).index(row["metric"]))
-        text = f"{row['median']:,.0f}" if row["metric"] == "parameters" and row["status"] == "ok" else None
-        made = {**tables.cell(row, text), "note": "" if row["better"] == digits.NONE else row["better"]}
-        if row["metric"] == "pools" and steps.get(row["subject"]) and row["status"] == "ok":
-            made["note"] = f"{100 * row['median'] / steps[row['subject']]:.2g} %"
-        line = {"method": row["method"], "implementation": row["implementation"], "cells": {}}
-        lines.setdefault(row["subject"], line)["cells"][head] = made
-    return {"heads": sorted(heads, key=lambda head: heads[head]), "lines": list(lines.values())}
+def _table(rows: DataFrame) -> dict[str, Any]:
+    steps = rows[rows["metric"].eq("step") & rows["status"].eq("ok")].set_index("subject")["median"].to_dict()
+
+    def note(row: dict[Any, Any]) -> str:
+        of = steps.get(row["subject"]) if row["metric"] == "pools" else None
+        return f"{100 * row['median'] / of:.2g} %" if of else tables.better(row)
+
+    named = zip(rows["metric"], rows["clock"], strict=True)
+    heads = [HEADS[metric] + (f", {clock}" if isinstance(clock, str) else "") for metric, clock in named]
+    made = tables.matrix(rows.assign(head=heads), "head", note)
+    order = list(HEADS.values())
+    made["heads"].sort(key=lambda head: order.index(head.partition(", ")[0]))
+    return made
 
 
 def _places(records: list[dict[Any, Any]]) -> list[str]:

@@ -20,24 +20,23 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def cell(row: dict[Any, Any], text: str | None = None, sort: float | None = None) -> dict[str, Any]:
+def cell(row: dict[Any, Any]) -> dict[str, Any]:
     """A table cell: what it shows, what it sorts by, what it says when pointed at, whether it is doubtful or a hole."""
     ok = row["status"] == "ok"
-    value = row["median"] if sort is None else sort
     return {
-        "text": (row["text"] if text is None else text) if ok else row["status"],
-        "sort": value if ok and not math.isnan(value) else None,
+        "text": row["text"],
+        "sort": row["median"] if ok and not math.isnan(row["median"]) else None,
         "r": row["r"],
         "doubt": row["doubt"] if row["warned"] else None,
         "hole": not ok,
     }
 
 
-def _better(row: dict[Any, Any]) -> str:
+def better(row: dict[Any, Any]) -> str:
     return "" if row["better"] == digits.NONE else str(row["better"])
 
 
-def matrix(rows: DataFrame, columns: str, note: Callable[[dict[Any, Any]], str] = _better) -> dict[str, Any]:
+def matrix(rows: DataFrame, columns: str, note: Callable[[dict[Any, Any]], str] = better) -> dict[str, Any]:
     """Subjects down, windows or layers across; a cell holds the time, and how many times faster than avg_pool."""
     rows = rows.drop_duplicates(["subject", columns], keep="last")
     heads = view.windows(rows) if columns == "window" else list(dict.fromkeys(rows[columns]))
@@ -45,10 +44,8 @@ def matrix(rows: DataFrame, columns: str, note: Callable[[dict[Any, Any]], str] 
     for row in rows.to_dict("records"):
         made = cell(row)
         made["note"] = note(row) if row["status"] == "ok" else ""
-        lines.setdefault(
-            row["subject"], {"method": row["method"], "implementation": row["implementation"], "cells": {}}
-        )
-        lines[row["subject"]]["cells"][row[columns]] = made
+        line = {"method": row["method"], "implementation": row["implementation"], "cells": {}}
+        lines.setdefault(row["subject"], line)["cells"][row[columns]] = made
     return {"heads": heads, "lines": list(lines.values())}
 
 
@@ -58,10 +55,7 @@ def latency_tables(group: Group) -> list[dict[str, Any]]:
     timed = latency[latency["implementation"].ne("copy")]
     layer = view.main_layer(latency)
     main = view.on(timed, layer)
-    others = timed.drop(index=main.index)
-    heads = [others[name] for name in ("shape", "dtype", "layout", "clock", "window")]
-    said = [f"{s.replace('x', '×')} {d} {y} {c}, window {w}" for s, d, y, c, w in zip(*heads, strict=True)]
-    others = others.assign(place=said)
+    others = _placed(timed.drop(index=main.index), "dtype", "layout", "clock")
     made = []
     for direction, word in DIRECTIONS.items():
         for part, columns, title in (
@@ -74,12 +68,17 @@ def latency_tables(group: Group) -> list[dict[str, Any]]:
     return made
 
 
+def _placed(rows: DataFrame, *names: str) -> DataFrame:
+    """With a column that says what a row is of: 4×64×56×56 float32 nchw cold, window 2."""
+    heads = zip(*(rows[name] for name in ("window", "shape", *names)), strict=True)
+    said = [" ".join([shape.replace("x", "×"), *rest]) + f", window {window}" for window, shape, *rest in heads]
+    placed: DataFrame = rows.assign(place=said)
+    return placed
+
+
 def first_calls(group: Group) -> list[dict[str, Any]]:
     """What the first call of each case waited for its kernels: compiled, or cached when all of them were on disk."""
-    rows = group.rows[group.rows["probe"].eq("kernels")]
-    heads = [rows[name] for name in ("shape", "dtype", "layout", "window")]
-    said = [f"{s.replace('x', '×')} {d} {y}, window {w}" for s, d, y, w in zip(*heads, strict=True)]
-    rows = rows.assign(place=said)
+    rows = _placed(group.rows[group.rows["probe"].eq("kernels")], "dtype", "layout")
 
     def note(row: dict[Any, Any]) -> str:
         return "cached" if json.loads(row["measurement"]).get("cached") else "compiled"
@@ -164,14 +163,6 @@ def failures(rows: DataFrame) -> list[dict[str, Any]]:
     for (device, status, probe, reason), part in bad.groupby(["device_name", "status", "probe", "why"], sort=False):
         names = zip(part["case"], part["command"], part["_again"], strict=True)
         commands = [(case, again.command(begin, str(probe), case) if begin else own) for case, own, begin in names]
-        cases = list(dict.fromkeys(commands))
-        entry = {
-            "device": device,
-            "status": status,
-            "probe": probe,
-            "reason": reason,
-            "count": len(part),
-            "cases": cases,
-        }
-        made.append(entry)
+        entry = {"device": device, "status": status, "probe": probe, "reason": reason, "count": len(part)}
+        made.append({**entry, "cases": list(dict.fromkeys(commands))})
     return sorted(made, key=lambda entry: (entry["status"] == "skipped", -int(str(entry["count"]))))

@@ -72,6 +72,8 @@ def _without_name(reason: Any, method: str) -> Any:
 def value_text(row: dict[Any, Any]) -> str:
     if row["status"] != "ok":
         return str(row["status"])
+    if row["metric"] == "parameters":
+        return f"{row['median']:,.0f}"
     return digits.quantity(row["median"], row["unit"], row["lo"], row["hi"], 1 if row["unit"] == "B" else row["n"])
 
 

@@ -246,6 +246,24 @@ def test_made_runs_are_true_records() -> None:
     assert timed.__doc__
 
 
+def test_a_network_is_told_in_whole_parameters_and_the_part_of_its_pools(tmp_path: Path) -> None:
+    of: dict[str, Any] = {"probe": "network", "direction": "both", "kernel": [], "shape": [4, 3, 24, 24]}
+    of |= {"method": "original", "implementation": "torch", "case": "original/torch/both/float32/nchw/small/4x3x24x24"}
+    run = small(
+        tmp_path,
+        make(**of, metric="parameters", value=11_689_512.0),
+        make(**of, metric="pools", clock="hot", samples=[0.02] * 9),
+        make(**of, metric="step", clock="hot", samples=[0.1] * 9),
+        make(**of, metric="energy", status="skipped", reason="no meter"),
+    )
+    text, _ = page_of(run)
+    assert records_of(text)["text"] == ["11,689,512", "20.00 ms", "100.0 ms", None]
+    (table,) = re.findall(r"<h4>small, .*?</table>", text, re.DOTALL)
+    heads = re.findall(r'<th class="number" scope="col">(.*?)</th>', table)
+    assert heads == ["training step, hot", "pools in a step, hot", "parameters", "energy of a step"]
+    assert "11,689,512" in table and "20 %" in table and "skipped" in table and "11689512.0000" not in text
+
+
 def test_a_method_far_below_the_others_is_told_and_does_not_squeeze_them(tmp_path: Path) -> None:
     scores = {"avg": 30.0, "ada": 31.0, "sum": -3.6}
     run = small(
