@@ -7,11 +7,10 @@ README has another one.
 
 from __future__ import annotations
 
-import csv
 import io
-import statistics
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,6 @@ MARKS = ("<!-- python -m reports.readme: begin -->\n", "<!-- python -m reports.r
 COLUMNS = ("run", "device_name", "commit", "method", "direction", "window", "shape", "median", "lo", "hi", "n")
 SUBJECTS = {"ada": "native", "avg": "torch"}
 DIRECTIONS = {"forward": "forward", "both": "forward and backward"}
-Row = Mapping[str, str]
 
 
 def kept(table: DataFrame) -> str:
@@ -45,45 +43,40 @@ def kept(table: DataFrame) -> str:
     return text
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: DataFrame) -> str:
     """The table in Markdown, and a line that says what it was made of."""
-    times: dict[tuple[str, str, str], dict[str, dict[str, float]]] = {}
-    for row in rows:
-        place = (row["shape"], row["direction"], row["window"])
-        times.setdefault(place, {}).setdefault(row["run"], {})[row["method"]] = float(row["median"])
-    ratios = {place: [t["avg"] / t["ada"] for t in runs.values()] for place, runs in times.items()}
-    windows = list(dict.fromkeys(row["window"] for row in rows))
+    keys = ["shape", "direction", "window"]
+    times = rows.pivot_table("median", [*keys, "run"], "method", "last", sort=False)
+    ratios = (times["avg"] / times["ada"]).dropna().groupby(level=keys, sort=False).agg(["median", "min", "max"])
+    windows = list(rows["window"].unique())
     lines = [f"| input | | {' | '.join(windows)} |", "|---|---|" + "---|" * len(windows)]
-    for shape in dict.fromkeys(row["shape"] for row in rows):
-        for direction, words in DIRECTIONS.items():
-            cells = [_cell(ratios.get((shape, direction, window))) for window in windows]
-            name = shape.replace("x", "×") if direction == "forward" else ""
-            lines.append(f"| {name} | {words} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", _source(rows, ratios.values())]) + "\n"
+    for shape, (direction, words) in product(rows["shape"].unique(), DIRECTIONS.items()):
+        places = [(shape, direction, window) for window in windows]
+        cells = [f"{ratios.loc[at, 'median']:.1f}×" if at in ratios.index else "" for at in places]
+        name = shape.replace("x", "×") if direction == "forward" else ""
+        lines.append(f"| {name} | {words} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", _source(rows, ratios)]) + "\n"
 
 
-def _cell(found: Sequence[float] | None) -> str:
-    return "" if found is None else f"{statistics.median(found):.1f}×"
-
-
-def _source(rows: Sequence[Row], ratios: Iterable[Sequence[float]]) -> str:
-    runs = list(dict.fromkeys(row["run"] for row in rows))
-    commits = ", ".join(dict.fromkeys(row["commit"][:12] or "unknown" for row in rows))
-    words = f"{rows[0]['device_name']}, commit {commits}; "
-    if len(runs) == 1:
+def _source(rows: DataFrame, ratios: DataFrame) -> str:
+    commits = ", ".join(rows["commit"].str[:12].fillna("unknown").unique())
+    words = f"{rows['device_name'].iloc[0]}, commit {commits}; "
+    runs = rows["run"].nunique()
+    if runs == 1:
         return words + "one run."
-    ends = [(min(some) / statistics.median(some), max(some) / statistics.median(some)) for some in ratios]
-    low, high = (statistics.median(end) for end in zip(*ends, strict=True))
-    least, most = min(end[0] for end in ends), max(end[1] for end in ends)
+    low, high = ratios["min"] / ratios["median"], ratios["max"] / ratios["median"]
     return (
-        f"{words}medians of {len(runs)} runs; the lowest and highest of them are typically {low:.2f} and {high:.2f} "
-        f"times the median, at worst {least:.2f} and {most:.2f}."
+        f"{words}medians of {runs} runs; the lowest and highest of them are typically {low.median():.2f} and "
+        f"{high.median():.2f} times the median, at worst {low.min():.2f} and {high.max():.2f}."
     )
 
 
-def read(text: str) -> list[Row]:
+def read(text: str) -> DataFrame:
     """The rows of cpu.csv."""
-    return list(csv.DictReader(io.StringIO(text)))
+    import pandas as pd
+
+    found: DataFrame = pd.read_csv(io.StringIO(text), dtype={"run": str, "commit": str, "window": str})
+    return found
 
 
 def put(page: str, made: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pandas import DataFrame
 
 from reports import frame, readme
 from tests.support import reports_made
@@ -12,7 +13,7 @@ from tests.support import reports_made
 HEAD = "run,device_name,commit,method,direction,window,shape,median,lo,hi,n\n"
 
 
-def rows(*words: str) -> list[readme.Row]:
+def rows(*words: str) -> DataFrame:
     return readme.read(HEAD + "".join(f"{line}\n" for line in words))
 
 
@@ -38,8 +39,8 @@ def test_the_page_keeps_what_is_around_the_table() -> None:
 def test_of_a_run_the_two_subjects_are_kept_and_nothing_else(tmp_path: Path) -> None:
     table = frame.load(reports_made.write(tmp_path / "run"))
     found = readme.read(readme.kept(table))
-    assert {(row["method"], row["direction"]) for row in found} >= {("ada", "forward"), ("avg", "forward")}
-    assert {row["method"] for row in found} == {"ada", "avg"}
+    assert {*zip(found["method"], found["direction"], strict=True)} >= {("ada", "forward"), ("avg", "forward")}
+    assert set(found["method"]) == {"ada", "avg"}
     assert "×" in readme.table(found)
 
 
