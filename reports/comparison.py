@@ -43,18 +43,14 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    a: Folder | Sequence[Folder],
-    b: Folder | Sequence[Folder],
-    across: bool = False,
-    margin: float | None = None,
-    known: rules.Rules | None = None,
+    a: Folder | Sequence[Folder], b: Folder | Sequence[Folder], across: bool = False, known: rules.Rules | None = None
 ) -> Comparison:
     """Compares run B with run A, case by case; either may be several runs that share one plan.
 
-    `b_over_a` has an interval of at least 95 %; in words it is the change from A to B. Margins are the gate's
-    (pyproject.toml); in time and energy on a CPU 5 % at least, what two runs of the same build may differ by, or
-    `margin` in place of both. Scores of trained networks are compared over all seeds together. Runs of different
-    machines are a ValueError unless `across`.
+    `b_over_a` has an interval of at least 95 %; in words it is the change from A to B. Margins are those of `known`,
+    else of pyproject.toml, as the gate's are; in time and energy on a CPU 5 % at least, what two runs of the same build
+    may differ by. Scores of trained networks are compared over all seeds together. Runs of different machines are a
+    ValueError unless `across`.
     """
     sides = [table(a), table(b)]
     said = [f"{name}: {one}" for name, runs, side in zip("AB", (a, b), sides, strict=True) for one in notes(runs, side)]
@@ -62,7 +58,7 @@ def compare(
     note = [*_pair_shares(left, right, across), *_pair_machines(left, right, across)]
     found = _join(left, right)
     known = known or rules.read()
-    found["margin"] = [float(_margin(row, known, margin)) for row in found.to_dict("records")]
+    found["margin"] = [float(_margin(row, known)) for row in found.to_dict("records")]
     judged = [_verdict(row, bool(note)) for row in found.to_dict("records")]
     found["verdict"] = [verdict for verdict, _ in judged]
     found["note"] = [text for _, text in judged]
@@ -71,11 +67,11 @@ def compare(
     return Comparison(found, compared.text(found, heads), heads)
 
 
-def _margin(row: dict[Any, Any], known: rules.Rules, given: float | None) -> float:
+def _margin(row: dict[Any, Any], known: rules.Rules) -> float:
     if row["unit"] not in ("s", "J"):
         return known.margin(row["metric"], row["case"])
     named = known.margin("time" if row["unit"] == "s" else "energy", row["case"])
-    return max(named, UNPAIRED.get(row["device"], 0.0)) if given is None else given
+    return max(named, UNPAIRED.get(row["device"], 0.0))
 
 
 def _pair_shares(left: DataFrame, right: DataFrame, across: bool) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 import reports
 from gate import judge
-from reports import store
+from reports import rules, store
 from reports.compared import VERDICTS
 from reports.implementations import side_by_side
 from reports.record import Record
@@ -90,7 +90,7 @@ def test_the_interval_of_a_ratio_and_the_margin(runs: tuple[Path, Path]) -> None
     assert row["b_over_a"] == pytest.approx(1.2)
     assert row["b_over_a_lo"] < row["b_over_a"] < row["b_over_a_hi"]
     assert row["margin"] == 0.05
-    wide = reports.compare(*runs, margin=0.5).table.set_index("case")["verdict"]
+    wide = reports.compare(*runs, known=rules.Rules({"time": {"*": 0.5}})).table.set_index("case")["verdict"]
     assert wide["slower"] == wide["faster"] == "EQUIVALENT"
     assert wide["bytes"] == "REGRESSED"
 

@@ -11,12 +11,14 @@ import pytest
 import reports
 from reports import fleet, store
 from reports.record import Record
+from reports.rules import Rules
 from tests.support.command_line import runner
 from tests.support.reports_made import make, timed
 
 MODEL = {"name": "Example GPU", "kind": "cuda", "driver": "580.1", "software": {"torch": "2.13.0", "cuda": "13.0"}}
 AXES = {"profile": "default", "seed": 0}
 COMMIT = {"commit": "0123abc", "dirty": False}
+WIDE = Rules({"time": {"*": 0.1}})
 
 
 def cases(kernel: int, slow: float = 1.0, **more: Any) -> list[Record]:
@@ -142,13 +144,13 @@ def test_shards_are_compared_with_shards(shards: list[Path], tmp_path: Path) -> 
         share(tmp_path / "five", 1, cases(2), "GPU-1", commit="fedcba9"),
         share(tmp_path / "six", 2, cases(3, slow=6), "GPU-2", commit="fedcba9"),
     ]
-    found = reports.compare(shards, same, margin=0.1)
+    found = reports.compare(shards, same, known=WIDE)
     assert found.table["verdict"].value_counts().to_dict() == {"EQUIVALENT": 4, "REGRESSED": 4}
     with pytest.raises(ValueError, match="8 of 8 measurements are of different machines in A and B"):
-        reports.compare(shards, swapped)
-    found = reports.compare(shards, swapped, across=True, margin=0.1)
+        reports.compare(shards, swapped, known=WIDE)
+    found = reports.compare(shards, swapped, across=True, known=WIDE)
     assert set(found.table["verdict"]) == {"EQUIVALENT"} and "different machines that are alike" in found.text
-    part = reports.compare(shards, same[0], margin=0.1)
+    part = reports.compare(shards, same[0], known=WIDE)
     assert part.table["verdict"].value_counts().to_dict() == {"EQUIVALENT": 4, "MISSING": 4}
     assert "B: Shard 2/2 is missing" in part.text
 
