@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reports import again, fleet, interval, store, withdrawn
-from reports.columns import NAMES
+from reports.columns import COLUMNS, NAMES
 from reports.record import Record
 from reports.store import Folder
 
@@ -28,20 +28,9 @@ SOURCE = (*PLACE, "_node")  # one machine's numbers, two equal machines of a run
 GEOMETRY = ("kernel", "stride", "padding", "ceil_mode")
 COORDINATES = ("direction", *GEOMETRY, "shape", "dtype", "layout")
 MEASURE = ("probe", "metric", "unit", "clock", "protocol", "image")
-_AS_IS = (
-    "case",
-    *SUBJECT,
-    "direction",
-    "ceil_mode",
-    "dtype",
-    "layout",
-    "device",
-    *MEASURE,
-    "status",
-    "reason",
-    "stop",
-)
-_ORIGIN = ("bytes", "machine", "commit", "dirty", "version", "time", "command")
+_SIZES = ("kernel", "stride", "padding", "shape")
+_AS_TEXT = (*_SIZES, "warnings", "measurement")
+_AS_IS = [column.name for column in COLUMNS if column.source == "record" and column.name not in _AS_TEXT]
 BETTER = ("times_better_than_avg", "times_better_lo", "times_better_hi")
 _NUMBERS = ("median", "lo", "hi", "gbps", "percent_of_copy", *BETTER)
 WIDE = ("_lo", "_hi")
@@ -115,10 +104,10 @@ def names(paths: list[Path]) -> list[str]:
 def _add(
     columns: dict[str, list[Any]], run: str, record: Record, held: dict[str, Any], begins: Callable[[str], str]
 ) -> None:
-    for name in (*_AS_IS, *_ORIGIN):
+    for name in _AS_IS:
         value = getattr(record, name)
         columns[name].append(sys.intern(value) if type(value) is str else value)
-    for name in ("kernel", "stride", "padding", "shape"):
+    for name in _SIZES:
         columns[name].append(sys.intern("x".join(map(str, getattr(record, name)))))
     device = held["devices"].get(record.machine)
     facts = device if isinstance(device, dict) else {}
