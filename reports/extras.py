@@ -91,21 +91,15 @@ def flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
     for name, value in content.items():
         if isinstance(value, dict) and value:
             yield from flat(value, f"{prefix}{name}.")
+        elif value is None:  # an axis that was not given is no fact that is unknown
+            yield f"{prefix}{name}", "not given" if prefix == "axes." else "unknown"
         else:
-            yield (
-                f"{prefix}{name}",
-                _nothing(prefix) if value is None else value if isinstance(value, str) else json.dumps(value),
-            )
+            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
 
 
 def unasked(name: str, value: str) -> bool:
     """Whether a fact is an axis that the run left as it is."""
     return name.startswith("axes.") and value in ("not given", "[]", "false")
-
-
-def _nothing(prefix: str) -> str:
-    """An axis that was not given is no fact that is unknown."""
-    return "not given" if prefix == "axes." else "unknown"
 
 
 def methods_of_measurement(rows: DataFrame) -> list[tuple[str, str, str]]:

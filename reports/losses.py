@@ -25,10 +25,9 @@ def losses(rows: DataFrame) -> dict[str, Any]:
     unsure = int((pairs["_lo"].isna() | pairs["_hi_rival"].isna()).sum())
     made = []
     for (method, direction), part in lost.groupby(["method", "direction"], sort=False):
-        worst = part.drop_duplicates(["window", "shape", "dtype", "layout", "clock"])  # the fastest rival of each place
-        made.append(
-            {"method": method, "direction": direction, "places": [_place(row) for row in worst.to_dict("records")]}
-        )
+        worst = part.drop_duplicates(_AT)  # the fastest rival of each place
+        places = [_place(row) for row in worst.to_dict("records")]
+        made.append({"method": method, "direction": direction, "places": places})
     return {"pairs": len(pairs), "lost": len(lost), "unsure": unsure, "methods": made}
 
 
