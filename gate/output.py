@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 from gate.judge import VERDICTS, Judgement, Result
 from reports import digits, store
+from reports.markdown import one_line
 from reports.rules import ABSOLUTE
 
 BAD = ("REGRESSED", "FAILED", "MISSING")
@@ -100,9 +101,9 @@ def markdown(title: str, judgements: Judgements) -> str:
     code = exit_code(judgements)
     lines = [f"## {title}: {WORDS[code]}", ""]
     for name, judgement in judgements.items():
-        lines += [f"### {_cell(name)}", "", summary(judgement), ""]
+        lines += [f"### {one_line(name)}", "", summary(judgement), ""]
         if judgement.unstable:
-            lines += [f"**Unstable machine{_let_pass(judgement)}:** {_cell(judgement.unstable)}", ""]
+            lines += [f"**Unstable machine{_let_pass(judgement)}:** {one_line(judgement.unstable)}", ""]
         told = [result for result in judgement.results if result.verdict in TOLD]
         if told:
             notes = ["; ".join(filter(None, (result.note, result.cause))) for result in told]
@@ -118,7 +119,7 @@ def markdown(title: str, judgements: Judgements) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    cells = [head, ["---"] * len(head), *([_cell(cell) for cell in row] for row in rows)]
+    cells = [head, ["---"] * len(head), *([one_line(cell) for cell in row] for row in rows)]
     return [f"| {' | '.join(row)} |" for row in cells]
 
 
@@ -128,10 +129,6 @@ def _let_pass(judgement: Judgement) -> str:
 
 def _cells(result: Result) -> tuple[str, ...]:
     return result.verdict, f"`{result.case}`", result.metric, numbers(result).replace("->", "→")
-
-
-def _cell(words: str) -> str:
-    return words.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
 def junit(title: str, judgements: Judgements) -> bytes:

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from reports import digits
+from reports.markdown import one_line
 from reports.rules import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -73,14 +74,15 @@ def text(found: DataFrame, heads: tuple[str, ...]) -> str:
 
 def markdown(found: DataFrame, heads: tuple[str, ...]) -> str:
     """The same as Markdown: a table for each verdict."""
-    lines = ["# Comparison", "", *(f"- {_escaped(head)}" for head in [*heads, *moved(found)])]
+    lines = ["# Comparison", "", *(f"- {one_line(head)}" for head in [*heads, *moved(found)])]
     for verdict, count in _counts(found).items():
         lines += ["", f"## {verdict} {count}", "", VERDICTS[verdict] + "."]
         rows = listed(found, verdict)
         if len(rows):
             lines += ["", f"| {' | '.join(_HEADS)} |", "|---|--:|--:|--:|---|"]
-            cells = [[_escaped(cell) for cell in _cells(row)] for row in rows.head(10 * LISTED).to_dict("records")]
-            lines += [f"| `{first}` | {' | '.join(rest)} |" for first, *rest in cells]
+        for row in rows.head(10 * LISTED).to_dict("records"):
+            case, a, b, *rest = map(one_line, _cells(row))
+            lines.append(f"| `{case}` | {a} | {b.removeprefix('-> ')} | {' | '.join(rest)} |")
         lines += ["", f"{len(rows) - 10 * LISTED} more in comparison.csv."] if len(rows) > 10 * LISTED else []
     return "\n".join(lines) + "\n"
 
@@ -150,7 +152,3 @@ def _change(row: dict[Any, Any]) -> str:
 def _side(row: dict[Any, Any], side: str) -> str:
     value, lo, hi, n = (row[f"{name}_{side}"] for name in ("median", "lo", "hi", "n"))
     return digits.quantity(value, row["unit"], lo, hi, n)
-
-
-def _escaped(words: str) -> str:
-    return words.replace("|", "\\|").replace("-> ", "")

@@ -6,6 +6,7 @@ Of trained networks the table of each task.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ def write(runs: Folder | Sequence[Folder], file: Folder) -> None:
         lines += ["", f"## {_escaped(group.title)}", *_lost(losses.losses(group.rows))]
         for block in answer.answers(group):
             lines += ["", *_block(block)]
-    for trained in filter(None, (trials_text.text(path, markdown=True) for path in frame.folders(runs))):
-        lines += ["", trained.rstrip()]
+    for result in chain.from_iterable(map(trials.results, frame.folders(runs))):
+        lines += ["", *_trained(result)]
     store.write_file(Path(file), ("\n".join(lines) + "\n").encode())
 
 
@@ -50,9 +51,24 @@ def _block(block: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _trained(result: trials.Result) -> list[str]:
+    rows = [trials_text.heads(result), *(trials_text.cells(result, line) for line in result.lines)]
+    table = [f"| {' | '.join(map(one_line, row))} |" for row in rows]
+    table.insert(1, "|---|" + "---:|" * (len(rows[0]) - 1))
+    head = f"### {one_line(result.title)}, {trials_text.seeds(result)}"
+    says = [f"* {one_line(line)}" for line in trials_text.says(result)]
+    return [head, "", *([*table, ""] if result.lines else []), *says]
+
+
 def _cell(cell: dict[str, Any]) -> str:
     return f"{cell['text']} · {cell['rank'].mark}" if cell["span"] is not None else _escaped(cell["text"])
 
 
 def _escaped(words: str) -> str:
-    return "".join(f"\\{c}" if c in "\\|*_<`[" else " " if c in "\r\n" else c for c in words)
+    """Names and numbers, of which nothing is markup."""
+    return "".join(f"\\{c}" if c in "\\|*_<`[" else c for c in " ".join(words.splitlines()))
+
+
+def one_line(words: str) -> str:
+    """Sentences, of which code in backticks is markup: what ends a line or a cell, or begins a tag, does not."""
+    return " ".join(words.splitlines()).replace("|", "\\|").replace("<", "&lt;")

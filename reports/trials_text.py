@@ -1,4 +1,4 @@
-"""The results of trained networks as text: the table of the terminal, and the same as Markdown."""
+"""The results of trained networks in words and digits, and as the table of the terminal."""
 
 from __future__ import annotations
 
@@ -87,20 +87,19 @@ def betas(result: Result) -> list[str]:
     return found
 
 
-def text(run: Path, markdown: bool = False) -> str:
+def says(result: Result) -> list[str]:
+    """What stands below the table: the verdict, the betas, and what is doubtful or missing."""
+    return [verdict(result), *betas(result), *(f"doubtful: {d}" for d in result.doubts), *result.holes]
+
+
+def text(run: Path) -> str:
     """Every task of the run as a table with its verdict."""
-    return "\n".join(_block(result, markdown) for result in trials.results(run))
+    return "\n".join(_block(result) for result in trials.results(run))
 
 
-def _block(result: Result, markdown: bool) -> str:
+def _block(result: Result) -> str:
     rows = [heads(result), *(cells(result, line) for line in result.lines)]
-    says = [verdict(result), *betas(result), *(f"doubtful: {d}" for d in result.doubts), *result.holes]
-    if markdown:
-        table = [f"| {' | '.join(row)} |" for row in rows]
-        table.insert(1, "|---|" + "---:|" * (len(rows[0]) - 1))
-        head, says = f"### {result.title}, {seeds(result)}\n", [f"* {line}" for line in says]
-    else:
-        wide = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        table = ["  ".join([row[0].ljust(wide[0]), *map(str.rjust, row[1:], wide[1:])]) for row in rows]
-        head, says = f"{result.title}, {seeds(result)}", [f"  {line}" for line in says]
-    return "\n".join([head, *(table if result.lines else []), *([""] if markdown else []), *says, ""])
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join([row[0].ljust(wide[0]), *map(str.rjust, row[1:], wide[1:])]) for row in rows]
+    head = f"{result.title}, {seeds(result)}"
+    return "\n".join([head, *(table if result.lines else []), *(f"  {line}" for line in says(result)), ""])

@@ -186,6 +186,18 @@ def test_a_comparison_is_written_as_csv_markdown_and_json(runs: tuple[Path, Path
     assert all(line.count("|") == 6 for line in text.splitlines() if line.startswith("| `"))
 
 
+def test_what_others_wrote_breaks_no_line_and_no_table_of_the_markdown(tmp_path: Path) -> None:
+    bad = make(status="failed", reason="at <module>: a | b\u2028or c", case="broke")
+    a = written(tmp_path / "a", [timed(1.0, case="broke"), timed(1.0, case="slower")], driver="1")
+    b = written(tmp_path / "b", [bad, timed(1.2, case="slower")], driver="<2>\n\n# of ours")
+    reports.compare(a, b).write(tmp_path / "out")
+    lines = (tmp_path / "out" / "comparison.md").read_text().splitlines()
+    assert "| `broke time cold` |  |  |  | failed: at &lt;module>: a \\| b or c |" in lines
+    (told,) = (line for line in lines if "driver" in line)
+    assert told.startswith("- ") and "driver: 1 -> &lt;2>  # of ours" in told
+    assert [line for line in lines if line.startswith("#")] == ["# Comparison", "## FAILED 1", "## REGRESSED 1"]
+
+
 def test_fail_on_is_exit_1_and_a_bad_share_is_usage(tmp_path: Path) -> None:
     a, b = map(str, slowed(tmp_path, 1.5, 31))
     failed = runner("compare", a, b, "--fail-on", "10%", "--out", str(tmp_path / "out"))

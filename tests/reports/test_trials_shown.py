@@ -79,7 +79,9 @@ def test_the_report_has_a_section_and_markdown_the_table(run: Path, tmp_path: Pa
         assert (tmp_path / "out" / "plots" / f"task-1-{chart}.svg").is_file(), chart
     assert "There is no record" not in page
     reports.write_markdown(run, tmp_path / "answers.md")
-    assert "| ada | 95.00 |" in (tmp_path / "answers.md").read_text()
+    told = (tmp_path / "answers.md").read_text()
+    assert "### Digits, 5 seeds\n\n| method |" in told and "| ada | 95.00 | [" in told
+    assert "\n\n* of the paper's order holds" in told
 
 
 @pytest.mark.parametrize("without", [{"max"}, {"avg", "max"}, {"avg", "max", "ada"}])
