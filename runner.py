@@ -42,7 +42,8 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
-@click.option("--out", metavar="DIR", help="Folder of the report of several runs; default: beside the first.")
+@click.option("--out", metavar="DIR", help="Folder of the report; default: the run's own, of several runs a new one "
+              "beside the first.")  # fmt: skip
 @click.option("--export-markdown", "markdown", metavar="FILE", help="Write the answers as Markdown, too.")
 def report(runs: tuple[str, ...], out: str | None, markdown: str | None) -> None:
     """Write the tables and the report of a run again, or one report of several runs.

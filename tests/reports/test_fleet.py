@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,11 @@ def test_the_commands_take_shards(shards: list[Path], tmp_path: Path) -> None:
     assert done.exit_code == 0 and done.stdout.strip() == str(tmp_path / "one-and-2-more" / "report.html"), done.stderr
     done = runner("compare", ",".join(map(str, shards)), ",".join(map(str, shards)))
     assert done.exit_code == 0 and "INCONCLUSIVE 8" in done.stdout, done.stderr
+
+
+def test_the_report_lies_where_its_help_says(shards: list[Path], tmp_path: Path) -> None:
+    told = " ".join(runner("report", "--help").output.split())
+    assert "--out DIR Folder of the report; default: the run's own, of several runs a new one beside the first." in told
+    one, two = (Path(shutil.copytree(shard, tmp_path / name)) for shard, name in zip(shards, "ab", strict=True))
+    assert runner("report", str(one)).output.split()[-1] == str(one / "report.html")
+    assert runner("report", str(one), str(two)).output.split()[-1] == str(tmp_path / "a-with-b" / "report.html")
