@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from counts import callgrind, cuda
+from gate.committed import Table, changes
 from gate.outcome import ROOT, say
 from suites import builds
 from suites.ab import REPEATED
@@ -30,8 +31,6 @@ SECONDS = 600
 # In a process of its own: two libraries that declare the same operators cannot be loaded into one.
 COUNT = """import sys; from suites.build_import import enter; enter(sys.argv[1])
 from gate import cause; cause.tell(sys.argv[2:])"""
-
-Table = Mapping[str, Mapping[str, int]]
 
 
 def of_kernels(moved: Sequence[Case], base: Build, head: Build, kind: str) -> dict[str, str]:
@@ -116,13 +115,7 @@ def _varies(case: Case) -> str:
 
 def differences(old: Table, new: Table) -> str:
     """ada forward float 1x2x2 stride 1x2x2 padding 0x0x0: registers 40 -> 64, +24 B spill."""
-    told = []
-    for name in sorted({*old, *new}):
-        if name not in old or name not in new:
-            told.append(f"{name}: {'gone' if name in old else 'new'}")
-        elif words := change(old[name], new[name]):
-            told.append(f"{name}: {words}")
-    return "; ".join(told)
+    return "; ".join(changes(old, new, change))
 
 
 def change(old: Mapping[str, int], new: Mapping[str, int]) -> str:

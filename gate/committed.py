@@ -6,7 +6,7 @@ A table is one line a row (a kernel, a case), one column a count. Knows nothing 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -32,6 +32,7 @@ EXCEPT = {  # glob over kernels -> which of these they may have, and why
 }
 
 Rows = dict[str, dict[str, int]]
+Table = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
@@ -91,14 +92,7 @@ def accept(counts: Counts, folder: Path, reason: str, methods: Sequence[str] = (
     lost = sorted({n for key in {*before} & {*counts.rows} for n in before[key] if n not in counts.rows[key]})
     if lost:
         raise ValueError(f"{counts.name}: expected counts of {', '.join(lost)} as in the baseline, got none of them")
-    told = []
-    for key in sorted({*before, *counts.rows}):
-        if key not in counts.rows:
-            told.append(f"{key}: gone")
-        elif key not in before:
-            told.append(f"{key}: new")
-        elif before[key] != counts.rows[key]:
-            told.append(f"{key}: {difference(before[key], counts.rows[key])}")
+    told = changes(before, counts.rows, difference)
     if told or not path.is_file():
         write_file(path, counts.text(*reasons).encode())
     return told
@@ -123,6 +117,15 @@ def difference(old: Mapping[str, int], new: Mapping[str, int]) -> str:
     """Old and new of every count that differs: registers 40 -> 64, spill_stores 0 -> 24."""
     names = dict.fromkeys((*old, *new))
     return ", ".join(f"{n} {old.get(n, '-')} -> {new.get(n, '-')}" for n in names if old.get(n) != new.get(n))
+
+
+def changes(old: Table, new: Table, words: Callable[[Mapping[str, int], Mapping[str, int]], str]) -> list[str]:
+    """A line for each row that is gone, is new, or has other counts, of which `words` tells."""
+    told = []
+    for key in sorted({*old, *new}):
+        said = "gone" if key not in new else "new" if key not in old else words(old[key], new[key])
+        told += [f"{key}: {said}"] if said else []
+    return told
 
 
 def judge(counts: Counts, folder: Path, rules: Rules, methods: Sequence[str] = (), optional: bool = False) -> Judgement:
