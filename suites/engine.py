@@ -131,10 +131,7 @@ class Loop:
         self.strikes: Counter[str] = Counter()
         self.starts = 0
         self.lost: str | None = None
-        code = device.source or run.source
-        self.origin = Origin(
-            device.id, device.id, code["version"], code["commit"], code["dirty"], run.axes.seed, device.note
-        )
+        self.origin = Origin(device.id, device.id, device.source or run.source, run.axes.seed, device.note)
         own = pace.Pace(device.cases, device.kind, run.axes)
         self.pace = own if device.even is None else pace.Even(device.even)
         self.spent = run.tally.spent.setdefault(device.id, {})

@@ -203,10 +203,7 @@ class Fleet:
                 continue
             run.progress.say(f"{why}; {LOST} for its last {len(left)} cases")
             key = machine.key({**device.place.facts, **device.place.mark})
-            code = device.place.source
-            origin = records.Origin(
-                device.id, key, code["version"], code["commit"], code["dirty"], run.axes.seed, device.note
-            )
+            origin = records.Origin(device.id, key, device.place.source, run.axes.seed, device.note)
             for case in left:
                 run.write(case, records.ended(case, "failed", f"{LOST}: {why}"), origin)
 

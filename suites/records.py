@@ -6,6 +6,7 @@ Torch-free.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -25,9 +26,7 @@ class Origin:
 
     device: str
     machine: str
-    version: str
-    commit: str | None
-    dirty: bool | None
+    source: dict[str, Any]  # version, commit, dirty: of the code that ran
     seed: int
     note: dict[str, Any] = field(default_factory=dict)  # what every record's measurement says besides
 
@@ -43,7 +42,9 @@ def make(case: Case, finding: dict[str, Any], origin: Origin) -> Record:
     value, samples, kept, stop = finding["value"], None, None, None
     if status == "ok" and finding["samples"] is not None:
         samples, kept = finding["samples"]["values"], finding["samples"]["kept"]
-        stop, value = finding["samples"]["stop"], _median(samples, kept)
+        stop = finding["samples"]["stop"]
+        good = [sample for sample, keep in zip(samples, kept, strict=True) if keep]
+        value = statistics.median(good) if good else None
     if status == "ok" and (value is None or not math.isfinite(value)):
         status, reason = "failed", f"the measurement gave {value}"
     if status != "ok":
@@ -61,8 +62,9 @@ def make(case: Case, finding: dict[str, Any], origin: Origin) -> Record:
         status=status, reason=None if reason is None else private(reason)[:500] or "no reason given",
         value=value, samples=samples, kept=kept, stop=stop,
         measurement={**_finite(how), **origin.note, "seed": origin.seed},
-        warnings=list(dict.fromkeys(finding["warnings"])), machine=origin.machine, commit=origin.commit,
-        dirty=origin.dirty, version=origin.version, time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        warnings=list(dict.fromkeys(finding["warnings"])), machine=origin.machine,
+        commit=origin.source["commit"], dirty=origin.source["dirty"], version=origin.source["version"],
+        time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=case.command(origin.device, origin.seed), bytes=case.bytes if case.probe == "latency" else None,
     )  # fmt: skip
 
@@ -73,13 +75,6 @@ def ended(case: Case, status: str, reason: str) -> list[dict[str, Any]]:
     of: Any = {"protocol": "P1", "image": "all"} if case.probe == "retention" else {}
     metric = FIRST_METRIC[case.probe]
     return [asdict(Finding(metric, status=status, reason=reason, clock=clock, **of)) for clock in clocks]
-
-
-def _median(samples: list[float], kept: list[bool]) -> float | None:
-    from reports.interval import median
-
-    good = sorted(s for s, keep in zip(samples, kept, strict=True) if keep)
-    return median(good) if good else None
 
 
 def _finite(value: Any) -> Any:

@@ -27,7 +27,7 @@ from suites.tally import Tally
 from suites.worker import Workbench
 from tests.support.reports_made import GPU, make
 
-ORIGIN = records.Origin(GPU, GPU, "0.1.0", None, None, 0)
+ORIGIN = records.Origin(GPU, GPU, {"version": "0.1.0", "commit": None, "dirty": None}, 0)
 
 
 def case(method: str = "ada", direction: str = "forward", implementation: str = "native", **more: Any) -> Case:

@@ -15,7 +15,7 @@ from suites.nvtx import named
 from tests.support.cuda_stand_in import Device, Event
 
 CPU = torch.device("cpu")
-ORIGIN = records.Origin("GPU-1", "GPU-1", "0", None, None, 0)
+ORIGIN = records.Origin("GPU-1", "GPU-1", {"version": "0", "commit": None, "dirty": None}, 0)
 
 
 class Clocks(CudaClocks):

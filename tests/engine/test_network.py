@@ -25,7 +25,7 @@ from tests.support.native_places import need
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = [("cpu", "cpu")]
-ORIGIN = records.Origin("cpu", "cpu-1", "0.1.0", None, None, 0)
+ORIGIN = records.Origin("cpu", "cpu-1", {"version": "0.1.0", "commit": None, "dirty": None}, 0)
 MODELS = """
 from torch import nn
 

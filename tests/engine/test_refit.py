@@ -16,7 +16,7 @@ from suites.axes import Axes
 def test_parts_are_those_of_the_cases_that_were_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     axes = Axes(profile="smoke", methods=("avg", "ada"), kernels=("2",))
     cases = session.cases(axes, [("cpu", "cpu")])["cpu"]
-    origin = records.Origin("cpu", "cpu-1", "0.1", None, None, 0)
+    origin = records.Origin("cpu", "cpu-1", {"version": "0.1", "commit": None, "dirty": None}, 0)
     timed = [case for case in cases if case.probe == "latency"]
     for case in cases:
         how = ("failed", "a reason") if case.probe == "memory" or case in timed[:3] else ("skipped", "no time")

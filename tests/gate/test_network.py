@@ -16,7 +16,7 @@ from suites.finding import Finding
 from suites.sampling import Samples
 
 AXES = Axes(network="resnet18", methods=("max", "avg", "softpool", "ada"), probes=("latency",))
-ORIGIN = records.Origin("cpu", "cpu-1", "0.1.0", None, None, 0)
+ORIGIN = records.Origin("cpu", "cpu-1", {"version": "0.1.0", "commit": None, "dirty": None}, 0)
 SLOW = "ada/native/both/float32/nchw/resnet18/4x3x224x224"
 
 

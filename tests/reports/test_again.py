@@ -17,7 +17,7 @@ from suites.axes import Axes
 from suites.case import Case
 
 CPU = [("cpu", "cpu")]
-ORIGIN = records.Origin("cpu", "cpu-1", "0.1.0", None, None, 0)
+ORIGIN = records.Origin("cpu", "cpu-1", {"version": "0.1.0", "commit": None, "dirty": None}, 0)
 
 
 def planned(words: list[str]) -> list[Case]:
