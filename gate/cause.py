@@ -46,7 +46,7 @@ def _on_cuda(cases: Sequence[Case], base: Build, head: Build) -> dict[str, str]:
     asked = list(dict.fromkeys(call for found in calls.values() for call in found))
     sides = []
     for build in (base, head):
-        if build.folder is None or build.library() is None:
+        if build.folder is None or "native" not in build.parts:
             return {}
         try:
             architecture, counted = _counted(build.folder, asked)

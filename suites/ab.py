@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from reports import interval, store
+from reports import store
 from reports.record import Record
-from suites import machine, provenance, setting
+from suites import machine, setting
 from suites.axes import Axes, UsageError
 from suites.builds import Build
 from suites.case import Case
@@ -79,7 +80,8 @@ class Experiment:
             first = draw.randrange(2) if pair % 2 == 0 else 1 - first
             for place, side in enumerate((SIDES[first], SIDES[1 - first])):
                 left = (2 * (count - pair) - place) * (self.spent[-1] if self.spent else 0.0)
-                self.say(f"{stage} pass {2 * pair + place + 1} of {2 * count}, {side}" + _left(left))
+                told = f", about {left:.0f} s left" if left else ""
+                self.say(f"{stage} pass {2 * pair + place + 1} of {2 * count}, {side}{told}")
                 self.one(stage, pair, side, chosen)
 
     def one(self, stage: str, pair: int, side: str, cases: Sequence[Case]) -> None:
@@ -92,7 +94,7 @@ class Experiment:
             draw.shuffle(some)
             order += some
         with store.Writer(self.out / FOLDER / f"{stage}-{pair:02d}-{side}") as writer:
-            progress, axes, source = Progress(len(order), io.StringIO()), Axes(seed=self.seed), self.source(side)
+            progress, axes, source = Progress(len(order), io.StringIO()), Axes(seed=self.seed), self.builds[side].source
             run = Run(writer, progress, axes, source, self._learned, set(), self.timeout)
             tally = run.go([self._device(side, order)], parallel=False)
         if run.gone or run.stop.is_set():
@@ -109,12 +111,6 @@ class Experiment:
         self.facts[key] = facts
         return key
 
-    def source(self, side: str) -> dict[str, Any]:
-        """The code of a side, as its records state it."""
-        build = self.builds[side]
-        own = {"version": build.version, "commit": build.commit, "dirty": build.dirty}
-        return provenance.source() if build.folder is None else own
-
     def setup(self, side: str) -> dict[str, Any]:
         folder = self.builds[side].folder
         usual = setting.setup(self.device, self.kind, Axes(seed=self.seed), None, self._threads)
@@ -126,29 +122,28 @@ class Experiment:
         return self.threads if self.kind == "cpu" else None
 
 
-def _left(seconds: float) -> str:
-    return f", about {seconds:.0f} s left" if seconds else ""
-
-
 def cases(axes: Axes, device: str, kind: str, builds: Mapping[str, Build], enough: int = 6) -> list[Case]:
     """The cases of a comparison: native kernels where a side has them, else plain rows; and torch's own as controls."""
     from suites import session
+
+    def planned(**changes: Any) -> list[Case]:
+        return session.cases(replace(axes, **changes), [(device, kind)])[device]
 
     compiled = any("native" in build.parts for build in builds.values())
     wanted = axes.implementations or (("native" if compiled else "plain"), "torch", "copy")
     if axes.network is not None:
         wanted = tuple(name for name in dict.fromkeys((*wanted, "torch")) if name != "copy")  # as it was: the control
-        of_network: list[Case] = session.cases(replace(axes, implementations=wanted), [(device, kind)])[device]
-        return of_network
+        return planned(implementations=wanted)
     if kind == "cpu" and not axes.clocks:  # a flush takes longer than most calls, and leaves few samples
         axes = replace(axes, clocks=("hot",))
     if not axes.implementations and axes.profile != "smoke" and compiled:
         wanted = ("plain", *wanted)
-    found: list[Case] = session.cases(replace(axes, implementations=tuple(wanted)), [(device, kind)])[device]
+    found = planned(implementations=wanted)
     controls = [case for case in found if case.implementation == "torch" and case.probe == "latency"]
     if len(controls) < enough and any(case.probe in REPEATED for case in found):
-        rest = replace(axes, methods=("avg", "max"), implementations=("torch",), directions=("forward", "backward"))
-        found += session.cases(replace(rest, probes=("latency",)), [(device, kind)])[device]
+        found += planned(
+            methods=("avg", "max"), implementations=("torch",), directions=("forward", "backward"), probes=("latency",)
+        )
     unique = {case.key: case for case in found}
     if all(case.implementation in ("torch", "copy") for case in unique.values()):
         raise UsageError("plan: the axes leave nothing to compare but torch's own operators")
@@ -171,7 +166,7 @@ def merge(experiment: Experiment) -> None:
             for record in found if of == side else ():
                 held.setdefault(record.key, []).append(record)
         store.append(experiment.out / side, [_together(group) for group in held.values()])
-        source = {name: experiment.source(side)[name] for name in ("version", "commit", "dirty")}
+        source = {name: experiment.builds[side].source[name] for name in ("version", "commit", "dirty")}
         run = {
             **source, "time": made,
             "seed": experiment.seed, "build": experiment.builds[side].name, "parts": experiment.builds[side].parts,
@@ -190,6 +185,6 @@ def _together(group: Sequence[Record]) -> Record:
         return first
     samples = [value for record in group for value in record.samples or []]
     kept = [flag for record in group for flag in record.kept or []]
-    value = interval.median(sorted(v for v, keep in zip(samples, kept, strict=True) if keep))
+    value = median(v for v, keep in zip(samples, kept, strict=True) if keep)
     how = {**first.measurement, "blocks": len(group)}
     return replace(first, samples=samples, kept=kept, value=value, measurement=how)

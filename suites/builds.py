@@ -1,4 +1,4 @@
-"""A revision of adapool as an installed folder of its own: worktree and pip. Never a second torch.
+"""A revision of adapool as an installed folder of its own: git archive and pip. Never a second torch.
 
 Knows git and pip; nothing of cases or records.
 """
@@ -17,14 +17,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from suites import digests
+from suites import digests, provenance
 from suites.axes import UsageError
-from suites.digests import LIBRARY
 from suites.machine import ROOT, private
 
 BUILD_SECONDS = 1800
-SOURCES = ("adapool", "csrc", "pyproject.toml")  # what an install is made of
+SOURCES = ("adapool", "csrc")  # what an install is made of, but for how pyproject.toml has it built
 # Variables that decide a build, and what such variables begin with.
 COMPILING = ("CXX", "CXXFLAGS", "LDFLAGS", "CPATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH")
 COMPILING_ALL = ("CMAKE_", "SKBUILD_")
@@ -44,21 +44,14 @@ class Build:
     dirty: bool | None = None
     parts: dict[str, str] = field(default_factory=dict)  # digests of python, native
 
-    def library(self) -> Path | None:
-        """The compiled operators; None where there are none."""
-        path = _library() if self.folder is None else self._package() / LIBRARY
-        return path if path.is_file() else None
-
     @property
-    def version(self) -> str:
-        """What the package says of itself as `__version__`; read, since two builds cannot be imported side by side."""
-        told = re.search(
-            r"^__version__ *= *[\"'](.+?)[\"']", (self._package() / "__init__.py").read_text(), re.MULTILINE
-        )
-        return told[1] if told else "unknown"
-
-    def _package(self) -> Path:
-        return (_found() if self.folder is None else self.folder) / "adapool"
+    def source(self) -> dict[str, Any]:
+        """The code, as records state it. The version is read: two builds cannot be imported side by side."""
+        if self.folder is None:
+            return provenance.source()
+        text = (self.folder / "adapool" / "__init__.py").read_text()
+        told = re.search(r"^__version__ *= *[\"'](.+?)[\"']", text, re.MULTILINE)
+        return {"version": told[1] if told else "unknown", "commit": self.commit, "dirty": self.dirty}
 
 
 def git(*words: str) -> str:
@@ -73,7 +66,6 @@ def git(*words: str) -> str:
 class Wanted:
     """What a side was asked to be: a git revision, or a folder with the sources or an installed adapool in it."""
 
-    name: str
     folder: Path | None
     commit: str | None
 
@@ -85,7 +77,7 @@ class Wanted:
         """The folder of its sources, laid out in `scratch` where they lie in git alone; None where git lacks them."""
         if self.commit is None:
             return self.folder
-        words = ["git", "-C", str(ROOT), "archive", self.commit, *SOURCES]
+        words = ["git", "-C", str(ROOT), "archive", self.commit]
         archive = subprocess.run(words, capture_output=True, check=False)
         if archive.returncode:
             return None
@@ -99,16 +91,18 @@ class Wanted:
             return digests.installed(self.folder)
         with tempfile.TemporaryDirectory() as scratch:
             tree = self.sources(Path(scratch))
-            return digests.sources(tree) if tree is not None and (tree / "csrc").is_dir() else {}
+            if tree is None or not all((tree / name).exists() for name in ("csrc", "pyproject.toml")):
+                return {}
+            return digests.sources(tree)
 
 
 def wanted(name: str) -> Wanted:
     """UsageError when the name is neither a revision nor a folder with adapool in it."""
     given = Path(name)
     if (given / "adapool" / "__init__.py").is_file():
-        return Wanted(name, given.resolve(), None)
+        return Wanted(given.resolve(), None)
     try:
-        return Wanted(name, None, git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"))
+        return Wanted(None, git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"))
     except UsageError:
         raise UsageError(f"revision: expected a git revision, or a folder with adapool in it, got {name!r}") from None
 
@@ -125,10 +119,11 @@ def find(name: str, store: Path, say: Callable[[str], object]) -> Build:
     Revisions are built once and kept in `store` under their commit; source folders are built every time.
     """
     asked = wanted(name)
+    if asked.folder is not None and asked.installed:
+        return Build(name, asked.folder, None, None, digests.installed(asked.folder))
+    store.mkdir(parents=True, exist_ok=True)
     if asked.folder is not None:
-        if asked.installed:
-            return Build(name, asked.folder, None, None, digests.installed(asked.folder))
-        folder = Path(tempfile.mkdtemp(prefix="source-", dir=_made(store)))
+        folder = Path(tempfile.mkdtemp(prefix="source-", dir=store))
         say(f"building {name}")
         _install(asked.folder, folder)
         return Build(name, folder, None, True, digests.installed(folder))
@@ -136,33 +131,16 @@ def find(name: str, store: Path, say: Callable[[str], object]) -> Build:
     folder = store.resolve() / f"{commit[:12]}-{_toolchain()}"
     if not (folder / "adapool" / "__init__.py").is_file():
         say(f"building {name} ({commit[:12]})")
-        _made(store)
-        _install_commit(commit, folder)
+        _install_commit(asked, folder)
     return Build(name, folder, commit, False, digests.installed(folder))
 
 
 def here() -> Build:
-    """The adapool that this Python imports."""
-    return Build("installed", None, None, None, digests.installed(_found(), _library()))
-
-
-def _library() -> Path:
-    """Where this Python's adapool looks for its library: not always beside its Python files."""
+    """The adapool that this Python imports; its library is not always beside its Python files."""
     from adapool import native_library
 
-    return native_library.path()
-
-
-def _found() -> Path:
-    import importlib.util
-
-    found = importlib.util.find_spec("adapool")
-    return Path(found.origin).parents[1] if found and found.origin else ROOT
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    place = Path(native_library.__file__).parents[1]
+    return Build("installed", None, parts=digests.installed(place, native_library.path()))
 
 
 def _toolchain() -> str:
@@ -183,18 +161,16 @@ def _compiler() -> str:
         return "none"
 
 
-def _install_commit(commit: str, folder: Path) -> None:
+def _install_commit(asked: Wanted, folder: Path) -> None:
     with (
-        tempfile.TemporaryDirectory(prefix="adapool-") as scratch,
+        tempfile.TemporaryDirectory(prefix="adapool-") as scratch,  # as long for every side: paths end up in the binary
         tempfile.TemporaryDirectory(dir=folder.parent) as beside,  # on the same disk
     ):
-        tree = Path(scratch) / "tree"  # the same length for every side: paths end up in the binary
-        git("worktree", "add", "--detach", "--force", str(tree), commit)
-        try:
-            _install(tree, Path(beside) / "half")
-            (Path(beside) / "half").replace(folder)
-        finally:
-            git("worktree", "remove", "--force", str(tree))
+        tree = asked.sources(Path(scratch))
+        if tree is None:
+            raise BuildError(f"git archive gives no files of {asked.commit}")
+        _install(tree, Path(beside) / "half")
+        (Path(beside) / "half").replace(folder)
 
 
 def _install(source: Path, target: Path) -> None:
@@ -221,7 +197,7 @@ def unchanged(base: Build, head: Build, implementation: str) -> bool:
 def sources(build: Build, scratch: Path) -> Path | None:
     """The csrc that a build was made of, laid out in `scratch` where it lies in git alone; None where not known."""
     folder = None if build.commit is not None else Path(build.name)
-    made_of = Wanted(build.name, folder, build.commit).sources(scratch)
+    made_of = Wanted(folder, build.commit).sources(scratch)
     return made_of / "csrc" if made_of is not None and (made_of / "csrc").is_dir() else None
 
 
@@ -236,6 +212,6 @@ def _files(base: Build, head: Build) -> str | None:
     """The sources that differ."""
     if base.commit is None or head.commit is None:
         return None
-    names = git("diff", "--name-only", base.commit, head.commit, "--", *SOURCES[:2]).splitlines()
+    names = git("diff", "--name-only", base.commit, head.commit, "--", *SOURCES).splitlines()
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return f"changed: {', '.join(names[:4])}{more}" if names else None

@@ -12,7 +12,6 @@ import pytest
 import adapool
 from reports.rules import toml
 from suites import doctor, provenance
-from suites.ab import Experiment
 from suites.builds import Build
 
 ROOT = Path(__file__).parents[2]
@@ -50,10 +49,9 @@ def test_each_side_of_a_comparison_has_its_own(tmp_path: Path) -> None:
     (tmp_path / "bare" / "adapool").mkdir(parents=True)
     (tmp_path / "bare" / "adapool" / "__init__.py").write_text("")
     builds = {"base": Build("old", tmp_path / "old"), "head": Build("installed", None)}
-    experiment = Experiment(tmp_path, builds, [])
-    assert experiment.source("base")["version"] == "0.0.9"
-    assert experiment.source("head")["version"] == adapool.__version__
-    assert Build("bare", tmp_path / "bare").version == "unknown"
+    assert builds["base"].source["version"] == "0.0.9"
+    assert builds["head"].source["version"] == adapool.__version__
+    assert Build("bare", tmp_path / "bare").source["version"] == "unknown"
 
 
 def test_the_package_owns_the_version() -> None:
