@@ -25,7 +25,7 @@ SAME = "base and head install the same Python files and csrc: there is nothing t
 def ab(base: str, head: str, smoke: bool, unstable_ok: bool, store: str, given: Mapping[str, Any]) -> int:
     """Exit code of the comparison of two builds; what installs the same is neither built nor measured."""
     known = rules(given["rules"])
-    targets = session.targets(session.Where(given["cpu"], given["gpu"]))
+    targets = session.targets(given["cpu"], given["gpu"])
     axes = _axes(given, passes.SMOKE if smoke else None)
     session.whole(axes, targets)  # complain before anything is built
     out = session.fresh_folder(given["out"])
@@ -49,7 +49,7 @@ def ab(base: str, head: str, smoke: bool, unstable_ok: bool, store: str, given: 
 def selftest(fraction: float | None, build: str | None, store: str, given: Mapping[str, Any]) -> int:
     """0 when nothing moved by itself and every injected slow-down was found; else 3."""
     known = rules(given["rules"])
-    targets = session.targets(session.Where(given["cpu"], given["gpu"]))
+    targets = session.targets(given["cpu"], given["gpu"])
     axes = _axes(given, passes.SMOKE)
     session.whole(axes, targets)
     out = session.fresh_folder(given["out"])

@@ -73,8 +73,8 @@ def bench(
             profiles.check(session.whole(run.axes, run.devices), globs)
         else:
             axes, fleet = axes_of(given), connect(ray) if ray else None
-            where = session.Where(given["cpu"], given["gpu"])
-            devices = fleet.targets(where.cpu, where.gpu) if fleet else session.targets(where)
+            targets = fleet.targets if fleet else session.targets
+            devices = targets(given["cpu"], given["gpu"])
             profiles.check(session.whole(axes, devices), globs)
             if listing:
                 planned, _, _ = session.fitted(axes, devices)
@@ -108,7 +108,7 @@ def network(model: str, image: str | None, out: str | None, **given: Any) -> Non
     reportable()
     try:
         axes = replace(axes_of(given), network=model, image=sizes("image", image, 1) if image else ())
-        devices = session.targets(session.Where(given["cpu"], given["gpu"]))
+        devices = session.targets(given["cpu"], given["gpu"])
         raise SystemExit(_measure_and_report(session.Session.fresh(out, axes, devices)))
     except (UsageError, ValueError) as error:
         fail(error)
@@ -127,7 +127,7 @@ def plan(summary: bool, **given: Any) -> None:
 
     try:
         axes = axes_of(given)
-        devices = [("gpu", "cuda")] if given["gpu"] else session.targets(session.Where(given["cpu"]))
+        devices = [("gpu", "cuda")] if given["gpu"] else session.targets(given["cpu"])
         found, _, left = session.fitted(axes, devices)
     except UsageError as error:
         fail(error)

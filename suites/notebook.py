@@ -29,7 +29,7 @@ def bench(out: str | None = None, *, parallel: bool = False, timeout: float = 60
 
     given = options.spoken(words)
     axes = options.axes(given)
-    devices = session.targets(session.Where(given["cpu"], given["gpu"]))
+    devices = session.targets(given["cpu"], given["gpu"])
     run = session.Session.fresh(out, axes, devices, parallel=parallel, timeout=timeout)
     run.command = f"suites.bench({', '.join(f'{name}={value!r}' for name, value in words.items())})"
     try:

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -30,23 +30,17 @@ from suites.tally import Tally
 RESUME = ".resume.json"  # what --resume needs, paths of this machine included: not for publishing
 
 
-@dataclass(frozen=True)
-class Where:
-    """The devices asked for: none of these is "the GPUs there are, else the CPU"."""
-
-    cpu: bool = False
-    gpu: str | None = None
-
-
-def targets(where: Where) -> list[tuple[str, str]]:
-    """(device id, kind) of every device meant; UsageError when a GPU is asked for that is not there."""
-    if where.gpu is not None:
+def targets(cpu: bool, gpu: str | None = None) -> list[tuple[str, str]]:
+    """(device id, kind) of every device meant: of neither the GPUs there are, else the CPU. UsageError when a GPU is
+    asked for that is not there.
+    """
+    if gpu is not None:
         try:
-            found = [(gpu.uuid, "cuda") for gpu in nvml.chosen(where.gpu)]
+            found = [(one.uuid, "cuda") for one in nvml.chosen(gpu)]
         except ValueError as error:
             raise UsageError(str(error)) from None
-        return [*found, ("cpu", "cpu")] if where.cpu else found
-    return [("cpu", "cpu")] if where.cpu else [(gpu.uuid, "cuda") for gpu in nvml.listed()] or [("cpu", "cpu")]
+        return [*found, ("cpu", "cpu")] if cpu else found
+    return [("cpu", "cpu")] if cpu else [(one.uuid, "cuda") for one in nvml.listed()] or [("cpu", "cpu")]
 
 
 def cases(axes: Axes, devices: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:
