@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from suites.case import Pane
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -16,23 +14,22 @@ class Layer:
 
     shape: tuple[int, ...]
     window: str
-    what: str
 
 
 LAYERS = {
-    "resnet_stage": Layer((64, 56, 56), "2", "ResNet stage 2, the tensor that the kernel sweep uses"),
-    "resnet_stem": Layer((64, 112, 112), "3s2p1", "ResNet and DenseNet stem"),
-    "densenet_transition": Layer((128, 56, 56), "2", "DenseNet-121, first transition"),
-    "vgg_1": Layer((64, 224, 224), "2", "VGG-16, first stage"),
-    "vgg_3": Layer((256, 56, 56), "2", "VGG-16, third stage"),
-    "vgg_5": Layer((512, 14, 14), "2", "VGG-16, fifth stage"),
-    "spp": Layer((512, 13, 13), "5s1p2", "spatial pyramid pooling, the middle level"),
-    "global": Layer((512, 7, 7), "7", "global pooling before a classifier"),
-    "frame_4k": Layer((3, 2160, 3840), "2", "one 4K video frame"),
-    "audio": Layer((64, 4096), "2", "1-D: audio features"),
-    "video": Layer((32, 8, 28, 28), "2", "3-D: a video clip's features"),
-    "small_stem": Layer((16, 112, 112), "3s2p1", "a quarter of the ResNet stem, for a quick look"),
-    "small": Layer((16, 28, 28), "2", "small enough for a quick look"),
+    "resnet_stage": Layer((64, 56, 56), "2"),  # ResNet stage 2, the tensor that the kernel sweep uses
+    "resnet_stem": Layer((64, 112, 112), "3s2p1"),  # ResNet and DenseNet stem
+    "densenet_transition": Layer((128, 56, 56), "2"),  # DenseNet-121, first transition
+    "vgg_1": Layer((64, 224, 224), "2"),  # VGG-16, first stage
+    "vgg_3": Layer((256, 56, 56), "2"),  # VGG-16, third stage
+    "vgg_5": Layer((512, 14, 14), "2"),  # VGG-16, fifth stage
+    "spp": Layer((512, 13, 13), "5s1p2"),  # spatial pyramid pooling, the middle level
+    "global": Layer((512, 7, 7), "7"),  # global pooling before a classifier
+    "frame_4k": Layer((3, 2160, 3840), "2"),  # one 4K video frame
+    "audio": Layer((64, 4096), "2"),  # 1-D: audio features
+    "video": Layer((32, 8, 28, 28), "2"),  # 3-D: a video clip's features
+    "small_stem": Layer((16, 112, 112), "3s2p1"),  # a quarter of the ResNet stem, for a quick look
+    "small": Layer((16, 28, 28), "2"),  # small enough for a quick look
 }
 LEAST = 64  # pixels of a photograph's side; shorter ones say nothing at kernel 7
 SWEEP = ("2", "3", "5", "7", "3s2")
@@ -89,7 +86,3 @@ PROFILES = {
         batch={"cpu": 1, "cuda": 64}, budget={"cpu": 21600.0, "cuda": 21600.0}, most=5.0, ceiling=30.0, without=(),
     ),
 }  # fmt: skip
-
-
-def panes(names: tuple[str, ...]) -> list[Pane]:
-    return [Pane.parse(name) for name in names]

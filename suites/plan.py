@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from reports.record import CLOCKS, IMPLEMENTATIONS, LAYOUTS
 from suites import layers, rounds
 from suites.axes import Axes, Names, UsageError, expect, near
 from suites.case import INVERSES, ITEM_BYTES, ORIGINAL, Case, Pane, sizes, text
@@ -16,22 +17,21 @@ TORCH = ("avg", "max", "lp", "max_unpool")
 RELEASED = ("ada", "edscw", "idw", "softpool")  # what the released packages have
 PROBES = ("latency", "memory", "energy", "retention")
 EXCHANGED = ("max", "avg", "softpool", "edscw", "ada")  # in a network, unless methods are asked for
-IMPLEMENTATIONS = ("native", "plain", "compiled", "torch", "released", "own", "copy")
 DIRECTIONS = ("forward", "backward", "both", "inverse")
 
 
 def build(axes: Axes, names: Names, kind: str) -> list[Case]:
     """The cases of one device of `kind` ("cpu", "cuda"), as `rounds` orders them; UsageError for axes without sense."""
-    if axes.network is not None:
-        return networks(axes, names, kind)
-    preset = axes.preset
     expect("dtype", axes.dtypes, tuple(ITEM_BYTES))
-    expect("layout", axes.layouts, ("nchw", "channels_last"))
+    expect("layout", axes.layouts, LAYOUTS)
+    if axes.network is not None:
+        return networks(axes, axes.network, names, kind)
+    preset = axes.preset
     expect("direction", axes.directions, DIRECTIONS)
     expect("implementation", axes.implementations, IMPLEMENTATIONS)
     expect("compare-with", axes.compare_with, ("released", "compiled"))
     expect("probe", axes.probes, PROBES)
-    expect("clock", axes.clocks, ("cold", "hot", "graph", "host"))
+    expect("clock", axes.clocks, CLOCKS)
     clocks = axes.clocks or preset.clocks[kind]
     if kind == "cpu" and set(clocks) - {"cold", "hot"}:
         raise UsageError(f"clock: expected cold or hot on a CPU, got {', '.join(clocks)}")
@@ -63,20 +63,16 @@ def build(axes: Axes, names: Names, kind: str) -> list[Case]:
     return rounds.arranged(list(seen.values()))
 
 
-def networks(axes: Axes, names: Names, kind: str) -> list[Case]:
+def networks(axes: Axes, model: str, names: Names, kind: str) -> list[Case]:
     """A case for each method and implementation, and one for the network as it was."""
     from suites import models
 
-    expect("dtype", axes.dtypes, tuple(ITEM_BYTES))
-    expect("layout", axes.layouts, ("nchw", "channels_last"))
     expect("implementation", axes.implementations, ("native", "plain", "torch"))
     clocks = axes.clocks or {"cpu": ("hot",), "cuda": ("host", "graph")}[kind]
     expect("clock", clocks, ("hot",) if kind == "cpu" else ("hot", "host", "graph"))
     expect("method", axes.methods, (*names.region, *names.learned))
-    assert axes.network is not None
-    models.check(axes.network)
-    image = axes.image or models.image(axes.network)
-    shape = (axes.batch or {"cpu": 4, "cuda": 64}[kind], *image)
+    models.check(model)
+    shape = (axes.batch or {"cpu": 4, "cuda": 64}[kind], *(axes.image or models.image(model)))
     asked = axes.implementations or ("native", "torch")
     subjects = [(ORIGINAL, "torch")] if "torch" in asked else []
     for method in axes.methods or EXCHANGED:
@@ -84,7 +80,7 @@ def networks(axes: Axes, names: Names, kind: str) -> list[Case]:
     return [
         Case(
             "network", method, implementation, "both", (), (), (), False, shape, dtype, layout, clocks,
-            network=axes.network, strided=axes.strided,
+            network=model, strided=axes.strided,
         )
         for dtype in axes.dtypes or ("float32",) for layout in axes.layouts or ("nchw",)
         for method, implementation in subjects
@@ -109,7 +105,7 @@ def _panes(axes: Axes, default: Sequence[str]) -> list[Pane]:
             if own is not None and other:
                 raise UsageError(f"{option}: expected {text(own)}, which --kernel {name} says, got {', '.join(other)}")
     found = []
-    for pane in layers.panes(axes.kernels or tuple(default)):
+    for pane in map(Pane.parse, axes.kernels or default):
         strides: list[tuple[int, ...] | None] = [sizes("stride", value, 1) for value in axes.strides]
         strides = strides or [pane.stride]
         pads = [sizes("padding", value, 0) for value in axes.paddings] or [pane.padding]
@@ -176,12 +172,7 @@ def variants(method: str, names: Names) -> tuple[str, ...]:
 
 
 def _speed(
-    at: Case,
-    axes: Axes,
-    methods: Sequence[str],
-    names: Names,
-    clocks: tuple[str, ...],
-    probes: Sequence[str],
+    at: Case, axes: Axes, methods: Sequence[str], names: Names, clocks: tuple[str, ...], probes: Sequence[str],
     wide: bool,
 ) -> list[Case]:  # fmt: skip
     """What has a speed at one tensor and window: time, memory and energy of every subject, in every direction."""

@@ -187,7 +187,7 @@ def test_usage_errors_are_one_kind() -> None:
 def test_windows_are_read_as_written() -> None:
     assert Pane.parse("3s2p1c") == Pane((3,), (2,), (1,), True)
     assert Pane.parse("2x3").over(2) == ((2, 3), (2, 3), (0, 0))
-    assert all(layers.panes((layer.window,)) for layer in layers.LAYERS.values())
+    assert all(Pane.parse(layer.window) for layer in layers.LAYERS.values())
 
 
 def test_time_runs_out_for_no_probe() -> None:
