@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SOURCES = ("torchvision", "timm", "transformers")
 IMAGE = (3, 224, 224)
+IMAGES = {"c3d": (3, 16, 112, 112)}  # where a model's paper has another
 CLASSES = 1000
 KNOWN = "path/to/file.py:function, torchvision:resnet50, timm:NAME, transformers:CONFIG, or one of "
 
@@ -38,10 +39,7 @@ def check(asked: str) -> None:
 
 def image(asked: str) -> tuple[int, ...]:
     """The shape of one image that the model takes where nothing else is said."""
-    from suites.networks import NETWORKS
-
-    known = NETWORKS.get(asked.partition(":")[0])
-    return known.image if known else IMAGE
+    return IMAGES.get(asked.partition(":")[0], IMAGE)
 
 
 def make(asked: str) -> nn.Module:
@@ -53,7 +51,7 @@ def make(asked: str) -> nn.Module:
     source, _, name = asked.partition(":")
     made: Any
     if source in NETWORKS:
-        made = NETWORKS[source].make(CLASSES, int(name or 64))
+        made = NETWORKS[source](CLASSES, int(name or 64))
     elif source == "torchvision":
         made = importlib.import_module("torchvision").models.get_model(name, weights=None)
     elif source == "timm":

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +20,9 @@ def _conv(rank: int, inputs: int, outputs: int, kernel: int, stride: int = 1, gr
     )
 
 
-def _stem(channels: int, width: int, small: bool) -> nn.Sequential:
-    """Of ImageNet's networks, 4 times smaller in all; `small`: of images below 64 pixels, halved once."""
-    first = _conv(2, channels, width, 3) if small else _conv(2, channels, width, 7, 2)
-    pool = nn.MaxPool2d(2) if small else nn.MaxPool2d(3, 2, 1)
-    return nn.Sequential(first, nn.ReLU(), pool)
+def _stem(width: int) -> nn.Sequential:
+    """Of ImageNet's networks, 4 times smaller in all."""
+    return nn.Sequential(_conv(2, 3, width, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
 
 
 def _head(width: int, classes: int) -> nn.Sequential:
@@ -62,9 +59,10 @@ def grouped(inputs: int, width: int, stride: int) -> nn.Module:
     return _bottleneck(inputs, width, stride, 2, width // 2)
 
 
-def _stages(
-    block: Callable[[int, int, int], nn.Module], grows: int, width: int, depths: Sequence[int]
+def _staged(
+    block: Callable[[int, int, int], nn.Module], grows: int, depths: Sequence[int], classes: int, width: int
 ) -> nn.Sequential:
+    """The stem, stages of blocks, the head."""
     stages, inputs = [], width
     for stage, depth in enumerate(depths):
         wide, blocks = width * 2**stage, []
@@ -72,25 +70,22 @@ def _stages(
             blocks.append(block(inputs, wide, 2 if stage and i == 0 else 1))
             inputs = grows * wide
         stages.append(nn.Sequential(*blocks))
-    return nn.Sequential(*stages)
+    return nn.Sequential(_stem(width), nn.Sequential(*stages), _head(inputs, classes))
 
 
-def resnet18(classes: int = 10, width: int = 64, channels: int = 3, small: bool = False) -> nn.Module:
+def resnet18(classes: int = 10, width: int = 64) -> nn.Module:
     """He et al. 2015: max pooling in the stem, then strided convolutions."""
-    body = _stages(_basic, 1, width, (2, 2, 2, 2))
-    return nn.Sequential(_stem(channels, width, small), body, _head(8 * width, classes))
+    return _staged(_basic, 1, (2, 2, 2, 2), classes, width)
 
 
-def resnet50(classes: int = 10, width: int = 64, channels: int = 3, small: bool = False) -> nn.Module:
+def resnet50(classes: int = 10, width: int = 64) -> nn.Module:
     """He et al. 2015, the stride in the middle of a block: max pooling in the stem, then strided convolutions."""
-    body = _stages(_bottleneck, 4, width, (3, 4, 6, 3))
-    return nn.Sequential(_stem(channels, width, small), body, _head(32 * width, classes))
+    return _staged(_bottleneck, 4, (3, 4, 6, 3), classes, width)
 
 
-def resnext(classes: int = 10, width: int = 64, channels: int = 3, small: bool = False) -> nn.Module:
+def resnext(classes: int = 10, width: int = 64) -> nn.Module:
     """Xie et al. 2016, two blocks a stage: grouped convolutions; `width` even."""
-    body = _stages(grouped, 4, width, (2, 2, 2, 2))
-    return nn.Sequential(_stem(channels, width, small), body, _head(32 * width, classes))
+    return _staged(grouped, 4, (2, 2, 2, 2), classes, width)
 
 
 class Dense(nn.Module):
@@ -107,9 +102,9 @@ class Dense(nn.Module):
         return torch.cat([x, self.body(x)], 1)
 
 
-def densenet(classes: int = 10, width: int = 64, channels: int = 3, small: bool = False) -> nn.Module:
+def densenet(classes: int = 10, width: int = 64) -> nn.Module:
     """Huang et al. 2016, three blocks of three layers: average pooling between blocks; `width` a multiple of 4."""
-    layers: list[nn.Module] = [_stem(channels, width, small)]
+    layers: list[nn.Module] = [_stem(width)]
     inputs, growth = width, width // 2
     for block in range(3):
         if block:
@@ -154,10 +149,10 @@ class UNet(nn.Module):
         return found
 
 
-def c3d(classes: int = 10, width: int = 64, channels: int = 3) -> nn.Module:
+def c3d(classes: int = 10, width: int = 64) -> nn.Module:
     """Tran et al. 2014, a convolution a stage, a mean for its first linear layer: max pooling in space and time."""
     layers: list[nn.Module] = []
-    inputs = channels
+    inputs = 3
     for stage in range(4):
         outputs = width * 2**stage
         layers += [_conv(3, inputs, outputs, 3), nn.ReLU(), nn.MaxPool3d(2 if stage else (1, 2, 2))]
@@ -165,19 +160,6 @@ def c3d(classes: int = 10, width: int = 64, channels: int = 3) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(inputs, classes))
 
 
-@dataclass(frozen=True)
-class Network:
-    """`make(classes, width, channels)`, and the shape of one input as its paper has it."""
-
-    make: Callable[..., nn.Module]
-    image: tuple[int, ...]
-
-
-NETWORKS = {
-    "resnet18": Network(resnet18, (3, 224, 224)),
-    "resnet50": Network(resnet50, (3, 224, 224)),
-    "densenet": Network(densenet, (3, 224, 224)),
-    "resnext": Network(resnext, (3, 224, 224)),
-    "unet": Network(UNet, (3, 224, 224)),
-    "c3d": Network(c3d, (3, 16, 112, 112)),
-}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {  # by name: `make(classes, width)` of images of three channels
+    "resnet18": resnet18, "resnet50": resnet50, "densenet": densenet, "resnext": resnext, "unet": UNet, "c3d": c3d,
+}  # fmt: skip

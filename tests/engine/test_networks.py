@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from suites import models
 from suites.networks import NETWORKS, resnet18, resnet50
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -20,9 +21,8 @@ def test_residual_networks_are_the_papers() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_learns_and_has_pools(name: str) -> None:
     torch.manual_seed(0)
-    network = NETWORKS[name]
-    model = network.make(classes=3, width=4, channels=1)
-    x = torch.randn(4, 1, *(16,) * (len(network.image) - 1))
+    model = NETWORKS[name](classes=3, width=4)
+    x = torch.randn(4, 3, *(16,) * (len(models.image(name)) - 1))
     shape = model(x).shape
     assert shape == ((4, 3, 16, 16) if name == "unet" else (4, 3))
     target = torch.arange(4).remainder(3) if name != "unet" else (x[:, 0] > 0).long()

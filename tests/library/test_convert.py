@@ -26,7 +26,7 @@ def transformers_resnet() -> nn.Module:
 
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
-    **{name: lambda name=name: NETWORKS[name].make(classes=3, width=4) for name in NETWORKS if name != "resnet50"},  # type: ignore[misc]
+    **{name: lambda name=name: NETWORKS[name](classes=3, width=4) for name in NETWORKS if name != "resnet50"},  # type: ignore[misc]
     "transformers": transformers_resnet,
 }
 
@@ -165,7 +165,7 @@ def test_device_dtype_and_mode_are_those_of_the_place() -> None:
 
 @pytest.mark.parametrize("method", adapool.LEARNED)
 def test_learned_methods_take_their_channels(method: str) -> None:
-    model = NETWORKS["unet"].make(width=4)
+    model = NETWORKS["unet"](width=4)
     convert(model, method)
     model(torch.randn(1, 3, 16, 16)).square().sum().backward()
     assert all(p.grad is not None for p in model.parameters())
