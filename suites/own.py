@@ -49,7 +49,45 @@ class Own:
 
     def over(self, kernel: Sizes, stride: Sizes, padding: Sizes) -> Callable[[Tensor], Tensor]:
         """The operator under one window, as `call(x)`: TypeError, which says what came, when it gives no tensor."""
-        return (_row if self.is_row else _whole)(self.name, self.function, kernel, stride, padding)
+        return (self._row if self.is_row else self._whole)(kernel, stride, padding)
+
+    def _whole(self, kernel: Sizes, stride: Sizes, padding: Sizes) -> Callable[[Tensor], Tensor]:
+        from torch import Tensor
+
+        from adapool.window import Window
+
+        function = self.function
+
+        def call(x: Tensor) -> Tensor:
+            y = function(x, kernel, stride, padding)
+            if isinstance(y, Tensor):  # all that is looked at inside the timed window; the verifier sees the rest
+                return y
+            shape = (*x.shape[:2], *Window(kernel, stride, padding).output(x.shape[2:]))
+            held = isinstance(y, (tuple, list)) and len(y) > 0 and isinstance(y[0], Tensor)
+            remedy = "; return y alone" if held else ""
+            raise TypeError(f"{self.name}: expected a Tensor of shape {shape}, got {_came(y)}{remedy}")
+
+        return call
+
+    def _row(self, kernel: Sizes, stride: Sizes, padding: Sizes) -> Callable[[Tensor], Tensor]:
+        from torch import Tensor
+
+        from adapool.plain import run_row
+        from adapool.registry import Method
+        from adapool.window import Window
+
+        function = self.function
+
+        def row(region: Any) -> tuple[Tensor, Tensor | None]:
+            given = function(region)
+            y, weights = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+            if isinstance(y, Tensor) and y.is_floating_point() and (weights is None or isinstance(weights, Tensor)):
+                return y, weights
+            wanted = f"a floating-point Tensor of shape {tuple(region.values.shape[:-1])}"
+            raise TypeError(f"{self.name}: expected {wanted}, alone or in a tuple with the weights, got {_came(given)}")
+
+        entry, window = Method(self.name, row, self.name, "", ""), Window(kernel, stride, padding)
+        return lambda x: run_row(entry, x, window, {})[0].to(x.dtype)
 
 
 def every(asked: str) -> tuple[str, ...]:
@@ -57,10 +95,10 @@ def every(asked: str) -> tuple[str, ...]:
     path, _, name = asked.rpartition(":")
     if name != "*" or not path:
         return (asked,)
-    defined = _defined(_tree(path))
+    defined = [own for own, node in _defined(_tree(path)).items() if _is_function(node) and not own.startswith("_")]
     if not defined:
         raise ValueError(f"method: expected a file that defines functions, got {path!r}, which defines none in public")
-    return tuple(f"{path}:{name}" for name in defined)
+    return tuple(f"{path}:{own}" for own in defined)
 
 
 def find(asked: str) -> tuple[str, str] | None:
@@ -75,9 +113,9 @@ def find(asked: str) -> tuple[str, str] | None:
         return (asked, f"entry:{asked}") if asked in entries() else None
     if Path(path).is_file() and not re.fullmatch(r"[A-Za-z_]\w*", name):
         raise ValueError(f"method: expected a function's name after the colon, got {name!r}")
-    tree = _tree(path)
-    if name not in _top_names(tree):
-        known = ", ".join(sorted(n for n in _top_names(tree) if not n.startswith("_"))) or "nothing"
+    defined = _defined(_tree(path))
+    if name not in defined:
+        known = ", ".join(sorted(n for n in defined if not n.startswith("_"))) or "nothing"
         raise ValueError(f"method: expected a function of {path}, got {name!r}; it defines {known}")
     return name, asked
 
@@ -87,12 +125,8 @@ def is_compiled(where: str) -> bool:
     path, _, name = where.rpartition(":")
     if path == "entry":
         return False
-    calls = [
-        call
-        for node in ast.parse(Path(path).read_bytes()).body
-        if isinstance(node, ast.FunctionDef) and node.name == name
-        for call in node.decorator_list
-    ]
+    node = _defined(_tree(path)).get(name)
+    calls = node.decorator_list if isinstance(node, ast.FunctionDef) else []
     return any(isinstance(call, ast.Call) and "kernel" in {word.arg for word in call.keywords} for call in calls)
 
 
@@ -133,53 +167,6 @@ def _run(path: Path, changed: int) -> Any:
     return module
 
 
-def _whole(
-    name: str, function: Callable[..., Any], kernel: Sizes, stride: Sizes, padding: Sizes
-) -> Callable[[Tensor], Tensor]:
-    from torch import Tensor
-
-    from adapool.window import Window
-
-    def call(x: Tensor) -> Tensor:
-        y = function(x, kernel, stride, padding)
-        if isinstance(y, Tensor):  # all that is looked at inside the timed window; the verifier sees dtype and shape
-            return y
-        shape = (*x.shape[:2], *Window(kernel, stride, padding).output(x.shape[2:]))
-        held = isinstance(y, (tuple, list)) and len(y) > 0 and isinstance(y[0], Tensor)
-        remedy = "; return y alone" if held else ""
-        raise TypeError(f"{name}: expected a Tensor of shape {shape}, got {_came(y)}{remedy}")
-
-    return call
-
-
-def _row(
-    name: str, function: Callable[..., Any], kernel: Sizes, stride: Sizes, padding: Sizes
-) -> Callable[[Tensor], Tensor]:
-    from torch import Tensor
-
-    from adapool.plain import run_row
-    from adapool.registry import Method
-    from adapool.window import Window
-
-    def row(region: Any) -> tuple[Tensor, Tensor | None]:
-        given = function(region)
-        y, weights = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
-        if isinstance(y, Tensor) and y.is_floating_point() and (weights is None or isinstance(weights, Tensor)):
-            return y, weights
-        shape = tuple(region.values.shape[:-1])
-        raise TypeError(
-            f"{name}: expected a floating-point Tensor of shape {shape}, alone or in a tuple with the weights, "
-            f"got {_came(given)}"
-        )
-
-    entry, window = Method(name, row, name, "", ""), Window(kernel, stride, padding)
-
-    def call(x: Tensor) -> Tensor:
-        return run_row(entry, x, window, {})[0].to(x.dtype)
-
-    return call
-
-
 def _came(given: Any) -> str:
     """What an operator returned, in a few words: `a tuple of 2: Tensor, float`."""
     if given is None:
@@ -208,25 +195,22 @@ def _tree(path: str) -> ast.Module:
         raise ValueError(f"method: {path} is not a Python file that can be read ({error})") from None
 
 
-def _defined(tree: ast.Module) -> list[str]:
-    """Public functions in the file's order, and what calls and lambdas are called there."""
-    found = []
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            found.append(node.name)
-        elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Call, ast.Lambda)):
-            found += [target.id for target in node.targets if isinstance(target, ast.Name)]
-    return [name for name in found if not name.startswith("_")]
+def _is_function(node: ast.stmt) -> bool:
+    """As far as one sees without running it: a lambda, or what a call gives, counts too."""
+    if isinstance(node, ast.Assign):
+        return isinstance(node.value, (ast.Call, ast.Lambda))
+    return isinstance(node, ast.FunctionDef)
 
 
-def _top_names(tree: ast.Module) -> set[str]:
-    found: set[str] = set()
+def _defined(tree: ast.Module) -> dict[str, ast.stmt]:
+    """What the file's own names stand for, in its order."""
+    found: dict[str, ast.stmt] = {}
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.add(node.name)
+            found[node.name] = node
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            found |= {alias.asname or alias.name for alias in node.names}
+            found |= {alias.asname or alias.name: node for alias in node.names}
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found |= {target.id for target in targets if isinstance(target, ast.Name)}
+            found |= {target.id: node for target in targets if isinstance(target, ast.Name)}
     return found

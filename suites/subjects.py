@@ -151,15 +151,8 @@ def _torch(case: Case, device: torch.device) -> Subject:
         "max": lambda x: pool(x, k, s, p, 1, c),
         "lp": lambda x: pool(x, 2.0, k if rank > 1 else k[0], s if rank > 1 else s[0], c),
     }
-    inputs = [zeros(case, device)]
-    return Subject(
-        inputs,
-        calls[case.method],
-        _pool(case, "plain"),
-        (0,),
-        "plain row in float64",
-        lambda numbers: [numbers.normal(case.shape)],
-    )
+    draw = partial(_normal, case)
+    return Subject([zeros(case, device)], calls[case.method], _pool(case, "plain"), (0,), "plain row in float64", draw)
 
 
 def _copy(case: Case, device: torch.device) -> Subject:
@@ -172,17 +165,13 @@ def _own(case: Case, device: torch.device) -> Subject:
     found = own.load(case.own or "")
     if case.ceil_mode:
         raise Unavailable("own operators take kernel_size, stride and padding, not ceil_mode")
-
-    call = found.over(case.kernel, case.stride, case.padding)
     oracle: Callable[..., Tensor] | None = None
     if found.oracle is not None:
-        definition, kernel, stride, padding = found.oracle, case.kernel, case.stride, case.padding
-        registry.get(definition)
-
-        def defined(x: Tensor) -> Tensor:
-            return functional.pool(x, definition, kernel, stride, padding, implementation="plain")
-
-        oracle = defined
-    inputs = [zeros(case, device)]
+        registry.get(found.oracle)
+        oracle = partial(
+            functional.pool, method=found.oracle, kernel_size=case.kernel, stride=case.stride, padding=case.padding,
+            implementation="plain",
+        )  # fmt: skip
     against = f"plain row of {found.oracle} in float64" if oracle else "itself on fresh copies"
-    return Subject(inputs, call, oracle, (0,), against, partial(_normal, case), definition=found.oracle)
+    call, draw = found.over(case.kernel, case.stride, case.padding), partial(_normal, case)
+    return Subject([zeros(case, device)], call, oracle, (0,), against, draw, definition=found.oracle)

@@ -67,15 +67,11 @@ def after(timed: Timed, state: list[Tensor], snapshot: Outputs) -> tuple[str | N
 
 
 def unfit(timed: Timed, outputs: Outputs) -> str | None:
-    """What keeps one's own operator's output from being the pooled tensor, whatever its numbers are."""
-    pooled = outputs[0] if timed.grad is None else timed.grad  # the gradient that goes in is made like the output
-    return misfit(timed.case, pooled)
-
-
-def misfit(case: Case, y: Tensor) -> str | None:
-    """The fault of an own operator's `y` in shape or dtype; the library's have none."""
+    """What keeps one's own operator's output from being the pooled tensor, whatever its numbers: shape or dtype."""
+    case = timed.case
     if case.own is None:
         return None
+    y = outputs[0] if timed.grad is None else timed.grad  # the gradient that goes in is made like the output
     shape = (*case.shape[:2], *case.output)
     if tuple(y.shape) != shape:
         return f"output: expected shape {shape}, got {tuple(y.shape)}"
