@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
+from suites import inspector
 from suites.case import Case
 from suites.finding import Finding
 
@@ -64,21 +65,14 @@ def words(case: Case) -> tuple[str, ...]:
 
 def maker(device: int) -> Make:
     """The library's own `adapool_prepare` on a device, which holds no lock of Python's while it compiles."""
-    from adapool import native_library
-
-    library: Any = native_library.inspector()
-    prepare = library.adapool_prepare
-    prepare.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.POINTER(ctypes.c_void_p)]
-    library.adapool_free.argtypes = [ctypes.c_void_p]
+    prepare = inspector.library().adapool_prepare
 
     def make(call: str) -> int:
         why = ctypes.c_void_p()
         compiled: int = prepare(call.encode(), device, ctypes.byref(why))
-        if compiled >= 0:
-            return compiled
-        said = ctypes.string_at(why.value).decode(errors="replace") if why.value else "no reason given"
-        library.adapool_free(why)
-        raise RuntimeError(said)
+        if compiled < 0:
+            raise RuntimeError(inspector.taken(why) or "no reason given")
+        return compiled
 
     return make
 

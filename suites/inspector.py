@@ -38,7 +38,7 @@ def nvrtc() -> tuple[str, str]:
 
 def taken(made: ctypes.c_void_p) -> str:
     """A text of the library's, which is freed."""
-    words = ctypes.string_at(made.value).decode() if made.value else ""
+    words = ctypes.string_at(made.value).decode(errors="replace") if made.value else ""
     library().adapool_free(made)
     return words
 

@@ -15,10 +15,9 @@ import pytest
 import torch
 
 import reports
-from adapool import native_library
 from reports import store
 from reports.record import Record
-from suites import engine, first_call, records
+from suites import engine, first_call, inspector, records
 from suites.axes import Axes
 from suites.case import Case
 from suites.link import Died, TimedOut
@@ -133,7 +132,7 @@ def test_the_librarys_function_is_called_without_pythons_lock(tmp_path: Path, mo
     (tmp_path / "library.c").write_text(STAND_IN)
     library = tmp_path / "library.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "library.c")], check=True)
-    monkeypatch.setattr(native_library, "inspector", lambda: ctypes.CDLL(str(library)))
+    monkeypatch.setattr(inspector, "library", lambda: ctypes.CDLL(str(library)))
     make_ = first_call.maker(0)
     found = first_call.prepare([case(), case("max")], make_, 2)
     assert [finding["how"]["compiled"] for finding in found if finding] == [1, 1]
