@@ -50,24 +50,23 @@ class CudaClocks:
     def run(self, timed: Timed, clock: str, seconds: float) -> Measured:
         """In ranges that a profiler shows: the case, the clock, and in those the direction around each timed part."""
         with named(timed.case.name), named(clock):
-            return self._run(timed, clock, seconds)
-
-    def _run(self, timed: Timed, clock: str, seconds: float) -> Measured:
-        for _ in range(3):
+            for _ in range(3):
+                outputs = timed()
+            torch.cuda.synchronize()
+            start = time.perf_counter()
             outputs = timed()
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        outputs = timed()
-        queued = time.perf_counter() - start
-        torch.cuda.synchronize()
-        del outputs
-        timed.refill()
-        if clock == "graph":
-            return cuda_graph.measure(timed, seconds, self.rule, self.l2_bytes, lambda: self.block(SHORTEST_BLOCK))
-        sampler = {"cold": self._cold, "hot": self._hot, "host": self._host}[clock]
-        return sampler(timed, seconds, queued)
+            queued = time.perf_counter() - start
+            torch.cuda.synchronize()
+            del outputs
+            timed.refill()
+            if clock == "graph":
+                return cuda_graph.measure(timed, seconds, self.rule, self.l2_bytes, lambda: self.block(SHORTEST_BLOCK))
+            if clock == "host":
+                return self._host(timed, seconds, queued)
+            return self._device(timed, seconds, queued, clock == "cold")
 
-    def _device(self, timed: Timed, seconds: float, queued: float, calls: int, flush: bool) -> Measured:
+    def _device(self, timed: Timed, seconds: float, queued: float, flush: bool) -> Measured:
+        calls = 1 if flush else self._calls(timed)
         block = [min(LONGEST_BLOCK, max(2 * queued * calls, SHORTEST_BLOCK))]
         last: list[Outputs] = [timed()]
         late: list[bool] = []
@@ -108,14 +107,10 @@ class CudaClocks:
             taken.warnings.append("host-bound")
         return Measured(taken, state, snapshot, last[0], returned)
 
-    def _cold(self, timed: Timed, seconds: float, queued: float) -> Measured:
-        return self._device(timed, seconds, queued, 1, True)
-
-    def _hot(self, timed: Timed, seconds: float, queued: float) -> Measured:
+    def _calls(self, timed: Timed) -> int:
         with Span() as span:
             timed()
-        calls = max(1, min(MOST_QUEUED, round(HOT_SECONDS / max(span.seconds(), 1e-6))))
-        return self._device(timed, seconds, queued, calls, False)
+        return max(1, min(MOST_QUEUED, round(HOT_SECONDS / max(span.seconds(), 1e-6))))
 
     def _host(self, timed: Timed, seconds: float, queued: float) -> Measured:
         """Sync to sync; the time until the call returned beside it."""

@@ -51,7 +51,6 @@ class Link:
         )
         os.close(write)
         self._pending = b""
-        self.pid = self._process.pid
         self._tell({**setup, "answers": write})
 
     def ready(self) -> dict[str, Any]:
@@ -60,8 +59,7 @@ class Link:
         if "fault" in message:
             self.kill()
             raise Died(private(str(message["fault"])))
-        facts: dict[str, Any] = message["facts"]
-        return facts
+        return dict(message["facts"])
 
     def ask(self, request: dict[str, Any], timeout: float) -> dict[str, Any]:
         self._tell(request)
@@ -78,19 +76,15 @@ class Link:
     def _answer(self, timeout: float) -> dict[str, Any]:
         end = time.monotonic() + timeout
         while b"\n" not in self._pending:
-            left = end - time.monotonic()
-            if left <= 0:
+            if not select.select([self._read], [], [], max(0.0, end - time.monotonic()))[0]:
                 self.kill()
                 raise TimedOut(f"no answer within {timeout:g} s; the worker was killed")
-            if not select.select([self._read], [], [], min(left, 1.0))[0]:
-                continue
             chunk = os.read(self._read, 1 << 16)
             if not chunk:
                 raise Died(self._post_mortem())
             self._pending += chunk
         line, _, self._pending = self._pending.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
-        return message
+        return dict(json.loads(line))
 
     def _post_mortem(self) -> str:
         """How the process ended, with the last thing it said."""

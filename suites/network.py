@@ -26,7 +26,7 @@ from suites.numbers import Numbers
 from suites.sampling import Samples
 from suites.span import Span
 from suites.stamps import Stamps
-from suites.subject import Unavailable
+from suites.subject import Unavailable, needs_kernel
 from suites.timed import Outputs
 
 VERIFIED = 8  # images of the batch that are verified, in float64 too
@@ -42,10 +42,7 @@ class Network:
 
     def __init__(self, case: Case, device: torch.device, seed: int) -> None:
         if case.implementation == "native" and case.method not in LEARNED:
-            from adapool import native
-
-            if native.status().get(device.type) != "ok":
-                raise Unavailable(f"no compiled kernel on {device.type} ({native.status().get(device.type)})")
+            needs_kernel(case.method, torch.empty(0, device=device))
         self.case, self.device = case, device
         torch.manual_seed(seed)
         self.model = models.make(case.network or "")
@@ -134,8 +131,8 @@ def measure(case: Case, device: torch.device, clocks: Any, watch: Any, seconds: 
         for clock in case.clocks:
             try:
                 with spent.on("sampling"):
-                    run = graph if clock == "graph" else clocks.run
-                    measured = run(call, clock, seconds) if run is not graph else graph(call, clocks, seconds)
+                    graphed = clock == "graph"
+                    measured = graph(call, clocks, seconds) if graphed else clocks.run(call, clock, seconds)
             except Unavailable as reason:
                 found.append(Finding(metric, clock=clock, status="skipped", reason=str(reason), how=how))
                 continue

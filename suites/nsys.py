@@ -45,24 +45,22 @@ def public(text: str) -> str:
 def read(text: str) -> list[Kernel]:
     """The kernels of the table in the order of their launches; copies and fills are left out. Refused without any."""
     head, *rows = csv.reader(public(text).splitlines())
-    took = next((at for at, name in enumerate(head) if _DURATION.fullmatch(name)), None)
+    took = next(filter(None, map(_DURATION.fullmatch, head)), None)
     if took is None or "Name" not in head:
         raise Refused("nsys' table has no duration or no name")
-    unit = _DURATION.fullmatch(head[took])
-    assert unit is not None
     if any(len(row) != len(head) for row in rows):
         raise Refused("nsys' table is cut off in the middle of a row")
     found = []
     for row in sorted(rows, key=lambda row: number(row[0], "start") or 0.0):
         of = dict(zip(head, row, strict=True))
-        value, sizes = number(row[took], "duration"), [number(of.get(f"Blk{axis}", ""), "block") for axis in "XYZ"]
+        value, sizes = number(of[took[0]], "duration"), [number(of.get(f"Blk{axis}", ""), "block") for axis in "XYZ"]
         if value is None or None in sizes:  # no block: a copy
             continue
         registers = number(of.get("Reg/Trd", ""), "registers")
         found.append(
             Kernel(
                 name=of["Name"],
-                seconds=seconds(value, unit[1]),
+                seconds=seconds(value, took[1]),
                 threads=int(math.prod(size or 1 for size in sizes)),
                 registers=None if registers is None else int(registers),
             )

@@ -60,11 +60,8 @@ class Progress:
         elapsed = time.monotonic() - self._start
         left = self._remaining() if self.done < self.total else 0.0
         faults = f", {self.bad} not ok" if self.bad else ""
-        print(
-            f"{self.done}/{self.total} cases{faults}, {elapsed:.0f} s, about {left:.0f} s left",
-            file=self._stream,
-            flush=True,
-        )
+        words = f"{self.done}/{self.total} cases{faults}, {elapsed:.0f} s, about {left:.0f} s left"
+        print(words, file=self._stream, flush=True)
 
     def more(self, count: int) -> None:
         """Work that is found on the way."""

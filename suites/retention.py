@@ -32,13 +32,9 @@ PICTURE = 192  # pixels of a gallery picture's side
 METRICS = ("psnr", "ssim")
 
 
+@machine.threads(1)  # small pictures: more threads only wait for each other, longest on a busy machine
 def measure(case: Case, device: torch.device, seed: int, count: int, gallery: Path | None, shown: int) -> list[Finding]:
     """Findings per photograph, protocol and metric. A broken photograph gives one skipped finding per metric."""
-    with machine.threads(1):  # small pictures: more threads only wait for each other, longest on a busy machine
-        return _photos(case, device, seed, count, gallery, shown)
-
-
-def _photos(case: Case, device: torch.device, seed: int, count: int, gallery: Path | None, shown: int) -> list[Finding]:
     found: list[Finding] = []
     good, wrong = 0, None
     for photo in images.photos(case.images, count):

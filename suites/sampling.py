@@ -12,9 +12,10 @@ import time
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
-from reports.interval import interval, median
+from reports.interval import interval
 
 ENOUGH = 30
 NARROW = 0.005
@@ -52,7 +53,7 @@ class Samples:
 
     @property
     def median(self) -> float:
-        return median(sorted(v for v, keep in zip(self.values, self.kept, strict=True) if keep))
+        return median(v for v, keep in zip(self.values, self.kept, strict=True) if keep)
 
 
 def spread(ordered: list[float]) -> float:

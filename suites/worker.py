@@ -36,12 +36,10 @@ class Workbench:
         torch.set_num_threads(setup["threads"])
         self.stack = contextlib.ExitStack()
         self.watch: nvml.Watch | None = None
-        facts: dict[str, Any] = {"kind": setup["kind"]}
         if setup["kind"] == "cuda":
             module = self.stack.enter_context(nvml.session())
             self.watch = nvml.Watch(module, setup["device"]) if module is not None else None
-            facts |= self.watch.facts() if self.watch else {"uuid": setup["device"]}
-            facts["uuid"] = setup["device"]
+            facts = {"kind": "cuda", **(self.watch.facts() if self.watch else {}), "uuid": setup["device"]}
         else:
             facts = machine.cpu()
         if self.device.type == "cuda":
@@ -54,8 +52,7 @@ class Workbench:
             from suites.clocks import CpuClocks
 
             self.clocks = CpuClocks(machine.flush_bytes(facts))
-        facts |= {"software": machine.software(), "threads": torch.get_num_threads()}
-        self.facts = facts
+        self.facts = {**facts, "software": machine.software(), "threads": torch.get_num_threads()}
         self.health()
         gc.collect()
         gc.freeze()  # torch's objects are no garbage: collecting between cases must not walk them
