@@ -24,8 +24,7 @@ from typing import NamedTuple
 
 from reports import profile
 from reports.profile import Kernel, Profile
-from suites import device_lock, ncu, nsys, setting, trace
-from suites.axes import UsageError
+from suites import chosen, device_lock, ncu, nsys, setting, trace
 from suites.case import Case, public
 from suites.launch import Refused, folded, worded
 from suites.machine import cores, private
@@ -57,29 +56,23 @@ class Wanted(NamedTuple):
     case: Case
 
 
-def matching(plan: Mapping[str, Sequence[Case]], globs: Iterable[str]) -> list[tuple[str, Case]]:
+def matching(plan: Mapping[str, Sequence[Case]], globs: Sequence[str]) -> list[tuple[str, Case]]:
     """(device, case) of the latency cases whose names fit one of the globs."""
-    found: dict[tuple[str, str], Case] = {}
-    for glob in globs:
-        for device, cases in plan.items():
-            fits = (case for case in cases if case.probe == "latency" and case.fits(glob))
-            found |= {(device, case.name): case for case in fits}
-    return [(device, case) for (device, _), case in found.items()]
+    return [(device, case) for device, cases in _timed(plan).items() for case in cases if any(map(case.fits, globs))]
 
 
-def check(plan: Mapping[str, Sequence[Case]], globs: Iterable[str]) -> None:
+def check(plan: Mapping[str, Sequence[Case]], globs: Sequence[str]) -> None:
     """UsageError for a glob that fits no case of the whole plan; that a shard has none of its cases is no mistake."""
-    for glob in globs:
-        if not matching(plan, [glob]):
-            raise UsageError(
-                f"profile-case: expected a glob that fits a latency case such as 'ada/native/*', got {glob!r}; "
-                "`runner.py plan` lists them"
-            )
+    chosen.only(_timed(plan), globs, "profile-case", "a latency case")
+
+
+def _timed(plan: Mapping[str, Sequence[Case]]) -> dict[str, list[Case]]:
+    return {device: [case for case in cases if case.probe == "latency"] for device, cases in plan.items()}
 
 
 def among(plan: Mapping[str, Sequence[Case]], names: Iterable[tuple[str, str]]) -> list[tuple[str, Case]]:
     """(device, case) of the latency cases with these names."""
-    timed = {(device, case.name): case for device, cases in plan.items() for case in cases if case.probe == "latency"}
+    timed = {(device, case.name): case for device, cases in _timed(plan).items() for case in cases}
     return [(device, timed[device, name]) for device, name in names if (device, name) in timed]
 
 

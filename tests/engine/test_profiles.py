@@ -211,7 +211,7 @@ def test_globs_choose_latency_cases_and_one_that_fits_none_is_told() -> None:
     assert profiles.among(plan, [("cpu", other.name), ("cpu", "gone")]) == [("cpu", other)]
     profiles.check(plan, ["*/backward/*", EXAMPLE])
     assert profiles.matching({"GPU-1": [CASE]}, [EXAMPLE]) == [], "in another shard"
-    with pytest.raises(UsageError, match=r"profile-case: expected a glob that fits .* got 'max/.'"):
+    with pytest.raises(UsageError, match=r"profile-case: expected a latency case .* got 'max/.'"):
         profiles.check(plan, [EXAMPLE, "max/*"])
 
 

@@ -248,7 +248,7 @@ def test_the_version_is_that_of_the_package_that_is_imported() -> None:
         (("--resume", "nowhere"), "resume: expected no other axes"),
         (("--profile", "huge"), "huge"),
         (("--profile-case", "ada/*"), "profile-case: expected --profile-with"),
-        (("--profile-with", "torch", "--profile-case", "nothing/*"), "profile-case: expected a glob that fits"),
+        (("--profile-with", "torch", "--profile-case", "nothing/*"), "profile-case: expected a latency case"),
     ],
 )
 def test_bad_input_is_one_paragraph_and_exit_2(words: tuple[str, ...], says: str, tmp_path: Path) -> None:
