@@ -5,6 +5,8 @@ A front door, so it knows what reports make of records. Nothing heavy is importe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +23,19 @@ def fail(error: object) -> NoReturn:
     """A usage error: one paragraph, exit code 2."""
     _say(f"error: {error}")
     raise SystemExit(2)
+
+
+def complaining(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose ValueErrors, UsageError among them, are usage errors."""
+
+    @wraps(command)
+    def complains(*given: Any, **named: Any) -> None:
+        try:
+            command(*given, **named)
+        except ValueError as error:
+            fail(error)
+
+    return complains
 
 
 def reportable() -> None:
@@ -50,6 +65,7 @@ def _say(words: str) -> None:
               help="Cases to profile, as 'ada/native/*'; default: three far from a copy.")  # fmt: skip
 @click.option("--export-markdown", "markdown", metavar="FILE", help="Write the answers as Markdown, too.")
 @click.option("--list", "listing", is_flag=True, help="Print the keys of the cases, as --case takes them; no more.")
+@complaining
 def bench(
     out: str | None, resume: str | None, parallel: bool, timeout: float, ray: str | None, profiler: str,
     globs: tuple[str, ...], markdown: str | None, listing: bool, **given: Any,
@@ -60,38 +76,36 @@ def bench(
     from suites.fleet import connect
 
     reportable()
-    try:
-        if globs and profiler == "none":
-            raise UsageError("profile-case: expected --profile-with ncu, nsys or torch beside it")
-        if ray and profiler != "none":
-            raise UsageError("profile-with: expected none beside --ray, a profiler needs the device at hand")
-        if listing and resume:
-            raise UsageError("list: expected no --resume beside it")
-        if resume is not None:
-            only_resume([*given, "out", "config"])
-            run = session.Session.resumed(Path(resume), timeout, ray)
-            profiles.check(session.whole(run.axes, run.devices), globs)
-        else:
-            axes, fleet = axes_of(given), connect(ray) if ray else None
-            targets = fleet.targets if fleet else session.targets
-            devices = targets(given["cpu"], given["gpu"])
-            profiles.check(session.whole(axes, devices), globs)
-            if listing:
-                planned, _, _ = session.fitted(axes, devices)
-                return click.echo("\n".join(dict.fromkeys(case.key for part in planned.values() for case in part)))
-            run = session.Session.fresh(out, axes, devices, parallel=parallel, timeout=timeout, fleet=fleet)
-        for kind in {kind for _, kind in run.devices} if profiler != "none" else ():
-            if reason := profiles.absent(profiler, kind):
-                _say(f"nothing will be profiled: {reason}")
-        raise SystemExit(_measure_and_report(run, profiler, globs, markdown))
-    except (UsageError, ValueError) as error:
-        fail(error)
+    if globs and profiler == "none":
+        raise UsageError("profile-case: expected --profile-with ncu, nsys or torch beside it")
+    if ray and profiler != "none":
+        raise UsageError("profile-with: expected none beside --ray, a profiler needs the device at hand")
+    if listing and resume:
+        raise UsageError("list: expected no --resume beside it")
+    if resume is not None:
+        only_resume([*given, "out", "config"])
+        run = session.Session.resumed(Path(resume), timeout, ray)
+        profiles.check(session.whole(run.axes, run.devices), globs)
+    else:
+        axes, fleet = axes_of(given), connect(ray) if ray else None
+        targets = fleet.targets if fleet else session.targets
+        devices = targets(given["cpu"], given["gpu"])
+        profiles.check(session.whole(axes, devices), globs)
+        if listing:
+            planned, _, _ = session.fitted(axes, devices)
+            return click.echo("\n".join(dict.fromkeys(case.key for part in planned.values() for case in part)))
+        run = session.Session.fresh(out, axes, devices, parallel=parallel, timeout=timeout, fleet=fleet)
+    for kind in {kind for _, kind in run.devices} if profiler != "none" else ():
+        if reason := profiles.absent(profiler, kind):
+            _say(f"nothing will be profiled: {reason}")
+    raise SystemExit(_measure_and_report(run, profiler, globs, markdown))
 
 
 @click.command()
 @click.argument("model")
 @network_options
 @click.option("--out", metavar="DIR", help="Folder of the run; default: results/<UTC time>-<id>.")
+@complaining
 def network(model: str, image: str | None, out: str | None, **given: Any) -> None:
     """Measure MODEL with its pools exchanged, against itself as it was: a forward, a training step, memory, energy.
 
@@ -102,35 +116,28 @@ def network(model: str, image: str | None, out: str | None, **given: Any) -> Non
     from dataclasses import replace
 
     from suites import session
-    from suites.axes import UsageError
     from suites.case import sizes
 
     reportable()
-    try:
-        axes = replace(axes_of(given), network=model, image=sizes("image", image, 1) if image else ())
-        devices = session.targets(given["cpu"], given["gpu"])
-        raise SystemExit(_measure_and_report(session.Session.fresh(out, axes, devices)))
-    except (UsageError, ValueError) as error:
-        fail(error)
+    axes = replace(axes_of(given), network=model, image=sizes("image", image, 1) if image else ())
+    devices = session.targets(given["cpu"], given["gpu"])
+    raise SystemExit(_measure_and_report(session.Session.fresh(out, axes, devices)))
 
 
 @click.command()
 @axes_options
 @click.option("--summary", is_flag=True, help="Their number and time alone.")
+@complaining
 def plan(summary: bool, **given: Any) -> None:
     """Show the cases and the estimated time; needs no device."""
     from collections import Counter
 
     from suites import session
-    from suites.axes import UsageError
     from suites.pace import duration, estimate
 
-    try:
-        axes = axes_of(given)
-        devices = [("gpu", "cuda")] if given["gpu"] else session.targets(given["cpu"])
-        found, _, left = session.fitted(axes, devices)
-    except UsageError as error:
-        fail(error)
+    axes = axes_of(given)
+    devices = [("gpu", "cuda")] if given["gpu"] else session.targets(given["cpu"])
+    found, _, left = session.fitted(axes, devices)
     for (device, kind), cases in zip(devices, found.values(), strict=True):
         for case in () if summary else cases:
             click.echo(f"{case.probe:9} {case.key.partition(':')[2]} {' '.join(case.clocks)}".rstrip())

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from suites.cli import fail, reportable
+from suites.cli import complaining, reportable
 from suites.options import joined, only_resume
 
 
@@ -47,26 +47,23 @@ from suites.options import joined, only_resume
 @click.option("--jobs", type=click.IntRange(min=1), help="Trials side by side on the CPU; default: one a core.")
 @click.option("--out", metavar="DIR", help="Folder of the run; default: results/<UTC time>-<id>.")
 @click.option("--resume", metavar="RUN", help="Continue this run where it stopped; takes what was asked from there.")
+@complaining
 def tasks(out: str | None, resume: str | None, jobs: int | None, **given: Any) -> None:  # fmt: skip
     """Train small networks with each method, and say what that does to quality and cost."""
     from suites import machine, provenance, session
-    from suites.axes import UsageError
     from tasks import plan, study
 
     reportable()
     jobs = jobs or machine.cores()
-    try:
-        if resume is not None:
-            only_resume([*given, "out"])
-            run = study.Run.resumed(Path(resume), jobs)
-        else:
-            provenance.check()
-            asked = plan.Study(**given)
-            plan.planned(asked)  # complain before a folder is made
-            run = study.Run(session.fresh_folder(out), asked, jobs)
-        raise SystemExit(_go(run))
-    except UsageError as error:
-        fail(error)
+    if resume is not None:
+        only_resume([*given, "out"])
+        run = study.Run.resumed(Path(resume), jobs)
+    else:
+        provenance.check()
+        asked = plan.Study(**given)
+        plan.planned(asked)  # complain before a folder is made
+        run = study.Run(session.fresh_folder(out), asked, jobs)
+    raise SystemExit(_go(run))
 
 
 def _go(run: Any) -> int:
