@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 
 import click
 
-from suites.options import OPTIONS
+from suites.options import OPTIONS, Option, options
 
-_WHERE: list[Callable[[Any], Any]] = [
+_WHERE: list[Option] = [
     *(OPTIONS[name] for name in ("gpu", "cpu", "seed")),
     click.option("--seconds", type=click.FloatRange(min=0.001), help="Sampling per case, round and pass."),
     click.option(
@@ -25,8 +25,8 @@ _WHERE: list[Callable[[Any], Any]] = [
 _RULES = click.option("--rules", metavar="FILE", help="A TOML file with [tool.adapool.gate]; default: pyproject.toml.")
 _WHERE.append(_RULES)
 _AXES = ("profile", "methods", "implementations", "kernels", "shapes", "dtypes", "directions", "probes", "clocks")
-_CASES: list[Callable[[Any], Any]] = [OPTIONS[name] for name in _AXES]
-_STATIC: list[Callable[[Any], Any]] = [
+_CASES: list[Option] = [OPTIONS[name] for name in _AXES]
+_STATIC: list[Option] = [
     click.option("--part", "parts", multiple=True, type=click.Choice(["kernels", "python", "instructions"]),
                  help="Default: all that the tools here can count."),
     click.option("--arch", "archs", multiple=True, metavar="N", help="CUDA architectures, such as 90."),
@@ -35,15 +35,6 @@ _STATIC: list[Callable[[Any], Any]] = [
                  "are launched is the built library's all the same."),
     click.option("--baseline", "folder", metavar="DIR", help="Default: reports/baseline."),
 ]  # fmt: skip
-
-
-def options(*groups: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    def add(command: Any) -> Any:
-        for option in reversed([option for group in groups for option in group]):
-            command = option(command)
-        return command
-
-    return add
 
 
 def guarded(work: Callable[[], int]) -> NoReturn:
@@ -77,7 +68,7 @@ def gate() -> None:
               "a wrong result, a confirmed regression and more bytes fail all the same.")  # fmt: skip
 @click.option("--network", metavar="MODEL", help="This model's forward and training step instead of pooling calls.")
 @click.option("--builds", metavar="DIR", default="results/builds", show_default=True, help="Where builds are kept.")
-@options(_WHERE, _CASES)
+@options(*_WHERE, *_CASES)
 def ab(base: str, head: str, smoke: bool, unstable_ok: bool, builds: str, **given: Any) -> None:
     """Compare two revisions (or source folders, or installed builds) on this machine."""
     from gate import interleaved
@@ -89,7 +80,7 @@ def ab(base: str, head: str, smoke: bool, unstable_ok: bool, builds: str, **give
 @click.option("--fraction", type=click.FloatRange(min=0.01, max=5), help="Default: 0.05 on a GPU, 0.10 on a CPU.")
 @click.option("--build", metavar="REVISION", help="Default: the adapool that is installed.")
 @click.option("--builds", metavar="DIR", default="results/builds", show_default=True, help="Where builds are kept.")
-@options(_WHERE, _CASES)
+@options(*_WHERE, *_CASES)
 def selftest(fraction: float | None, build: str | None, builds: str, **given: Any) -> None:
     """One build against itself, three cases slowed down: false alarms and minimum detectable effect of this machine."""
     from gate import interleaved
@@ -111,7 +102,7 @@ def trained(**given: Any) -> None:
 
 
 @gate.command()
-@options(_STATIC)
+@options(*_STATIC)
 @click.option("--optional", is_flag=True, help="Skip, with the reason, what this machine has no tool for, and what "
               "has no baseline of its toolchain; else that is exit code 5.")  # fmt: skip
 @_RULES
@@ -130,7 +121,7 @@ def baseline() -> None:
 
 @baseline.command()
 @click.option("--reason", required=True, help="Why the new counts are right; kept with them.")
-@options(_STATIC)
+@options(*_STATIC)
 def accept(reason: str, **given: Any) -> None:
     """Count again and take the counts as the new baseline, showing old and new."""
     from gate import counts

@@ -107,11 +107,20 @@ OPTIONS: dict[str, Option] = {
 }  # fmt: skip
 
 
+def options(*those: Option) -> Option:
+    """Them all as one, in their order."""
+
+    def add(command: Any) -> Any:
+        for option in reversed(those):
+            command = option(command)
+        return command
+
+    return add
+
+
 def axes_options(command: Any) -> Any:
     """All of them, and the file in which they may stand."""
-    for option in reversed([_CONFIG, *OPTIONS.values()]):
-        command = option(command)
-    return command
+    return options(_CONFIG, *OPTIONS.values())(command)
 
 
 def network_options(command: Any) -> Any:
@@ -122,9 +131,7 @@ def network_options(command: Any) -> Any:
         click.option("--image", metavar="CxHxW", help="Of one input; default: what the model's paper has."),
     ]
     names = ("methods", "implementations", "dtypes", "layouts", "clocks", "min_samples", "seed", "gpu", "cpu")
-    for option in reversed([*own, *(OPTIONS[name] for name in names)]):
-        command = option(command)
-    return command
+    return options(*own, *(OPTIONS[name] for name in names))(command)
 
 
 def axes(given: Mapping[str, Any]) -> Axes:
