@@ -42,8 +42,7 @@ def measure(
     if watch is None:
         reason = "no NVML device: energy is read from an NVIDIA GPU's counter"
         return [Finding("energy", status="skipped", reason=reason)]
-    first = watch.joules()
-    if first is None:
+    if watch.joules() is None:
         reason = "this GPU does not support nvmlDeviceGetTotalEnergyConsumption"
         return [Finding("energy", status="skipped", reason=reason)]
     timed = make()
@@ -52,9 +51,9 @@ def measure(
     state = timed.state()
     synchronize(device)
     before = watch.state()
-    start = time.perf_counter()
+    joules, start = watch.joules() or 0.0, time.perf_counter()
     time.sleep(idle)
-    idle_watts = ((watch.joules() or first) - first) / (time.perf_counter() - start)
+    idle_watts = ((watch.joules() or joules) - joules) / (time.perf_counter() - start)
     values, seconds, calls = [], [], []
     for _ in range(REPEATS):
         outputs, used, elapsed, count = _steady(timed, watch, device, window)
