@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reports.record import Record
 from reports.store import Writer
 from suites import device_lock, first_call, pace
 from suites.axes import Axes
@@ -97,28 +96,21 @@ class Run:
         if self.stop.is_set():
             return  # a worker killed by our own stop is no finding
         made = [make(case, finding, origin) for finding in findings]
+        bad = next((record for record in made if record.status not in ("ok", "skipped")), None)
         with self._lock:
-            for record in made:
-                if (record.device, *record.key) in self.have:
-                    continue
-                self._append(record)
+            try:
+                for record in made:
+                    if not self.stop.is_set() and (record.device, *record.key) not in self.have:
+                        self.writer.append(record)
+                        self.tally.statuses["left out" if record.reason == LEFT_OUT else record.status] += 1
+            except OSError as error:
+                self.tally.disk = f"{error.strerror or error}"
+                self.stop.set()
             self.tally.cases += planned
-            bad = [r.status for r in made if r.status not in ("ok", "skipped")]
-            if bad:
-                self.tally.faults.append(f"{made[0].case} [{case.probe}]: {bad[0]}: {made[0].reason}")
+            if bad is not None:
+                self.tally.faults.append(f"{bad.case} [{case.probe}]: {bad.status}: {bad.reason}")
         if planned:
-            self.progress.step(bool(bad))
-
-    def _append(self, record: Record) -> None:
-        if self.stop.is_set():
-            return
-        try:
-            self.writer.append(record)
-        except OSError as error:
-            self.tally.disk = f"{error.strerror or error}"
-            self.stop.set()
-            return
-        self.tally.statuses["left out" if record.reason == LEFT_OUT else record.status] += 1
+            self.progress.step(bad is not None)
 
 
 class Loop:
@@ -129,7 +121,6 @@ class Loop:
         self.link: Any = None
         self.measured = 0
         self.strikes: Counter[str] = Counter()
-        self.starts = 0
         self.lost: str | None = None
         self.origin = Origin(device.id, device.id, device.source or run.source, run.axes.seed, device.note)
         own = pace.Pace(device.cases, device.kind, run.axes)
@@ -174,7 +165,6 @@ class Loop:
         cases = first_call.chosen(self.device.cases, self.device.kind) if self.device.even is None else []
         if not cases or self.run_.stop.is_set() or not self._start():
             return
-        assert self.link is not None
         self.run_.progress.current(f"kernels of {len(cases)} cases")
         begin = time.monotonic()
         try:
@@ -203,7 +193,6 @@ class Loop:
             )
         if self.link is None and not self._start():
             return ended(case, "failed", self.lost or "the worker does not start")
-        assert self.link is not None
         request: dict[str, Any] = {"case": case.to_dict(), **self.pace.request(position, case)}
         begin = time.monotonic()
         parts: dict[str, float] = {}
@@ -220,8 +209,7 @@ class Loop:
                 self._spend(part, seconds)
         self.pace.spent(case, reply["seconds"], request["seconds"])
         if "findings" in reply:
-            findings: list[dict[str, Any]] = reply["findings"]
-            return findings
+            return list(reply["findings"])
         if reply.get("lost"):
             self._lose(reply["reason"])
         if reply.get("restart"):
@@ -255,9 +243,7 @@ class Loop:
                 continue
             finally:
                 self._spend("start", time.monotonic() - begin)
-            self.starts += 1
-            machine = self.run_.learned(self.device.id, facts)
-            self.origin = replace(self.origin, machine=machine)
+            self.origin = replace(self.origin, machine=self.run_.learned(self.device.id, facts))
             self.pace.begin()
             return True
         self._lose(f"no worker could be started on this device: {why}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,11 @@ from reports import store
 from reports.record import Record
 from suites import session
 from suites.axes import Axes, UsageError
+from suites.case import Case
+from suites.engine import Run
+from suites.finding import Finding
+from suites.progress import Progress
+from suites.records import Origin
 from suites.session import Session
 from tests.support.engine_runs import OPERATORS, ROOT, axes, command, keys, many, wait_for_records
 
@@ -90,6 +97,20 @@ def test_no_secret_is_published(every_fault: Path) -> None:
     assert str(every_fault.parent) not in words
     assert str(ROOT) not in words
     assert os.uname().nodename not in words or len(os.uname().nodename) < 5
+
+
+def test_a_case_that_is_wrong_by_one_clock_is_told_with_its_reason(tmp_path: Path) -> None:
+    case = Case("latency", "avg", "torch", "forward", (2, 2), (2, 2), (0, 0), False, (1, 2, 8, 8), "float32", "nchw")
+    found = [
+        Finding("time", clock="cold", value=1.0),
+        Finding("time", clock="hot", status="incorrect", reason="max |error| 3 where 1 is allowed"),
+    ]
+    source = {"version": "0.1.0", "commit": None, "dirty": None}
+    with store.Writer(tmp_path) as writer:
+        run = Run(writer, Progress(1, io.StringIO()), Axes(), source, lambda *_: "cpu-1", set(), 60.0)
+        run.write(case, [asdict(finding) for finding in found], Origin("cpu", "cpu-1", source, 0))
+    assert run.tally.faults == [f"{case.name} [latency]: incorrect: max |error| 3 where 1 is allowed"]
+    assert run.tally.statuses == {"ok": 1, "incorrect": 1} and run.tally.cases == 1
 
 
 def test_three_crashes_are_enough(operators: Path, tmp_path: Path) -> None:
