@@ -22,16 +22,17 @@ INSTALL = "python -m pip install --no-build-isolation --no-deps -e ."
 
 
 def source() -> dict[str, Any]:
-    """Version, commit and dirty flag of the code that runs, None where it is in no git; of what kind its places are.
+    """Version, commit and dirty flag of the code that runs, None where git does not say; of what kind its places are.
 
     The version is the imported package's own: metadata is missing in a clone, and that of an editable install is old.
     """
     import adapool
 
     repository = _repository()
-    commit = None if repository is None else _git(repository, "rev-parse", "HEAD")
-    changed = commit is not None and repository is not None and _git(repository, "status", *_TRACKED) is not None
-    dirty = None if commit is None else changed or _library_differs() is not None
+    commit = changes = None
+    if repository is not None:
+        commit, changes = _git(repository, "rev-parse", "HEAD"), _git(repository, "status", *_TRACKED)
+    dirty = None if commit is None or changes is None else bool(changes) or _library_differs() is not None
     return {
         "version": adapool.__version__, "commit": commit, "dirty": dirty,
         "package": _kind(), "library": _library(),
@@ -137,10 +138,11 @@ def of_python(package: Path) -> str:
 
 
 def _git(folder: Path, *words: str) -> str | None:
+    """What git says, which may be nothing; None where it cannot say."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
+    return done.stdout.strip()

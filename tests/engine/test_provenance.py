@@ -160,3 +160,18 @@ def test_a_side_of_a_comparison_runs_its_own_library_or_none(tmp_path: Path, mon
         else:
             experiment.one("screen", 1, "head", [CASE])
             assert {record.status for record in store.read(tmp_path / "out" / "passes" / "screen-01-head")} == {"ok"}
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_where_git_cannot_say_what_has_changed_nothing_is_known_of_it(
+    fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk where it takes more than its ten seconds."""
+    (tmp_path / "git").write_text(
+        f"#!/bin/sh\ncase $3 in status) exit {int(fails)};; rev-parse) echo 0123456789ab;; *) echo $5;; esac\n"
+    )
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(native_library, "LOADED", False)
+    said = provenance.source()
+    assert said["commit"] == "0123456789ab" and said["dirty"] is (None if fails else False)
