@@ -55,10 +55,10 @@ def why_none() -> str:
         return "the package nvidia-ml-py is not installed"
     try:
         pynvml.nvmlInit()
+        count = pynvml.nvmlDeviceGetCount()
+        pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
         return f"NVML (libnvidia-ml.so.1 of the NVIDIA driver) says: {error}"
-    count = pynvml.nvmlDeviceGetCount()
-    pynvml.nvmlShutdown()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return f"NVML lists {count} GPUs; CUDA_VISIBLE_DEVICES is " + ("not set" if visible is None else repr(visible))
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -174,3 +175,15 @@ def test_the_list_stops_at_what_does_not_exist() -> None:
 @pytest.mark.parametrize(("bytes_", "calls"), [(1 << 30, 4), (60 << 20, 4), (10 << 20, 16), (1, 256)])
 def test_calls_in_a_graph(bytes_: int, calls: int) -> None:
     assert cuda_graph.unrolled(bytes_, 50 << 20) == calls
+
+
+def test_a_driver_that_counts_no_devices_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fault(Exception):
+        pass
+
+    def count() -> int:
+        raise Fault("Unknown Error")
+
+    stand_in = SimpleNamespace(NVMLError=Fault, nvmlInit=lambda: None, nvmlDeviceGetCount=count)
+    monkeypatch.setitem(sys.modules, "pynvml", stand_in)
+    assert nvml.why_none() == "NVML (libnvidia-ml.so.1 of the NVIDIA driver) says: Unknown Error"
