@@ -127,13 +127,14 @@ class Session:
         try:
             held = json.loads((folder / RESUME).read_bytes())
             axes, devices, parallel = Axes.from_dict(held["axes"]), held["devices"], held["parallel"]
+            began = held["time"]
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"resume: {folder / RESUME} cannot be read ({type(error).__name__}: {error})") from None
         if ray is not None and held.get("ray") is None:
             raise UsageError(f"ray: expected a run that was started with --ray, got {str(folder)!r}")
         fleet = connect(ray or held["ray"]) if held.get("ray") else None
         session = cls(folder, axes, [tuple(d) for d in devices], parallel=parallel, timeout=timeout, fleet=fleet)
-        session.began = held["time"]
+        session.began = began
         if (folder / store.MACHINE).is_file():
             known = store.read_machine(folder)
             session.entries, session.spent = known["devices"], known["run"].get("spent", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -195,6 +196,13 @@ def test_a_run_folder_is_never_reused(operators: Path, tmp_path: Path) -> None:
         session.fresh_folder(str(tmp_path / "run"))
     with pytest.raises(UsageError, match="expected the folder of a run"):
         Session.resumed(tmp_path / "run", 60.0)
+
+
+def test_a_run_that_does_not_say_when_it_began_cannot_be_read(operators: Path, tmp_path: Path) -> None:
+    held = {"axes": asdict(axes(operators, "good")), "devices": [["cpu", "cpu"]], "parallel": False}
+    (tmp_path / session.RESUME).write_text(json.dumps(held))
+    with pytest.raises(UsageError, match=r"resume: .* cannot be read \(KeyError: 'time'\)"):
+        Session.resumed(tmp_path, 60.0)
 
 
 def test_broken_photographs_are_named_and_the_rest_measured(tmp_path: Path) -> None:
