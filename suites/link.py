@@ -51,7 +51,11 @@ class Link:
         )
         os.close(write)
         self._pending = b""
-        self._tell({**setup, "answers": write})
+        try:
+            self._tell({**setup, "answers": write})
+        except Died:
+            self.close()
+            raise
 
     def ready(self) -> dict[str, Any]:
         """The device's facts, once the worker can measure; Died with the reason when it cannot."""

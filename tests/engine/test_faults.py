@@ -17,7 +17,7 @@ import pytest
 
 from reports import store
 from reports.record import Record
-from suites import session
+from suites import link, session
 from suites.axes import Axes, UsageError
 from suites.case import Case
 from suites.engine import Run
@@ -203,6 +203,19 @@ def test_a_run_that_does_not_say_when_it_began_cannot_be_read(operators: Path, t
     (tmp_path / session.RESUME).write_text(json.dumps(held))
     with pytest.raises(UsageError, match=r"resume: .* cannot be read \(KeyError: 'time'\)"):
         Session.resumed(tmp_path, 60.0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_worker_that_is_gone_before_it_is_told_anything_leaves_no_open_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise link.Died("the worker exited with code 1")
+
+    monkeypatch.setattr(link.Link, "_tell", gone)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(link.Died) as died:
+        link.Link({}, {})
+    assert died.tb is not None  # which holds on to what was not closed
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_broken_photographs_are_named_and_the_rest_measured(tmp_path: Path) -> None:
