@@ -136,7 +136,9 @@ def plan(summary: bool, **given: Any) -> None:
     from suites.pace import duration, estimate
 
     axes = axes_of(given)
-    devices = [("gpu", "cuda")] if given["gpu"] else session.targets(given["cpu"])
+    devices = session.targets(given["cpu"]) if given["cpu"] or not given["gpu"] else []
+    if given["gpu"]:  # which need not be there
+        devices = [("gpu", "cuda"), *devices]
     found, _, left = session.fitted(axes, devices)
     for (device, kind), cases in zip(devices, found.values(), strict=True):
         for case in () if summary else cases:

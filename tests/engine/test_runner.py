@@ -190,6 +190,8 @@ def test_help_is_quick_and_plan_needs_no_run() -> None:
     assert re.search(r"cpu: \d+ cases \(.*latency.*\), about \d+ s$", done.stdout, re.MULTILINE)
     brief = runner("plan", "--profile", "smoke", "--summary")
     assert brief.stdout.splitlines() == [line for line in done.stdout.splitlines() if "/" not in line]
+    both = runner("plan", "--profile", "smoke", "--summary", "--gpu", "all", "--cpu").stdout
+    assert re.findall(r"^(\w+): \d+ cases", both, re.MULTILINE) == ["gpu", "cpu"]
     assert runner("doctor").stdout.count("\n") > 8
 
 
