@@ -194,7 +194,7 @@ class Case:
             words += [self.implementation, *([] if self.method == ORIGINAL else ["--method", self.method])]
             words += ["--batch", str(self.shape[0]), "--image", "x".join(map(str, self.shape[1:]))]
             words += ["--dtype", self.dtype, "--layout", self.layout, *["--strided"] * self.strided]
-            return shlex.join([*words, "--seed", str(seed)])
+            return shlex.join([*words, *self._clocks(), "--seed", str(seed)])
         probe = "latency" if self.probe == "kernels" else self.probe  # every run makes its kernels first
         words = ["python", "runner.py", "bench", *where, "--probe", probe]
         words += ["--method", public(self.own) if self.own else self.method]
@@ -210,10 +210,10 @@ class Case:
         else:
             words += ["--shape", "x".join(map(str, self.shape)), "--layout", self.layout]
             words += ["--direction", self.direction]
-        words += ["--dtype", self.dtype]
-        for clock in self.clocks:
-            words += ["--clock", clock]
-        return shlex.join([*words, "--seed", str(seed)])
+        return shlex.join([*words, "--dtype", self.dtype, *self._clocks(), "--seed", str(seed)])
+
+    def _clocks(self) -> list[str]:
+        return [word for clock in self.clocks for word in ("--clock", clock)]
 
 
 def public(path: str | None) -> str:

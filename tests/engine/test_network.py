@@ -95,16 +95,25 @@ def test_the_cases_of_a_network(small: str) -> None:
             cases("resnet18", **wrong)
 
 
-@pytest.mark.parametrize("more", [{}, {"methods": ("ada",), "strided": True, "dtypes": ("bfloat16",), "batch": 2}])
-def test_a_records_command_leads_back_to_its_case(more: dict[str, Any]) -> None:
-    for case in cases("resnet18:8", **more):
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("cpu", {}),
+        ("cpu", {"methods": ("ada",), "strided": True, "dtypes": ("bfloat16",), "batch": 2}),
+        ("cuda", {"methods": ("ada",), "clocks": ("graph",)}),
+        ("cuda", {"methods": ("ada",), "clocks": ("hot", "host")}),
+    ],
+)
+def test_a_records_command_leads_back_to_its_case(kind: str, more: dict[str, Any]) -> None:
+    for case in session.whole(Axes(network="resnet18:8", **more), [(kind, kind)])[kind]:
         words = shlex.split(case.command("cpu", 0))
         assert words[:3] == ["python", "runner.py", "network"]
         given = runner.network.make_context("network", words[3:]).params
         image = tuple(map(int, given["image"].split("x")))
-        taken = {name: given[name] for name in ("methods", "implementations", "strided", "batch", "dtypes", "layouts")}
+        same = ("methods", "implementations", "strided", "batch", "dtypes", "layouts", "clocks")
+        taken = {name: given[name] for name in same}
         axes = replace(axes_of(taken), network=given["model"], image=image)
-        assert case in session.whole(axes, CPU)["cpu"]
+        assert case in session.whole(axes, [(kind, kind)])[kind]
 
 
 def measured(case: Case) -> list[Any]:
