@@ -7,6 +7,7 @@ Exit codes: 0 ok, 1 regression, 2 usage, 3 unstable machine, 4 incorrect result,
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -41,6 +42,7 @@ def guarded(work: Callable[[], int]) -> NoReturn:
     """Runs a command and exits with its code; a fault of the tools around it is never a regression."""
     from gate.outcome import Infrastructure, say
     from suites.axes import UsageError
+    from suites.doctor import NEEDED
 
     try:
         sys.exit(work())
@@ -49,6 +51,12 @@ def guarded(work: Callable[[], int]) -> NoReturn:
         sys.exit(2)
     except (Infrastructure, OSError) as error:
         say(f"error: {error}")
+        sys.exit(6)
+    except Exception as error:  # whatever else: Python would exit with 1, which says regression
+        if isinstance(error, ModuleNotFoundError) and error.name in dict(NEEDED):
+            raise  # runner.py names what brings it
+        traceback.print_exc()
+        say("error: the gate itself failed, see above")
         sys.exit(6)
     except KeyboardInterrupt:
         say("stopped")

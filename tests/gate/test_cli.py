@@ -119,6 +119,16 @@ def test_an_unstable_machine_is_let_pass_where_that_is_asked_for(
     assert f"unstable{', let pass by --unstable-ok' * bool(more)}: made so" in done.output
 
 
+def test_a_fault_of_the_gates_own_is_no_regression(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> int:
+        raise ValueError("made so")
+
+    monkeypatch.setattr(interleaved, "ab", broken)
+    done = CliRunner().invoke(cli.gate, ["ab", "HEAD", "HEAD", "--cpu"])
+    assert done.exit_code == 6, done.output
+    assert "ValueError: made so" in done.output and "the gate itself failed" in done.output
+
+
 def test_a_wrong_result_is_no_speed(good: Path, tmp_path: Path) -> None:
     wrong = build(tmp_path / "head", "wrong-mean")
     (tmp_path / "rules.toml").write_text(CALM)
