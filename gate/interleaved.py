@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,19 +32,22 @@ def ab(base: str, head: str, smoke: bool, unstable_ok: bool, store: str, given: 
     out = session.fresh_folder(given["out"])
     if builds.alike(base, head):
         return conclude(out, f"gate ab {base} {head}", {"builds": Judgement((), {"builds": SAME}, optional=True)})
-    sides = {side: _build(word, store) for side, word in (("base", base), ("head", head))}
-    files = builds.difference(sides["base"], sides["head"])
-    judgements: dict[str, Judgement] = {}
-    about: dict[str, object] = {side: _about(build) for side, build in sides.items()}
-    for device, on in targets:
-        run = _experiment(out / _folder(device), sides, axes, device, on, given, 0.03 if smoke else 0.1)
-        _two_stages(run, known, given["pairs"] or SCREEN_PAIRS)
-        same = {case.name: builds.unchanged(sides["base"], sides["head"], case.implementation) for case in run.cases}
-        found = replace(judge(_passes(run), known, same), unstable_ok=unstable_ok)
-        moved = [case for case in run.cases if case.name in found.moved()]
-        judgements[device] = found.because(cause.of_kernels(moved, sides["base"], sides["head"], on), files)
-        _merge(run)
-    return conclude(out, f"gate ab {base} {head}", judgements, about)
+    with ExitStack() as needed:
+        sides = {side: _build(word, store, needed) for side, word in (("base", base), ("head", head))}
+        files = builds.difference(sides["base"], sides["head"])
+        judgements: dict[str, Judgement] = {}
+        about: dict[str, object] = {side: _about(build) for side, build in sides.items()}
+        for device, on in targets:
+            run = _experiment(out / _folder(device), sides, axes, device, on, given, 0.03 if smoke else 0.1)
+            _two_stages(run, known, given["pairs"] or SCREEN_PAIRS)
+            same = {
+                case.name: builds.unchanged(sides["base"], sides["head"], case.implementation) for case in run.cases
+            }
+            found = replace(judge(_passes(run), known, same), unstable_ok=unstable_ok)
+            moved = [case for case in run.cases if case.name in found.moved()]
+            judgements[device] = found.because(cause.of_kernels(moved, sides["base"], sides["head"], on), files)
+            _merge(run)
+        return conclude(out, f"gate ab {base} {head}", judgements, about)
 
 
 def selftest(fraction: float | None, build: str | None, store: str, given: Mapping[str, Any]) -> int:
@@ -55,18 +59,19 @@ def selftest(fraction: float | None, build: str | None, store: str, given: Mappi
     out = session.fresh_folder(given["out"])
     if build is None:
         own_code()
-    one = builds.here() if build is None else _build(build, store)
-    judgements: dict[str, Judgement] = {}
-    good = True
-    for device, on in targets:
-        by = fraction or (0.05 if on == "cuda" else 0.10)
-        run = _experiment(out / _folder(device), {"base": one, "head": one}, axes, device, on, given, 0.05)
-        slowed = _victims(run)
-        run.slow = {case.key: by for case in slowed}
-        _two_stages(run, known, given["pairs"] or SCREEN_PAIRS)
-        judgements[device] = judge(_passes(run), known)
-        good &= _tell(device, judgements[device], {case.name for case in slowed}, by)
-    conclude(out, "gate selftest", judgements, {"build": _about(one)})
+    with ExitStack() as needed:
+        one = builds.here() if build is None else _build(build, store, needed)
+        judgements: dict[str, Judgement] = {}
+        good = True
+        for device, on in targets:
+            by = fraction or (0.05 if on == "cuda" else 0.10)
+            run = _experiment(out / _folder(device), {"base": one, "head": one}, axes, device, on, given, 0.05)
+            slowed = _victims(run)
+            run.slow = {case.key: by for case in slowed}
+            _two_stages(run, known, given["pairs"] or SCREEN_PAIRS)
+            judgements[device] = judge(_passes(run), known)
+            good &= _tell(device, judgements[device], {case.name for case in slowed}, by)
+        conclude(out, "gate selftest", judgements, {"build": _about(one)})
     say("self-test passed" if good else "self-test failed: this machine cannot be believed")
     return 0 if good else 3
 
@@ -95,9 +100,9 @@ def _tell(device: str, judgement: Judgement, slowed: set[str], by: float) -> boo
     return found == slowed and moved <= slowed
 
 
-def _build(word: str, store: str) -> Build:
+def _build(word: str, store: str, needed: ExitStack) -> Build:
     try:
-        return builds.find(word, Path(store), say)
+        return needed.enter_context(builds.built(word, Path(store), say))
     except builds.BuildError as error:
         raise Infrastructure(f"{word} does not build: {error}") from None
 

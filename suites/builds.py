@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,26 +114,30 @@ def alike(base: str, head: str) -> bool:
     return bool(one) and one == other
 
 
-def find(name: str, store: Path, say: Callable[[str], object]) -> Build:
+@contextmanager
+def built(name: str, store: Path, say: Callable[[str], object]) -> Iterator[Build]:
     """The build of a git revision, of a source folder, or of a folder with an installed adapool.
 
-    Revisions are built once and kept in `store` under their commit; source folders are built every time.
+    Revisions are built once and kept in `store` under their commit. Source folders are built every time, since nothing
+    tells when they change: theirs lie there while they are needed.
     """
     asked = wanted(name)
     if asked.folder is not None and asked.installed:
-        return Build(name, asked.folder, None, None, digests.installed(asked.folder))
+        yield Build(name, asked.folder, None, None, digests.installed(asked.folder))
+        return
     store.mkdir(parents=True, exist_ok=True)
     if asked.folder is not None:
-        folder = Path(tempfile.mkdtemp(prefix="source-", dir=store))
-        say(f"building {name}")
-        _install(asked.folder, folder)
-        return Build(name, folder, None, True, digests.installed(folder))
+        with tempfile.TemporaryDirectory(prefix="source-", dir=store.resolve()) as made:
+            say(f"building {name}")
+            _install(asked.folder, Path(made))
+            yield Build(name, Path(made), None, True, digests.installed(Path(made)))
+        return
     commit = asked.commit or ""
     folder = store.resolve() / f"{commit[:12]}-{_toolchain()}"
     if not (folder / "adapool" / "__init__.py").is_file():
         say(f"building {name} ({commit[:12]})")
         _install_commit(asked, folder)
-    return Build(name, folder, commit, False, digests.installed(folder))
+    yield Build(name, folder, commit, False, digests.installed(folder))
 
 
 def here() -> Build:

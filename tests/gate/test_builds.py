@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,38 @@ def test_a_commit_that_changes_nothing_installed_ends_without_a_build(
     assert "install the same Python files and csrc: there is nothing to build" in done.output
     assert json.loads((tmp_path / "out" / "verdicts.json").read_text())["exit_code"] == 0
     assert b"skipped" in (tmp_path / "out" / "junit.xml").read_bytes()
+
+
+def test_a_revision_is_kept_and_a_source_folder_is_not(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    store = tmp_path / "store"
+    monkeypatch.setattr(
+        builds, "_install", lambda source, target: shutil.copytree(source / "adapool", target / "adapool")
+    )
+    with builds.built(str(repository), store, said.append) as build:
+        assert build.folder is not None and (build.folder / "adapool" / "__init__.py").is_file()
+    assert not any(store.iterdir())
+    for _ in range(2):
+        with builds.built("HEAD", store, said.append) as build:
+            pass
+        assert list(store.iterdir()) == [build.folder]
+    assert len(said) == 2, "a revision is built once"
+
+
+def test_nothing_is_left_of_what_does_not_build(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(source: Path, target: Path) -> None:
+        target.mkdir(exist_ok=True)
+        raise builds.BuildError("made so")
+
+    monkeypatch.setattr(builds, "_install", fails)
+    for name in (str(repository), "HEAD"):
+        with pytest.raises(builds.BuildError), builds.built(name, tmp_path / "store", print):
+            pass
+        assert not any((tmp_path / "store").iterdir())
 
 
 def test_a_build_is_kept_for_one_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,3 +158,4 @@ def test_a_source_that_does_not_build_is_infrastructure(good: Path, tmp_path: Pa
     done = run("gate", "ab", str(good), str(source), *QUICK, "--out", str(tmp_path / "out"), "--builds",
                str(tmp_path / "builds"))  # fmt: skip
     assert done.returncode == 6 and "does not build" in done.stderr, done.stdout + done.stderr
+    assert not any((tmp_path / "builds").iterdir())
