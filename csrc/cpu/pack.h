@@ -14,9 +14,6 @@
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
-template <class S> struct IntegerOf { using type = int32_t; };
-template <> struct IntegerOf<double> { using type = int64_t; };
-
 template <class I> struct Mask {
   typedef I Raw __attribute__((vector_size(ADAPOOL_VECTOR)));
   Raw raw;
@@ -27,7 +24,7 @@ template <class I> struct Mask {
 };
 
 template <class S> struct Pack {
-  using Integer = typename IntegerOf<S>::type;
+  using Integer = std::conditional_t<sizeof(S) == 8, int64_t, int32_t>;
   typedef S Raw __attribute__((vector_size(ADAPOOL_VECTOR)));
   typedef Integer Bits __attribute__((vector_size(ADAPOOL_VECTOR)));
   static constexpr int size = ADAPOOL_VECTOR / sizeof(S);
@@ -54,30 +51,17 @@ template <class S> struct Pack {
   friend Mask<Integer> operator!=(Pack a, Pack b) { return {a.raw != b.raw}; }
 };
 
-template <class I> struct PackIndex {  // tap numbers, one in each lane
-  typename Mask<I>::Raw raw;
-  PackIndex() = default;
-  PackIndex(typename Mask<I>::Raw r) : raw(r) {}
-  PackIndex(int64_t i) : raw(typename Mask<I>::Raw{} + I(i)) {}
-  friend Mask<I> operator==(PackIndex a, PackIndex b) { return {a.raw == b.raw}; }
-};
-
 template <class S> struct Lane<Pack<S>> {
   using Scalar = S;
-  using Index = PackIndex<typename IntegerOf<S>::type>;
+  using Index = Pack<typename Pack<S>::Integer>;
 };
 
-template <class S> Pack<S> select(Mask<typename IntegerOf<S>::type> m, Pack<S> a, Pack<S> b) {
-  return m.raw ? a.raw : b.raw;
-}
-template <class I> PackIndex<I> select(Mask<I> m, PackIndex<I> a, PackIndex<I> b) { return m.raw ? a.raw : b.raw; }
+template <class S> Pack<S> select(Mask<typename Pack<S>::Integer> m, Pack<S> a, Pack<S> b) { return m.raw ? a.raw : b.raw; }
 template <class I> bool all(Mask<I> m) {
   I every = -1;
   for (unsigned i = 0; i < sizeof(m.raw) / sizeof(I); ++i) every &= m.raw[i];
   return every != 0;
 }
-
-template <class S> S lane_of(Pack<S> a, int i) { return a.raw[i]; }
 
 template <class S> Pack<S> abs_of(Pack<S> a) {
   using Bits = typename Pack<S>::Bits;
@@ -104,6 +88,12 @@ inline Pack<float> unit_of(Pack<float> top) {
   return bit_cast<Pack<float>::Raw>((field < 1 ? Pack<float>::Bits{} + 1 : field) << 23);
 }
 
+// ((sum x + c) x + d) ...
+template <class P, class... C> inline ADAPOOL_OFTEN P horner(P x, P sum, C... more) {
+  ((sum = sum * x + P(more)), ...);
+  return sum;
+}
+
 // e^x = 2^n e^r, |r| <= ln 2 / 2, by Cephes' polynomial: 1e-7 relative. Two factors of about 2^(n/2) reach inf and
 // the denormals. NaN stays NaN.
 inline Pack<float> exp_of(Pack<float> x) {
@@ -111,12 +101,9 @@ inline Pack<float> exp_of(Pack<float> x) {
   x = select(x < P(-150), P(-150), select(x > P(150), P(150), x));
   const P magic(12582912.0f), shifted = x * P(1.44269504f) + magic, n = shifted - magic;
   const P r = (x - n * P(0.693359375f)) + n * P(2.12194440e-4f);
-  P poly = P(1.9875691500e-4f) * r + P(1.3981999507e-3f);
-  poly = poly * r + P(8.3334519073e-3f);
-  poly = poly * r + P(4.1665795894e-2f);
-  poly = poly * r + P(1.6666665459e-1f);
-  poly = poly * r + P(5.0000001201e-1f);
-  poly = poly * r * r + r + P(1);
+  const P most = horner(r, P(1.9875691500e-4f), 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
+                        5.0000001201e-1f);
+  const P poly = most * r * r + r + P(1);
   const P::Bits whole = shifted.bits() - magic.bits(), half = whole >> 1;
   const P low = bit_cast<P::Raw>((half + 127) << 23), high = bit_cast<P::Raw>((whole - half + 127) << 23);
   return poly * low * high;
@@ -128,9 +115,8 @@ inline Pack<double> exp_of(Pack<double> x) {
   x = select(x < P(-1000), P(-1000), select(x > P(1000), P(1000), x));
   const P magic(6755399441055744.0), shifted = x * P(1.4426950408889634) + magic, n = shifted - magic;
   const P r = (x - n * P(6.93145751953125e-1)) - n * P(1.42860682030941723212e-6), rr = r * r;
-  const P top = r * ((P(1.26177193074810590878e-4) * rr + P(3.02994407707441961300e-2)) * rr + P(1));
-  P low = P(3.00198505138664455042e-6) * rr + P(2.52448340349684104192e-3);
-  low = (low * rr + P(2.27265548208155028766e-1)) * rr + P(2);
+  const P top = r * horner(rr, P(1.26177193074810590878e-4), 3.02994407707441961300e-2, 1);
+  const P low = horner(rr, P(3.00198505138664455042e-6), 2.52448340349684104192e-3, 2.27265548208155028766e-1, 2);
   const P value = P(1) + P(2) * (top / (low - top));
   const P::Bits whole = shifted.bits() - magic.bits(), half = whole >> 1;
   const P one = bit_cast<P::Raw>((half + 1023) << 52), other = bit_cast<P::Raw>((whole - half + 1023) << 52);
@@ -148,14 +134,8 @@ inline Pack<float> log_of(Pack<float> given) {
   e = e - select(low, P(1), P(0));
   m = select(low, m + m, m) - P(1);
   const P z = m * m;
-  P poly = P(7.0376836292e-2f) * m + P(-1.1514610310e-1f);
-  poly = poly * m + P(1.1676998740e-1f);
-  poly = poly * m + P(-1.2420140846e-1f);
-  poly = poly * m + P(1.4249322787e-1f);
-  poly = poly * m + P(-1.6668057665e-1f);
-  poly = poly * m + P(2.0000714765e-1f);
-  poly = poly * m + P(-2.4999993993e-1f);
-  poly = poly * m + P(3.3333331174e-1f);
+  const P poly = horner(m, P(7.0376836292e-2f), -1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,
+                        -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f);
   const P y = poly * m * z + e * P(-2.12194440e-4f) - P(0.5f) * z;
   const P inf(std::numeric_limits<float>::infinity()), nan(std::numeric_limits<float>::quiet_NaN());
   const P found = m + y + e * P(0.693359375f);

@@ -91,8 +91,6 @@ template <class V> using ScalarOf = typename Lane<V>::Scalar;
 template <class V> using IndexOf = typename Lane<V>::Index;
 
 template <class A> ADAPOOL_HD A select(bool condition, A yes, A no) { return condition ? yes : no; }
-ADAPOOL_HD float lane_of(float a, int) { return a; }
-ADAPOOL_HD double lane_of(double a, int) { return a; }
 ADAPOOL_HD bool all(bool condition) { return condition; }
 ADAPOOL_HD bool both(bool a, bool b) { return a & b; }  // of conditions that are known, without a branch
 
