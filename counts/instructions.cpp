@@ -9,15 +9,14 @@
 #include "job.h"
 #include "math/cell.h"
 #if __has_include("cpu/instances.h")
-#include "cpu/fast/fast.h"
 #include "cpu/instances.h"
 #else  // of revisions whose sources lay in one folder
-#include "fast.h"
 #include "instances.h"
 #define ADAPOOL_LOOPS ADAPOOL_LAUNCH
 #endif
 
 extern "C" {
+bool adapool_fast_avx2 ADAPOOL_PARAMETERS;
 bool ADAPOOL_LOOPS(float, avx2) ADAPOOL_PARAMETERS;
 }
 

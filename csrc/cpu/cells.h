@@ -1,6 +1,6 @@
 // What a method makes of a part of the cells of a job, pack by pack: all that is compiled for every method. No torch.
 #pragma once
-#include "cpu/cell.h"
+#include "cpu/region.h"
 #include "cpu/walk.h"
 
 namespace adapool {
@@ -8,7 +8,35 @@ inline namespace ADAPOOL_ISA {
 
 // Forward: the cells' values, and their weights or indices where wanted.
 template <template <class> class M, class S> void pool_cells(const Job& job, const Walk& walk, const Part& cells) {
-  walk.cells(cells, [&](const Point& at, const Lanes& lanes) { pool_cell<M, Pack<S>>(job, at, lanes); });
+  using V = Pack<S>;
+  walk.cells(cells, [&](const Point& p, const Lanes& lanes) {
+    const Region<V> r(job, p, lanes);
+    Prepared<M, V> cell;
+    cell.prepare(r, operands_at<V>(job, p, lanes, M<V>::operands), false);
+    const int64_t at = job.ys.plane(p.n, p.c) + job.ys.in_plane(p.at), step = lanes.step(job.ys);
+    V y = cell.value(r);
+    if (job.spread.given() && job.normalize) y = y * V(r.count);
+    Loader<V>::store(job.y, at, step, lanes.count, y);
+    if (job.extra == nullptr) return;
+    const Window& w = job.window;
+    if constexpr (M<V>::weighted) {
+      const int64_t row = ((p.n * job.channels + p.c) * w.out[0] + p.at[0]) * w.out[1] + p.at[1], taps = w.taps();
+      const int64_t pitch = lanes.along_row ? taps : w.cells() * taps;
+      const Any weights{static_cast<S*>(job.extra) + (row * w.out[2] + p.at[2]) * taps,
+                        sizeof(S) == 8 ? Type::float64 : Type::float32};
+      if (r.count < taps)
+        for (int64_t i = 0; i < taps; ++i) Loader<V>::store(weights, i, pitch, lanes.count, V(0));
+      r.each([&](const Tap<V>& t) { Loader<V>::store(weights, t.index, pitch, lanes.count, cell.weight(r, t)); });
+    } else if constexpr (M<V>::indices) {
+      int64_t* indices = static_cast<int64_t*>(job.extra) + at;
+      r.each([&](const Tap<V>& t) {
+        const int64_t place = (t.at[0] * w.in[1] + t.at[1]) * w.in[2] + t.at[2], next = lanes.along_row ? w.stride[2] : 0;
+        const auto hit = IndexOf<V>(int32_t(t.index)) == cell.m.chosen;
+        for (int lane = 0; lane < lanes.count; ++lane)
+          if (hit.raw[lane]) indices[lane * step] = place + lane * next;
+      });
+    }
+  });
 }
 
 // Where what regions give is added: to the places of a tile; and to `terms`, where given, what the regions that begin
@@ -37,7 +65,7 @@ void gather_cells(const Job& job, const Walk& walk, const Part& cells, const Gat
   const Box& tile = to.tile;
   const bool slopes = (job.use_through || to.terms) && !job.to_logits;
   walk.cells(cells, [&](const Point& p, const Lanes& lanes) {
-    const View<V> r(job, p, lanes);
+    const Region<V> r(job, p, lanes);
     Prepared<M, V> cell;
     cell.prepare(r, operands_at<V>(job, p, lanes, M<V>::operands), slopes);
     const V c = coefficient_at<V>(job, p, lanes, r.count);
@@ -72,7 +100,10 @@ void operand_cells(const Job& job, const Walk& walk, const Part& cells, int whic
   const Window& w = job.window;
   const Strides s{job.channels * w.cells(), w.cells(), {w.out[1] * w.out[2], w.out[2], 1}};
   walk.cells(cells, [&](const Point& p, const Lanes& lanes) {
-    const V term = operand_term<M, V>(job, p, lanes, which);
+    const Region<V> r(job, p, lanes);
+    Prepared<M, V> cell;
+    cell.prepare(r, operands_at<V>(job, p, lanes, M<V>::operands), true);
+    const V c = coefficient_at<V>(job, p, lanes, r.count), term = c * cell.operand(which, r);
     Loader<V>::store(terms + s.plane(p.n, p.c) + s.in_plane(p.at), lanes.step(s), lanes.count, term);
   });
 }

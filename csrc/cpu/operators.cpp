@@ -1,6 +1,5 @@
 // The operators on the CPU: torch's thread pool around the loops of loops.h, for the best instruction set there is.
 #include "torch/bind.h"
-#include "cpu/fast/fast.h"
 #include "cpu/instances.h"
 #include "cpu/mask_loops.h"
 
@@ -11,6 +10,8 @@ bool ADAPOOL_LOOPS(float, portable) ADAPOOL_PARAMETERS;
 bool ADAPOOL_LOOPS(double, avx2) ADAPOOL_PARAMETERS;
 bool ADAPOOL_LOOPS(float, avx2) ADAPOOL_PARAMETERS;
 bool ADAPOOL_LOOPS(float, avx512) ADAPOOL_PARAMETERS;
+bool ADAPOOL_FAST_LOOPS(avx2) ADAPOOL_PARAMETERS;
+bool ADAPOOL_FAST_LOOPS(avx512) ADAPOOL_PARAMETERS;
 #endif
 }
 #define ADAPOOL_TABLE(isa, wide) #isa, {ADAPOOL_LOOPS(double, wide), ADAPOOL_LOOPS(float, isa)}
@@ -21,8 +22,8 @@ namespace {
 struct Table {
   const char* isa;
   Loops loops[2];   // in double, in float
-  Fast fast;
-  Fast narrow;       // for what lanes of AVX-512 are too many for; or null
+  Loops fast;
+  Loops narrow;       // for what lanes of AVX-512 are too many for; or null
 };
 
 // ADAPOOL_ISA=portable, avx2 or avx512 asks for at most that set, for tests and comparisons.
@@ -35,8 +36,8 @@ Table table() {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-  const Fast narrow = fast ? adapool_fast_avx2 : nullptr;
-  if (avx512 && most == "avx512") return {ADAPOOL_TABLE(avx512, avx2), fast ? adapool_fast_avx512 : nullptr, narrow};
+  const Loops narrow = fast ? ADAPOOL_FAST_LOOPS(avx2) : nullptr;
+  if (avx512 && most == "avx512") return {ADAPOOL_TABLE(avx512, avx2), fast ? ADAPOOL_FAST_LOOPS(avx512) : nullptr, narrow};
   if (avx2 && most != "portable") return {ADAPOOL_TABLE(avx2, avx2), narrow, nullptr};
 #endif
   return {ADAPOOL_TABLE(portable, portable), nullptr, nullptr};
@@ -62,7 +63,7 @@ struct Cpu {
       STD_TORCH_CHECK(its != nullptr, "method: ", own.name, " was not made for the CPU");
       return its(method, way, &job, reduction, result, in_threads);
     }
-    for (const Fast fast : {best().fast, best().narrow})
+    for (const Loops fast : {best().fast, best().narrow})
       if (fast && fast(method, way, &job, reduction, result, in_threads)) return true;
     const Loops loops = best().loops[call.type() == Type::float64 ? 0 : 1];
     return loops(method, way, &job, reduction, result, in_threads);

@@ -3,6 +3,7 @@
 #pragma once
 #include <type_traits>
 
+#include "job.h"
 #include "math/cell.h"
 #include "math/window.h"
 
@@ -77,30 +78,37 @@ template <class V> struct Kept<V, 0> {
   void keep(int64_t, int64_t, int, V) {}
 };
 
-// A read-only view of the real taps of a cell (of a lane of cells, with the same real taps), in the order of their
+// A read-only view of the real taps of a cell of a job (of a lane of cells, with the same real taps), in the order of their
 // index.
 template <class V_> struct Region {
   using V = V_;
   using Scalar = ScalarOf<V>;
-  const Strides& strides;
+  const Job& job;
   const Window& window;
   Lanes lanes;
   int64_t base, step;  // offset of its plane; elements between the lanes' taps
-  const Any& data;
   const Scalar* in_place;  // the plane, where the lanes of a tap lie side by side and need no conversion; else null
   Box box;
   int64_t start[3];
   int64_t count;
   mutable Kept<V> kept;
 
-  Region(const Any& x, const Strides& s, const Window& w, const Point& p, const Lanes& l)
-      : strides(s), window(w), lanes(l), base(s.plane(p.n, p.c)), step(l.along_row ? s.d[2] * w.stride[2] : s.c), data(x),
-        in_place(place_of(x)), box(taps_of(w, p.at)), count(box.count()) {
-    for (int d = 0; d < 3; ++d) start[d] = p.at[d] * w.stride[d] - w.padding[d];
+  Region(const Job& j, const Point& p, const Lanes& l)
+      : job(j), window(j.window), lanes(l), base(j.xs.plane(p.n, p.c)),
+        step(l.along_row ? j.xs.d[2] * j.window.stride[2] : j.xs.c), in_place(place_of(j.x)), box(taps_of(j.window, p.at)),
+        count(box.count()) {
+    for (int d = 0; d < 3; ++d) start[d] = p.at[d] * window.stride[d] - window.padding[d];
   }
 
-  // Another tensor of the same strides at a tap.
-  V read(const Any& tensor, int64_t offset) const { return read(tensor, place_of(tensor), offset); }
+  V logit(const Tap<V>& t) const { return read(job.logits, place_of(job.logits), t.offset); }
+  V spread(const Tap<V>& t) const {
+    const V g = read(job.spread, place_of(job.spread), t.offset);
+    return job.normalize ? g / cover_of<V>(window, t.at, lanes) : g;
+  }
+  bool spreads() const { return job.spread.given(); }
+  bool weighs() const { return job.use_weight; }
+  bool through() const { return job.use_through; }
+  bool to_logits() const { return job.to_logits; }
 
   // f of every tap, and what it gathers; of a long window the sums block by block.
   template <class F, class... Gathered> ADAPOOL_OFTEN void each(F f, Gathered&... gathered) const {
@@ -127,11 +135,11 @@ template <class V_> struct Region {
   template <class F> ADAPOOL_OFTEN void each_in(const Box& part, F f) const {
     for (int64_t i = part.lo[0]; i < part.hi[0]; ++i)
       for (int64_t j = part.lo[1]; j < part.hi[1]; ++j) {
-        const int64_t row = i * strides.d[0] + j * strides.d[1];
+        const int64_t row = i * job.xs.d[0] + j * job.xs.d[1];
         const int64_t first = ((i - start[0]) * window.kernel[1] + (j - start[1])) * window.kernel[2] - start[2];
         for (int64_t k = part.lo[2]; k < part.hi[2]; ++k) {
-          const int64_t offset = row + k * strides.d[2];
-          f(Tap<V>{first + k, offset, {i, j, k}, read(data, in_place, offset), kept.full,
+          const int64_t offset = row + k * job.xs.d[2];
+          f(Tap<V>{first + k, offset, {i, j, k}, read(job.x, in_place, offset), kept.full,
                    {kept.at(first + k, 0), kept.at(first + k, 1), kept.at(first + k, 2)}});
         }
       }
@@ -148,6 +156,27 @@ template <class V_> struct Region {
     return Loader<V>::load(tensor, base + offset, step, lanes.count);
   }
 };
+
+// A tensor with one entry for each cell, at the cells of `lanes`.
+template <class V> V at_cells(const Any& t, const Strides& s, const Point& p, const Lanes& lanes) {
+  return Loader<V>::load(t, s.plane(p.n, p.c) + s.in_plane(p.at), lanes.step(s), lanes.count);
+}
+
+template <class V>
+CellOperands<V> operands_at(const Job& job, const Point& p, const Lanes& lanes, int count) {
+  CellOperands<V> cell{};
+  for (int k = 0; k < count; ++k) {
+    const Operand& o = job.operand[k];
+    cell.given[k] = o.given;
+    cell.at[k] = o.tensor.given() ? at_cells<V>(o.tensor, o.strides, p, lanes) : V(o.number);
+  }
+  return cell;
+}
+
+template <class V> V coefficient_at(const Job& job, const Point& p, const Lanes& lanes, int64_t taps) {
+  const V c = at_cells<V>(job.coefficient, job.cs, p, lanes);
+  return job.unpool && job.normalize ? c * V(taps) : c;
+}
 
 }  // namespace ADAPOOL_ISA
 }  // namespace adapool

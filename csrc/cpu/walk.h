@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "cpu/buffers.h"
-#include "cpu/parallel.h"
+#include "cpu/instances.h"
 #include "job.h"
 
 namespace adapool {

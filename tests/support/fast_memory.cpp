@@ -4,16 +4,15 @@
 #include <cstdlib>
 #include <vector>
 
-#include "cpu/fast/fast.h"
+#include "cpu/instances.h"
 #include "job.h"
 #include "math/methods.h"
+
+extern "C" bool ADAPOOL_FAST_LOOPS(ADAPOOL_ISA) ADAPOOL_PARAMETERS;
 
 using namespace adapool;
 
 namespace {
-
-#define ADAPOOL_CALL_(isa) adapool_fast_##isa
-#define ADAPOOL_CALL(isa) ADAPOOL_CALL_(isa)
 
 void in_turn(int64_t n, int64_t, void (*body)(int64_t, int64_t, void*), void* context) {
   const int64_t cut = n / 3;  // two parts, as if two threads
@@ -79,7 +78,7 @@ int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* hole
   job.ys = job.cs = strides(last, c, oh, ow);
   job.operand[0] = {beta.any(), beta.count == 1 ? Strides{} : Strides{images == n ? c * oh * ow : 0, oh * ow, {0, ow, 1}}, 0.5, true};
   const auto call = [&](Direction direction, const Reduction* reduction, const Any* result) {
-    return ADAPOOL_CALL(ADAPOOL_ISA)(int32_t(method), int32_t(direction), &job, reduction, result, in_turn);
+    return ADAPOOL_FAST_LOOPS(ADAPOOL_ISA)(int32_t(method), int32_t(direction), &job, reduction, result, in_turn);
   };
   job.y = y.any();
   if (!call(Direction::forward, nullptr, nullptr)) return 0;

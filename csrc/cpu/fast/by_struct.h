@@ -1,7 +1,6 @@
 // The arithmetic of any method as its struct of math/ has it, for as many windows side by side as a vector has lanes.
 #pragma once
 #include "cpu/fast/policy.h"
-#include "cpu/fast/unroll.h"
 #include "cpu/pack.h"
 #include "math/cell.h"
 

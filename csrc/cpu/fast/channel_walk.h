@@ -26,8 +26,9 @@ constexpr int64_t kBand = 16384;  // numbers of x that are laid side by side at 
 class ChannelWalk {
  public:
   ChannelWalk(const Job& job, const Kernel& kernel, const Fallback& fallback)
-      : job_(job), w_(job.window), kernel_(kernel), groups_(job), rim_(job.window), rim_there_(rim_.there()),
-        lines_(makes_lines()), rows_(job.channels_last ? 1 : std::clamp<int64_t>(kBand / (kernel.s * w_.in[2] * groups_.size), 1, w_.out[1])),
+      : job_(job), w_(job.window), kernel_(kernel), computes_(kernel.computes(job, fallback.direction)), groups_(job),
+        rim_(job.window), rim_there_(rim_.there()), lines_(makes_lines()),
+        rows_(job.channels_last ? 1 : std::clamp<int64_t>(kBand / (kernel.s * w_.in[2] * groups_.size), 1, w_.out[1])),
         in_(job, groups_, job.x, job.xs, w_.in, (rows_ - 1) * kernel.s + kernel.k),
         logits_(job, groups_, job.logits, job.xs, w_.in, kernel.logits ? (rows_ - 1) * kernel.s + kernel.k : 0),
         y_(job, groups_, job.y, job.ys, w_.out, fallback.direction == Direction::forward ? rows_ : 0),
@@ -57,7 +58,7 @@ class ChannelWalk {
       y_.slide(i, next);
       look_ahead(next, last, y_);
       const int64_t step = lines_ ? next - i : 1;
-      for (int64_t r = i; r < next; r += step) run(kernel_.channels_value, kernel_.edges_value, r, y_.at(r), step);
+      for (int64_t r = i; r < next; r += step) run(r, y_.at(r), step);
       ask_rest();
       y_.write(i, next);
     }
@@ -71,9 +72,6 @@ class ChannelWalk {
     const int64_t covered = adds ? 0 : std::min(s * (w_.out[2] - 1) + k - w_.padding[2], w_.in[2]) * size;
     row_.by_beta = sums ? by_beta_.at(0) : nullptr;
     row_.by_cell = sums && !sums->by_channel() ? size : 0;
-    const bool other = kernel_.detached_in(job_);
-    const auto kernel = other ? kernel_.channels_detached : kernel_.channels_exact;
-    const auto edges = other ? kernel_.edges_detached : kernel_.edges_exact;
     open(group);
     grad_.open(group);
     target_.open(group);
@@ -99,7 +97,7 @@ class ChannelWalk {
         row_.grad = grad_.at(r);
         row_.begun = adds ? k : r == start ? 0 : k - s;
         if (sums && row_.by_cell == 0) std::fill_n(row_.by_beta, size, 0.f);
-        run(kernel, edges, r, nullptr, step);
+        run(r, nullptr, step);
         for (int64_t n = 0; sums && r >= first && n < (row_.by_cell ? step : 1); ++n)
           sums->add_channels(group, r + n, row_.by_beta + n * w_.out[2] * size, size, row_.live);
       }
@@ -146,9 +144,8 @@ class ChannelWalk {
   int64_t top(int64_t i) const { return std::max<int64_t>(0, i * kernel_.s - w_.padding[1]); }
   int64_t bottom(int64_t i) const { return std::min(i * kernel_.s - w_.padding[1] + kernel_.k, w_.in[1]); }
 
-  using Run = void (*)(const ChannelArguments&);
   // Of row i of the cells, or of so many rows from it on.
-  void run(Run kernel, Run edges, int64_t i, float* out, int64_t rows = 1) {
+  void run(int64_t i, float* out, int64_t rows) {
     const int64_t first = i * kernel_.s - w_.padding[1], k = kernel_.k;
     for (int64_t r = 0; r < k; ++r) {
       const bool there = first + r >= 0 && first + r < w_.in[1];
@@ -164,13 +161,13 @@ class ChannelWalk {
     for (int64_t r = 0; near && r < k; ++r) near = (row_.soft[r] = soft_.of(first + r, row_.rows[r])) != nullptr;
     if (!near) row_.soft[0] = nullptr;
     for (int64_t r = 0; kernel_.logits && r < k; ++r) row_.soft[r] = row_.rows[r] ? logits_.at(first + r) : nullptr;
-    if (from > 0) run_from(edges, 0, from, 0);
-    if (to > from) run_from(kernel, from, to, (from * kernel_.s - w_.padding[2]) * groups_.size, rows);
-    if (to < w_.out[2]) run_from(edges, to, w_.out[2], 0);
+    if (from > 0) run_from(kernel_.edges[computes_], 0, from, 0);
+    if (to > from) run_from(kernel_.channels[computes_], from, to, (from * kernel_.s - w_.padding[2]) * groups_.size, rows);
+    if (to < w_.out[2]) run_from(kernel_.edges[computes_], to, w_.out[2], 0);
     row_.before += rows * w_.out[2];
   }
   // Cells j to end of the rows; rows of taps are handed on from element `skip` on.
-  void run_from(Run kernel, int64_t j, int64_t end, int64_t skip, int64_t rows = 1) const {
+  void run_from(void (*kernel)(const ChannelArguments&), int64_t j, int64_t end, int64_t skip, int64_t rows = 1) const {
     ChannelArguments part = row_;
     for (int64_t r = 0; r < kernel_.k; ++r) {
       part.rows[r] += skip;
@@ -194,6 +191,7 @@ class ChannelWalk {
   const Job& job_;
   const Window& w_;
   const Kernel& kernel_;
+  const int computes_;
   const ChannelGroups groups_;
   const Rim rim_;
   const bool rim_there_, lines_;

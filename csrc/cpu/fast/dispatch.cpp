@@ -1,11 +1,9 @@
 // Chooses the fast kernel of a job, or none. Compiled once for each instruction set, ADAPOOL_ISA.
-#include "cpu/fast/fast.h"
-
 #include "cpu/fast/channel_walk.h"
 #include "cpu/fast/flat_walk.h"
 #include "cpu/fast/methods.h"
 #include "cpu/fast/plane_walk.h"
-#include "cpu/parallel.h"
+#include "cpu/instances.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -32,10 +30,11 @@ Method named_for(Method method) {
   }
 }
 
-bool plain(const Job& job) {
+bool plain(const Job& job, Direction direction) {
   const Window& w = job.window;
-  return job.batch * job.channels > 0 && w.in[0] == 1 && w.kernel[0] == 1 && w.padding[0] == 0 && job.extra == nullptr &&
-         !job.spread.given();
+  const bool planes = job.batch * job.channels > 0 && w.in[0] == 1 && w.kernel[0] == 1 && w.padding[0] == 0;
+  const bool typed = conversion_of(job.x.type) && (direction != Direction::gather || job.target.type == job.x.type);
+  return planes && typed && job.extra == nullptr && !job.spread.given();
 }
 
 constexpr int64_t kWorthAThread = 32768;  // taps
@@ -78,9 +77,8 @@ bool run(Method method, Direction direction, const Job& job, const Reduction* re
   const bool twin = named_for(method) != method;
   const Kernel* kernel = find_kernel(named_for(method), job.window);
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
-  const bool cut_off = Rim(job.window).there(), detached = direction == Direction::gather && kernel->detached_in(job);
-  if (cut_off && kernel->edges_value == nullptr) return false;
-  if (detached && (cut_off ? kernel->edges_detached == nullptr : kernel->channels_detached == nullptr)) return false;
+  const bool cut_off = Rim(job.window).there();
+  if ((cut_off ? kernel->edges : kernel->channels)[kernel->computes(job, direction)] == nullptr) return false;
   if (direction == Direction::operand) {  // with a gradient of x that nobody asked for
     std::vector<char> room(job.batch * job.channels * job.window.in[1] * job.window.in[2] * conversion_of(job.x.type)->size);
     Job both = job;
@@ -108,17 +106,9 @@ bool run(Method method, Direction direction, const Job& job, const Reduction* re
 }  // namespace ADAPOOL_ISA
 }  // namespace adapool
 
-#define ADAPOOL_FAST_(isa) adapool_fast_##isa
-#define ADAPOOL_FAST_LOOPS(isa) ADAPOOL_FAST_(isa)
-
-extern "C" bool ADAPOOL_FAST_LOOPS(ADAPOOL_ISA)(int32_t method, int32_t way, const void* job_of, const void* reduction_of,
-                                                const void* result_of, adapool::Parallel threads) {
+extern "C" bool ADAPOOL_FAST_LOOPS(ADAPOOL_ISA) ADAPOOL_PARAMETERS {
   using namespace adapool;
-  const Job& job = *static_cast<const Job*>(job_of);
-  const auto* reduction = static_cast<const Reduction*>(reduction_of);
-  const auto* result = static_cast<const Any*>(result_of);
-  const Direction direction{way};
-  if (!plain(job) || !conversion_of(job.x.type) || (direction == Direction::gather && job.target.type != job.x.type))
-    return false;
-  return run(Method(method), direction, job, reduction, result, threads);
+  const Job& of = *static_cast<const Job*>(job);
+  return plain(of, Direction(direction)) && run(Method(method), Direction(direction), of, static_cast<const Reduction*>(reduction),
+                                                static_cast<const Any*>(result), parallel);
 }

@@ -12,11 +12,12 @@ class FlatWalk {
  public:
   static int64_t together(const Job&) { return 1; }
   static bool serves(const Job& job, const Kernel& kernel) {
-    return kernel.value && !job.channels_last && job.x.type == Type::float32 && kernel.k == kernel.s && job.window.out[2] >= kLanes;
+    return kernel.rows[0] && !job.channels_last && job.x.type == Type::float32 && kernel.k == kernel.s && job.window.out[2] >= kLanes;
   }
 
   FlatWalk(const Job& job, const Kernel& kernel, const Fallback& fallback)
-      : job_(job), w_(job.window), kernel_(kernel), rows_(std::max<int64_t>(1, kFlat / w_.out[2])),
+      : job_(job), w_(job.window), kernel_(kernel), computes_(kernel.computes(job, fallback.direction)),
+        rows_(std::max<int64_t>(1, kFlat / w_.out[2])),
         beta_(lines_beta() ? 1 : rows_ * w_.out[2]), grad_(dense_grad() ? 1 : rows_ * w_.out[2]),
         by_beta_(fallback.direction == Direction::gather ? rows_ * w_.out[2] : 0) {
     row_.fallback = fallback;
@@ -27,7 +28,7 @@ class FlatWalk {
 
   void forward(int64_t plane, int64_t first, int64_t last) {
     float* y = static_cast<float*>(job_.y.data) + plane * w_.out[1] * w_.out[2];
-    for (int64_t i = first; i < last; i += rows_) run(kernel_.value, plane, i, std::min(i + rows_, last), y + i * w_.out[2]);
+    for (int64_t i = first; i < last; i += rows_) run(plane, i, std::min(i + rows_, last), y + i * w_.out[2]);
   }
 
   // `sums`, where given, take g dy / dbeta of every cell.
@@ -41,7 +42,7 @@ class FlatWalk {
         row_.to[r] = target + (i * k + r) * w_.in[2];
         row_.writes[r] = {row_.to[r] + kAhead, false};
       }
-      run(job_.use_through ? kernel_.exact : kernel_.detached, plane, i, next, nullptr);
+      run(plane, i, next, nullptr);
       if (sums) sums->add_cells(plane, i, 0, row_.by_beta, row_.cells);
       for (int64_t r = i * k; covered < w_.in[2] && r < next * k; ++r)
         std::fill(target + r * w_.in[2] + covered, target + (r + 1) * w_.in[2], 0.f);
@@ -60,7 +61,7 @@ class FlatWalk {
     return !beta.tensor.given() || dense(beta.tensor, beta.strides) || (beta.strides.d[1] == 0 && beta.strides.d[2] == 0);
   }
 
-  void run(void (*kernel)(const RowArguments&), int64_t plane, int64_t i, int64_t next, float* out) {
+  void run(int64_t plane, int64_t i, int64_t next, float* out) {
     for (int64_t r = 0; r < kernel_.k; ++r) {
       row_.rows[r] = static_cast<const float*>(job_.x.data) + (plane * w_.in[1] + i * kernel_.s + r) * w_.in[2];
       row_.reads[r] = {row_.rows[r] + kAhead, false};
@@ -74,7 +75,7 @@ class FlatWalk {
     else if (job_.coefficient.given())
       row_.grad = by_rows(grad_, i, next, [&](const Point& p, float* to) { return gradient_line(job_, p, w_.out[2], to); });
     row_.out = out;
-    kernel(row_);
+    kernel_.rows[computes_](row_);
   }
 
   template <class F> StridedFloats by_rows(const Buffer& buffer, int64_t i, int64_t next, const F& line_at) const {
@@ -92,6 +93,7 @@ class FlatWalk {
   const Job& job_;
   const Window& w_;
   const Kernel& kernel_;
+  const int computes_;
   const int64_t rows_;
   Buffer beta_, grad_, by_beta_;
   RowArguments row_{};

@@ -1,5 +1,4 @@
 // The fast kernels of one method, ADAPOOL_METHOD. Compiled for each method and instruction set, ADAPOOL_ISA.
-#include "cpu/cell.h"
 #include "cpu/fast/blend.h"
 #include "cpu/fast/by_struct.h"
 #include "cpu/fast/edges.h"
@@ -9,6 +8,7 @@
 #include "cpu/fast/overlapping_channels.h"
 #include "cpu/fast/overlapping_rows.h"
 #include "cpu/fast/power.h"
+#include "cpu/region.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -24,7 +24,7 @@ template <> struct PolicyOf<Lp> { using Type = Powers<Of::signs>; };
 
 template <template <class> class M>
 void fallback_cell(const Job& job, Direction direction, const Point& p, float* out, int64_t pitch) {
-  const View<float> r(job, p, Lanes{false, 1});
+  const Region<float> r(job, p, Lanes{false, 1});
   Prepared<M, float> cell;
   cell.prepare(r, operands_at<float>(job, p, r.lanes, M<float>::operands), direction != Direction::forward);
   if (direction == Direction::forward) {
@@ -32,8 +32,12 @@ void fallback_cell(const Job& job, Direction direction, const Point& p, float* o
     return;
   }
   const float c = coefficient_at<float>(job, p, r.lanes, r.count);
-  if (direction == Direction::operand) *out = c * cell.operand(0, r);
-  else r.each([&](const Tap<float>& t) { out[t.index * pitch] = cell.times(c).share(r, t); });
+  if (direction == Direction::operand) {
+    *out = c * cell.operand(0, r);
+    return;
+  }
+  const auto sharing = cell.times(c);
+  r.each([&](const Tap<float>& t) { out[t.index * pitch] = sharing.share(r, t); });
 }
 
 template <template <class> class S> struct MethodOf {
@@ -55,40 +59,28 @@ template <Method method> constexpr auto fallback_of_twin() {
 #undef ADAPOOL_TWIN
 }
 
-template <int K, int S, Computes computes> constexpr auto gradients_of() {
-  if constexpr (K > S) return run_overlapping<Policy, K, S, computes>;
-  else return run_row<Policy, K, S, computes>;
+constexpr bool logits = std::is_same_v<Policy, Logits>;
+
+// The kernels that compute `computes`, which are those for `as`, too.
+template <int K, int S, Computes computes, Computes as = computes> constexpr void add(Kernel& kernel) {
+  if constexpr (written_out<K> && !logits)  // others read channels, or columns that lie as channels do
+    kernel.rows[int(as)] = run_row<Policy, K, S, computes>;
+  kernel.channels[int(as)] = run_channels<Policy, K, S, computes>;
+  if constexpr (written_out<K> && (logits || computes != Computes::detached))  // larger windows are hardly ever cut off
+    kernel.edges[int(as)] = run_edges<Policy, K, computes>;
 }
 
 template <int K, int S> constexpr Kernel kernel_for() {
   Kernel kernel{};
   kernel.k = K;
   kernel.s = S;
-  constexpr bool logits = std::is_same_v<Policy, Logits>;
   kernel.logits = logits;
   kernel.weighed = Policy::weighed(K, S) == Weighed::where_near;
-  constexpr bool rows = !logits && written_out<K>;  // others read channels, or columns that lie as channels do
-  if constexpr (rows) {
-    kernel.value = run_row<Policy, K, S, Computes::value>;
-    kernel.exact = gradients_of<K, S, Computes::exact>();
-  }
-  kernel.channels_value = run_channels<Policy, K, S, Computes::value>;
-  kernel.channels_exact = run_channels<Policy, K, S, Computes::exact>;
-  if constexpr (written_out<K>) {  // larger windows are hardly ever cut off: the general loops do that
-    kernel.edges_value = run_edges<Policy, K, Computes::value>;
-    kernel.edges_exact = run_edges<Policy, K, Computes::exact>;
-  }
-  if constexpr (!Policy::detaches) {
-    kernel.detached = kernel.exact;
-    kernel.channels_detached = kernel.channels_exact;
-    kernel.edges_detached = kernel.edges_exact;
-  } else if constexpr (logits) {
-    kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;
-    if constexpr (written_out<K>) kernel.edges_detached = run_edges<Policy, K, Computes::detached>;
-  } else if constexpr (K == S && rows) {  // restoring from a guide; larger and overlapping ones: the general loops
-    kernel.detached = gradients_of<K, S, Computes::detached>();
-    kernel.channels_detached = run_channels<Policy, K, S, Computes::detached>;
-  }
+  add<K, S, Computes::value>(kernel);
+  add<K, S, Computes::exact>(kernel);
+  if constexpr (!Policy::detaches) add<K, S, Computes::exact, Computes::detached>(kernel);
+  // Of others than logits, restoring from a guide; what overlaps or is larger: the general loops.
+  else if constexpr (logits || (K == S && written_out<K>)) add<K, S, Computes::detached>(kernel);
   kernel.fallback[0] = Own::fallback;
   kernel.fallback[1] = fallback_of_twin<Method::ADAPOOL_METHOD>();
   return kernel;

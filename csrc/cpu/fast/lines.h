@@ -44,51 +44,37 @@ inline StridedFloats line_of(const Any& t, int64_t at, int64_t cell, int64_t lan
   return {copy, cell == 0 ? 0 : room, lane == 0 ? 0 : 1};
 }
 
-// Calls f with a factor of `planes` that registers are taken apart by, or with 0.
+// Calls f with a factor of `planes` that registers are taken apart by. They are 2 to 7: more would be lanes (dispatch.cpp).
 template <class F> inline void with_factor(int64_t planes, const F& f) {
   if (planes % 3 == 0) f.template operator()<3>();
   else if (planes % 2 == 0) f.template operator()<2>();
-  else if (planes % 5 == 0) f.template operator()<5>();
-  else if (planes % 7 == 0) f.template operator()<7>();
-  else f.template operator()<0>();
+  else if (planes == 5) f.template operator()<5>();
+  else f.template operator()<7>();
 }
 
 // n numbers of each of `planes`, which lie side by side, to rows `pitch` apart. `spare` has room for twice as many.
 inline void take_apart(float* to, int64_t pitch, const float* from, int64_t planes, int64_t n, float* spare) {
   with_factor(planes, [&]<int f>() {
-    if constexpr (f == 0) {
-      for (int64_t c = 0; c < planes; ++c)
-        for (int64_t i = 0; i < n; ++i) to[c * pitch + i] = from[i * planes + c];
-    } else if (planes == f) {
-      separate<f>(to, pitch, from, n);
-    } else {
-      const int64_t rest = planes / f, part = n * rest;
-      separate<f>(spare, part, from, part);
-      for (int64_t r = 0; r < f; ++r) take_apart(to + r * pitch, f * pitch, spare + r * part, rest, n, spare + f * part);
-    }
+    if (planes == f) return separate<f>(to, pitch, from, n);
+    const int64_t rest = planes / f, part = n * rest;
+    separate<f>(spare, part, from, part);
+    for (int64_t r = 0; r < f; ++r) take_apart(to + r * pitch, f * pitch, spare + r * part, rest, n, spare + f * part);
   });
 }
 // The way back.
 inline void put_together(float* to, const float* from, int64_t pitch, int64_t planes, int64_t n, float* spare) {
   with_factor(planes, [&]<int f>() {
-    if constexpr (f == 0) {
-      for (int64_t i = 0; i < n * planes; ++i) to[i] = from[i % planes * pitch + i / planes];
-    } else if (planes == f) {
-      interleave<f>(to, from, pitch, f * n);
-    } else {
-      const int64_t rest = planes / f, part = n * rest;
-      for (int64_t r = 0; r < f; ++r) put_together(spare + r * part, from + r * pitch, f * pitch, rest, n, spare + f * part);
-      interleave<f>(to, spare, part, f * part);
-    }
+    if (planes == f) return interleave<f>(to, from, pitch, f * n);
+    const int64_t rest = planes / f, part = n * rest;
+    for (int64_t r = 0; r < f; ++r) put_together(spare + r * part, from + r * pitch, f * pitch, rest, n, spare + f * part);
+    interleave<f>(to, spare, part, f * part);
   });
 }
 
-// A row of n places from `count` columns of sums, `pitch` apart.
+// A row of n places from `count` columns of sums, `pitch` apart: a stride of 1 or 2.
 inline void columns_to_row(float* row, const float* sums, int64_t pitch, int64_t count, int64_t n) {
-  with_factor(count, [&]<int f>() {
-    if constexpr (f == 0) std::copy_n(sums, n, row);  // of a stride of 1
-    else interleave<f>(row, sums, pitch, n);
-  });
+  if (count == 1) std::copy_n(sums, n, row);
+  else interleave<2>(row, sums, pitch, n);
 }
 
 // The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side.

@@ -3,7 +3,6 @@
 #pragma once
 #include "cpu/fast/exponential.h"
 #include "cpu/fast/policy.h"
-#include "cpu/fast/unroll.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

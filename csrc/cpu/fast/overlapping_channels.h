@@ -78,14 +78,12 @@ template <class M, int K, int S, Computes computes, bool weighed, bool one> void
   if (one && r.by_beta && !r.by_cell) store(r.by_beta, load(r.by_beta) + terms);
 }
 
-template <class M, int K, int S, Computes computes, bool weighed> void run_any(const ChannelArguments& r) {
-  if constexpr (K == S || computes == Computes::value) run_cells<M, K, S, computes, weighed>(r);
-  else if (r.channels == kLanes) run_carrying<M, K, S, computes, weighed, true>(r);
-  else run_carrying<M, K, S, computes, weighed, false>(r);
-}
-
 template <class M, int K, int S, Computes computes> void run_channels(const ChannelArguments& r) {
-  by_weights<M::weighed(K, S)>(r.soft[0], [&]<bool weighed>() { run_any<M, K, S, computes, weighed>(r); });
+  by_weights<M::weighed(K, S)>(r.soft[0], [&]<bool weighed>() {
+    if constexpr (K == S || computes == Computes::value) run_cells<M, K, S, computes, weighed>(r);
+    else if (r.channels == kLanes) run_carrying<M, K, S, computes, weighed, true>(r);
+    else run_carrying<M, K, S, computes, weighed, false>(r);
+  });
 }
 
 }  // namespace ADAPOOL_ISA

@@ -111,8 +111,11 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_place
   }
 }
 
-template <class M, int K, int S, Computes computes> void run_overlapping(const RowArguments& r) {
-  by_weights<M::weighed(K, S)>(r.soft[0], [&]<bool weighed>() { run_places<M, K, S, computes, weighed>(r); });
+template <class M, int K, int S, Computes computes> void run_row(const RowArguments& r) {
+  by_weights<M::weighed(K, S)>(r.soft[0], [&]<bool weighed>() {
+    if constexpr (K == S || computes == Computes::value) run_line<M, K, S, computes, weighed>(r);
+    else run_places<M, K, S, computes, weighed>(r);
+  });
 }
 
 }  // namespace ADAPOOL_ISA

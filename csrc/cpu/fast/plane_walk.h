@@ -10,13 +10,14 @@ inline namespace ADAPOOL_ISA {
 class PlaneWalk {
  public:
   PlaneWalk(const Job& job, const Kernel& kernel, const Fallback& fallback)
-      : job_(job), w_(job.window), kernel_(kernel), planes_(job.channels_last ? job.channels : 1),
+      : job_(job), w_(job.window), kernel_(kernel), computes_(kernel.computes(job, fallback.direction)),
+        planes_(job.channels_last ? job.channels : 1),
         in_(job.x, job.batch * job.channels / planes_ * w_.in[1], w_.in[2], planes_, kernel.k, kLanes * kernel.s + kernel.k),
         grads_(job.coefficient, lines(), w_.out[2], planes_, 1, kLanes),
         weighed_(kernel.weighed && w_.in[2] >= kLanes * kernel.s + kernel.k), soft_(weighed_ ? kernel.k * planes_ : 0, w_.in[2]),
         apart_(planes_ > 1 && job.coefficient.given() && conversion_of(job.coefficient.type) && job.cs.c == 1 &&
                job.cs.d[2] == planes_ && job.cs.d[1] == w_.out[2] * planes_ && job.cs.n == w_.cells() * planes_),
-        columns_(kernel.value ? 0 : 2 * kernel.k * kernel.k * std::max<int64_t>(w_.out[2], kLanes)),
+        columns_(kernel.rows[0] ? 0 : 2 * kernel.k * kernel.k * std::max<int64_t>(w_.out[2], kLanes)),
         beta_(padded(w_.out[2])), grad_(padded(w_.out[2])), by_beta_(padded(w_.out[2])) {
     row_.cells = row_.width = w_.out[2];
     row_.fallback = fallback;
@@ -24,9 +25,7 @@ class PlaneWalk {
   }
   int64_t lines() const { return job_.batch * job_.channels / planes_ * w_.out[1]; }
 
-  using Run = void (*)(const RowArguments&);
-  using RunColumns = void (*)(const ChannelArguments&);
-  void run(Run kernel, RunColumns by_columns, int64_t group, int64_t plane, int64_t i, float* out) {
+  void run(int64_t group, int64_t plane, int64_t i, float* out) {
     for (int64_t r = 0; r < kernel_.k; ++r) {
       const int64_t line = group * w_.in[1] + i * kernel_.s + r;
       in_.read(line);
@@ -49,8 +48,8 @@ class PlaneWalk {
       row_.grad = gradient_line(job_, row_.first, w_.out[2], grad_.at(0));
     }
     row_.out = out;
-    if (kernel) kernel(row_);
-    else run_columns(by_columns);
+    if (kernel_.rows[computes_]) kernel_.rows[computes_](row_);
+    else run_columns();
   }
 
   static int64_t together(const Job&) { return 1; }
@@ -59,7 +58,7 @@ class PlaneWalk {
     y.limit(group * w_.out[1] + last);
     for (int64_t i = first; i < last; ++i) {
       const int64_t line = group * w_.out[1] + i;
-      for (int64_t c = 0; c < planes_; ++c) run(kernel_.value, kernel_.channels_value, group, c, i, y.at(line, c));
+      for (int64_t c = 0; c < planes_; ++c) run(group, c, i, y.at(line, c));
       y.write(line);
     }
   }
@@ -74,7 +73,7 @@ class PlaneWalk {
 
  private:
   // The row of large windows that abut: its taps are taken apart into columns, which the kernels for channels read.
-  void run_columns(RunColumns kernel) {
+  void run_columns() {
     const int64_t k = kernel_.k, cells = row_.cells, pitch = std::max<int64_t>(cells, kLanes);
     ChannelArguments columns{};
     columns.along_row = true;
@@ -98,14 +97,12 @@ class PlaneWalk {
       columns.reads[r] = row_.reads[r];
       columns.writes[r] = row_.writes[r];
     }
-    kernel(columns);
+    kernel_.channels[computes_](columns);
     for (int64_t r = 0; !row_.out && r < k; ++r) put_together(row_.to[r], columns.to[r], pitch, k, cells, nullptr);
   }
 
   void gradients(int64_t group, int64_t plane, int64_t i, BetaSums* sums) {
-    const bool exact = job_.use_through;
-    const auto by_columns = exact ? kernel_.channels_exact : kernel_.channels_detached;
-    run(exact ? kernel_.exact : kernel_.detached, by_columns, group, plane, i, nullptr);
+    run(group, plane, i, nullptr);
     if (sums) sums->add_cells(group, i, plane, row_.by_beta, w_.out[2]);
   }
 
@@ -170,6 +167,7 @@ class PlaneWalk {
   const Job& job_;
   const Window& w_;
   const Kernel& kernel_;
+  const int computes_;
   const int64_t planes_;
   Rows in_, grads_;
   const bool weighed_;  // whether vectors of taps stay within the rows of e^a

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "cpu/fast/policy.h"
-#include "cpu/fast/unroll.h"
 #include "job.h"
 
 namespace adapool {
@@ -160,10 +159,6 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_line(
       from += r.jump;
     }
   }
-}
-
-template <class M, int K, int S, Computes computes> void run_row(const RowArguments& r) {
-  by_weights<M::weighed(K, S)>(r.soft[0], [&]<bool weighed>() { run_line<M, K, S, computes, weighed>(r); });
 }
 
 struct ChannelArguments {  // a row of cells, or rows of regions that abut; lanes are channels, of which there are as many at least

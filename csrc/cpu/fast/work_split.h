@@ -88,13 +88,10 @@ class BetaSums {
     if (by_channel_) return planes_.write(job_, *r_, *result_);
     if (cells_.empty() && !every_.empty()) return sum_up(*r_, every_.data(), *result_);
     if (cells_.empty()) return;
-    const int64_t cells = job_.window.cells(), images = r_->kept[0], chunks = work_.chunks / images;
-    for (int64_t n = 0; n < images; ++n)
-      for (int64_t i = 0; i < cells; ++i) {
-        double sum = 0;
-        for (int64_t chunk = n * chunks; chunk < (n + 1) * chunks; ++chunk) sum += cells_[chunk * cells + i];
-        result_->store(n * cells + i, sum);
-      }
+    Reduction of_chunks = *r_;  // of those of an image, or of all, where their channels were
+    of_chunks.summed[0] = 1;
+    of_chunks.summed[1] = of_chunks.terms = work_.chunks / r_->kept[0];
+    sum_up(of_chunks, cells_.data(), *result_);
   }
 
  private:
