@@ -31,12 +31,9 @@ template <class S> struct Loader<Pack<S>> {
     return typename V::Raw{S(widen(p[int64_t(i) * step]))...};
   }
   static ADAPOOL_APART V load(Any any, int64_t at, int64_t step, int count) {
-    switch (any.type) {
-      case Type::float64: return load(static_cast<const double*>(any.data) + at, step, count);
-      case Type::float32: return load(static_cast<const float*>(any.data) + at, step, count);
-      case Type::float16: return load(static_cast<const Half*>(any.data) + at, step, count);
-      default: return load(static_cast<const BFloat16*>(any.data) + at, step, count);
-    }
+    V v;
+    any.visit([&](const auto* p) { v = load(p + at, step, count); });
+    return v;
   }
   template <class T> static void store(T* p, int64_t step, int count, V v) {
     if (count == V::size && step == 1) {
@@ -47,12 +44,7 @@ template <class S> struct Loader<Pack<S>> {
     }
   }
   static void store(const Any& any, int64_t at, int64_t step, int count, V v) {
-    switch (any.type) {
-      case Type::float64: return store(static_cast<double*>(any.data) + at, step, count, v);
-      case Type::float32: return store(static_cast<float*>(any.data) + at, step, count, v);
-      case Type::float16: return store(static_cast<Half*>(any.data) + at, step, count, v);
-      default: return store(static_cast<BFloat16*>(any.data) + at, step, count, v);
-    }
+    any.visit([&](auto* p) { store(p + at, step, count, v); });
   }
   template <class F> static V each(int count, F f) {
     V v;

@@ -113,7 +113,8 @@ template <class S> void mask_backward(const MaskJob& job, bool to_weights, Paral
   const int64_t taps = w.taps(), width = w.out[2], step = w.stride[2];
   const Box plane{{0, 0, 0}, {w.in[0], w.in[1], w.in[2]}};
   parallel(run, job.batch * job.channels * w.out[0] * w.out[1], kGrain / (taps * width), [&](int64_t begin, int64_t end) {
-    const std::unique_ptr<S[]> row(new S[width]);  // y of the cells, or the gradient of it
+    const std::unique_ptr<S[]> row(new S[width]);       // y of the cells, or the gradient of it
+    const std::unique_ptr<S[]> given(new S[w.in[2]]);  // the gradient of a row of places
     for (int64_t index = begin; index < end; ++index) {
       int64_t rest = index;
       Point p{};
@@ -122,38 +123,36 @@ template <class S> void mask_backward(const MaskJob& job, bool to_weights, Paral
       p.c = split(rest, job.channels);
       p.n = rest;
       const int64_t dense = index * width * taps;
-      job.out.visit([&](const auto* grad) {
-        grad += job.os.plane(p.n, p.c);
-        const auto each = [&](const auto& f) {  // f(tap, cell, gradient at the tap's place)
-          each_tap_of_row(w, p.at[0], p.at[1], plane, [&](int64_t tap, int64_t i, int64_t j, int64_t k, int64_t from, int64_t to) {
-            const auto* line = grad + i * job.os.d[0] + j * job.os.d[1];
-            const S share = shares.rows(i, j);
-            for (int64_t o = from; o < to; ++o) {
-              const int64_t at = o * step + k;
-              f(tap, o, S(widen(line[at * job.os.d[2]])) * (share * shares.axis[2][at]));
-            }
-          });
-        };
-        if (to_weights) {
-          row_of_y(job, shares, p, row.get());
-          job.grad.visit([&](auto* to) {
-            using Out = std::remove_reference_t<decltype(*to)>;
-            std::fill_n(to + dense, width * taps, narrow<Out>(0));  // padded taps
-            each([&](int64_t tap, int64_t o, S g) { to[dense + o * taps + tap] = narrow<Out>(g * row[o]); });
-          });
-        } else {
-          std::fill_n(row.get(), width, S(0));
-          job.weights.visit([&](const auto* all) {
-            const auto* weights = all + job.ws.plane(p.n, p.c) + job.ws.in_plane(p.at);
-            each([&](int64_t tap, int64_t o, S g) {
-              row[o] += S(widen(weights[o * job.ws.d[2] + tap * job.tap_stride])) * g;
+      const auto each = [&](const auto& f) {  // f(tap, cell, gradient at the tap's place)
+        int64_t held[2] = {-1, -1};
+        each_tap_of_row(w, p.at[0], p.at[1], plane, [&](int64_t tap, int64_t i, int64_t j, int64_t k, int64_t from, int64_t to) {
+          if (i != held[0] || j != held[1]) {
+            const S share = shares.rows(held[0] = i, held[1] = j);
+            job.out.visit([&](const auto* grad) {
+              const auto* line = grad + job.os.plane(p.n, p.c) + i * job.os.d[0] + j * job.os.d[1];
+              for (int64_t at = 0; at < w.in[2]; ++at) given[at] = S(widen(line[at * job.os.d[2]])) * (share * shares.axis[2][at]);
             });
-          });
-          const S rows = shares.taps[0][p.at[0]] * shares.taps[1][p.at[1]];
-          for (p.at[2] = 0; p.at[2] < width; ++p.at[2])
-            job.grad.store(job.gs.plane(p.n, p.c) + job.gs.in_plane(p.at), row[p.at[2]] * (rows * shares.taps[2][p.at[2]]));
-        }
+          }
+          for (int64_t o = from; o < to; ++o) f(tap, o, given[o * step + k]);
+        });
+      };
+      if (to_weights) {
+        row_of_y(job, shares, p, row.get());
+        job.grad.visit([&](auto* to) {
+          using Out = std::remove_reference_t<decltype(*to)>;
+          std::fill_n(to + dense, width * taps, narrow<Out>(0));  // padded taps
+          each([&](int64_t tap, int64_t o, S g) { to[dense + o * taps + tap] = narrow<Out>(g * row[o]); });
+        });
+        continue;
+      }
+      std::fill_n(row.get(), width, S(0));
+      job.weights.visit([&](const auto* all) {
+        const auto* weights = all + job.ws.plane(p.n, p.c) + job.ws.in_plane(p.at);
+        each([&](int64_t tap, int64_t o, S g) { row[o] += S(widen(weights[o * job.ws.d[2] + tap * job.tap_stride])) * g; });
       });
+      const S rows = shares.taps[0][p.at[0]] * shares.taps[1][p.at[1]];
+      for (p.at[2] = 0; p.at[2] < width; ++p.at[2])
+        job.grad.store(job.gs.plane(p.n, p.c) + job.gs.in_plane(p.at), row[p.at[2]] * (rows * shares.taps[2][p.at[2]]));
     }
   });
 }

@@ -109,9 +109,8 @@ class ChannelWalk {
  private:
   // Whether a band's rows of cells are one line for the kernel: it is begun less often.
   bool makes_lines() const {
-    const Operand& beta = job_.operand[0];
-    const bool alike = !beta.tensor.given() || (beta.strides.d[1] == 0 && beta.strides.d[2] == 0);
-    return alike && kernel_.k == kernel_.s && !job_.channels_last && !rim_there_;
+    const Strides& of_beta = job_.operand[0].strides;
+    return of_beta.d[1] == 0 && of_beta.d[2] == 0 && kernel_.k == kernel_.s && !job_.channels_last && !rim_there_;
   }
   void open(int64_t group) {
     in_.open(group);
@@ -153,7 +152,9 @@ class ChannelWalk {
       row_.reads[r] = there ? in_.prefetch_of(first + r, kernel_.s, kernel_.weighed) : Prefetch{};
     }
     row_.first.at[1] = i;
-    row_.beta = operand_line(job_, row_.first, w_.out[2], row_.live, groups_.size, beta_.at(0));
+    const auto& [beta, s, number, given] = job_.operand[0];
+    const int64_t at = s.plane(row_.first.n, row_.first.c) + s.in_plane(row_.first.at);
+    row_.beta = line_of(beta, at, s.d[2], s.c, w_.out[2], row_.live, groups_.size, beta_.at(0));
     row_.out = out;
     const bool whole = i >= rim_.first[0] && i < rim_.end[0];
     const int64_t from = whole ? rim_.first[1] : 0, to = whole ? rim_.end[1] : 0;

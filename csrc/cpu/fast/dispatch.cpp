@@ -1,6 +1,5 @@
 // Chooses the fast kernel of a job, or none. Compiled once for each instruction set, ADAPOOL_ISA.
 #include "cpu/fast/channel_walk.h"
-#include "cpu/fast/flat_walk.h"
 #include "cpu/fast/methods.h"
 #include "cpu/fast/plane_walk.h"
 #include "cpu/instances.h"
@@ -54,7 +53,7 @@ void run_walk(const Job& job, const Kernel& kernel, const Fallback& fallback, co
               Parallel threads) {
   const bool by_cell = reduction && BetaSums::for_cells(job, *reduction);
   const bool by_image = by_cell && reduction->kept[0] > 1;
-  const WorkSplit work(job, job.channels_last ? job.channels : Walk::together(job), by_cell, by_image);
+  const WorkSplit work(job, Walk::together(job), by_cell, by_image);
   BetaSums sums(job, work, reduction, result);
   const int64_t taps = job.window.taps() * job.window.out[2] * work.together * work.rows * work.span;
   parallel(threads, work.chunks * work.parts, kWorthAThread / taps, [&](int64_t begin, int64_t end) {
@@ -72,8 +71,7 @@ void run_walk(const Job& job, const Kernel& kernel, const Fallback& fallback, co
   if (reduction) sums.write();
 }
 
-bool run(Method method, Direction direction, const Job& job, const Reduction* reduction, const Any* result,
-         Parallel threads) {
+bool run(Method method, Direction direction, Job job, const Reduction* reduction, const Any* result, Parallel threads) {
   const bool twin = named_for(method) != method;
   const Kernel* kernel = find_kernel(named_for(method), job.window);
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
@@ -81,20 +79,17 @@ bool run(Method method, Direction direction, const Job& job, const Reduction* re
   if ((cut_off ? kernel->edges : kernel->channels)[kernel->computes(job, direction)] == nullptr) return false;
   if (direction == Direction::operand) {  // with a gradient of x that nobody asked for
     std::vector<char> room(job.batch * job.channels * job.window.in[1] * job.window.in[2] * conversion_of(job.x.type)->size);
-    Job both = job;
-    both.target = {room.data(), job.x.type};
-    both.use_through = true;
-    return run(method, Direction::gather, both, reduction, result, threads);
+    job.target = {room.data(), job.x.type};
+    job.use_through = true;
+    return run(method, Direction::gather, job, reduction, result, threads);
   }
+  float number = float(job.operand[0].number);  // as a tensor whose entries all lie there
+  if (!job.operand[0].tensor.given()) job.operand[0] = {{&number, Type::float32}, {}, 0, job.operand[0].given};
   const Fallback fallback{&job, direction, kernel->fallback[twin], twin};
   const bool by_channel = lanes_are_channels(job);
   if (kernel->logits && !cut_off && !by_channel) return false;
   if (job.channels_last && job.channels < kLanes && (cut_off || job.channels >= kFewLanes)) return false;
-  if (cut_off) {
-    run_walk<ChannelWalk>(job, *kernel, fallback, reduction, result, threads);
-  } else if (FlatWalk::serves(job, *kernel)) {
-    run_walk<FlatWalk>(job, *kernel, fallback, reduction, result, threads);
-  } else if (by_channel) {
+  if (cut_off || (by_channel && !PlaneWalk::flat(job, *kernel))) {
     run_walk<ChannelWalk>(job, *kernel, fallback, reduction, result, threads);
   } else {
     run_walk<PlaneWalk>(job, *kernel, fallback, reduction, result, threads);

@@ -14,9 +14,9 @@ inline namespace ADAPOOL_ISA {
 // Room for whole vectors at the end of every line.
 inline int64_t padded(int64_t n) { return (n + 2 * kLanes - 1) / kLanes * kLanes; }
 
-class Buffer {  // zeros; whole vectors from its start on do not cross cache lines
+class Buffer {  // zeros, or nothing; whole vectors from its start on do not cross cache lines
  public:
-  explicit Buffer(int64_t n) : data_(new float[n + 16]()) {}
+  explicit Buffer(int64_t n) : data_(n > 0 ? new float[n + 16]() : nullptr) {}
   float* at(int64_t i) const { return data_.get() + (-(reinterpret_cast<uintptr_t>(data_.get()) / 4) & 15) + i; }
 
  private:
@@ -36,10 +36,9 @@ inline StridedFloats line_of(const Any& t, int64_t at, int64_t cell, int64_t lan
     float* to = copy + j * room;
     const int64_t from = at + j * cell;
     if (lane == 1 && conversion) conversion->read(to, static_cast<const char*>(t.data) + from * conversion->size, lanes);
-    else if (t.type == Type::float32)
-      for (int64_t i = 0; i < lanes; ++i) to[i] = static_cast<const float*>(t.data)[from + i * lane];
-    else
-      for (int64_t i = 0; i < lanes; ++i) to[i] = t.load<float>(from + i * lane);
+    else t.visit([&](const auto* all) {
+      for (int64_t i = 0; i < lanes; ++i) to[i] = float(widen(all[from + i * lane]));
+    });
   }
   return {copy, cell == 0 ? 0 : room, lane == 0 ? 0 : 1};
 }
@@ -77,27 +76,24 @@ inline void columns_to_row(float* row, const float* sums, int64_t pitch, int64_t
   else interleave<2>(row, sums, pitch, n);
 }
 
-// The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side.
+// The rows of a tensor, as floats of one plane each; a `line` is a row of all the planes that lie side by side. `slots`:
+// lines that are at hand at once, where they do not lie in place.
 class Rows {
  public:
   Rows(const Any& tensor, int64_t lines, int64_t width, int64_t planes, int64_t slots, int64_t reach)
       : data_(static_cast<char*>(tensor.data)), conversion_(conversion_of(tensor.type)),
         floats_(tensor.type == Type::float32), width_(width), planes_(planes), slots_(slots),
-        reach_(std::max(reach, width)), end_(lines * width), pitch_(padded(reach_)), wide_(width * planes),
-        spare_(2 * width * planes), copies_(slots * planes * pitch_), held_(slots, -1) {}
+        reach_(std::max(reach, width)), end_(lines * width), pitch_(padded(reach_)), wide_(planes > 1 ? width * planes : 0),
+        spare_(planes > 1 ? 2 * width * planes : 0), copies_(slots * planes * pitch_), held_(slots, -1) {}
 
   // Vectors may pass the end of a row by `reach` in all, but not the end of `lines` rows: others may own what follows.
   void limit(int64_t lines) { end_ = lines * width_; }
 
-  void read(int64_t line) {
-    if (in_place(line) || held_[line % slots_] == line) return;
-    held_[line % slots_] = line;
-    float* to = copy(line, 0);
-    const char* from = data(line * planes_ * width_);
-    if (planes_ == 1) return conversion_->read(to, from, width_);
-    if (floats_) return take_apart(to, pitch_, reinterpret_cast<const float*>(from), planes_, width_, spare_.at(0));
-    conversion_->read(wide_.at(0), from, width_ * planes_);
-    take_apart(to, pitch_, wide_.at(0), planes_, width_, spare_.at(0));
+  // A plane's part of a line that is read if it is not at hand.
+  float* read(int64_t line, int64_t plane) {
+    if (in_place(line)) return reinterpret_cast<float*>(data(line * width_));
+    if (held_[line % slots_] != line) copy_in(line);
+    return copy(line, plane);
   }
   float* at(int64_t line, int64_t plane) const {
     return in_place(line) ? reinterpret_cast<float*>(data(line * width_)) : copy(line, plane);
@@ -108,7 +104,20 @@ class Rows {
     return {data(at), !floats_};
   }
   void write(int64_t line) const {
-    if (in_place(line)) return;
+    if (!in_place(line)) copy_out(line);
+  }
+
+ private:
+  void copy_in(int64_t line) {
+    held_[line % slots_] = line;
+    float* to = copy(line, 0);
+    const char* from = data(line * planes_ * width_);
+    if (planes_ == 1) return conversion_->read(to, from, width_);
+    if (floats_) return take_apart(to, pitch_, reinterpret_cast<const float*>(from), planes_, width_, spare_.at(0));
+    conversion_->read(wide_.at(0), from, width_ * planes_);
+    take_apart(to, pitch_, wide_.at(0), planes_, width_, spare_.at(0));
+  }
+  void copy_out(int64_t line) const {
     const float* from = copy(line, 0);
     char* to = data(line * planes_ * width_);
     if (planes_ == 1) return conversion_->write(to, from, width_);
@@ -116,8 +125,6 @@ class Rows {
     put_together(together, from, pitch_, planes_, width_, spare_.at(0));
     if (!floats_) conversion_->write(to, together, width_ * planes_);
   }
-
- private:
   bool in_place(int64_t line) const { return floats_ && planes_ == 1 && line * width_ + reach_ <= end_; }
   float* copy(int64_t line, int64_t plane) const { return copies_.at((line % slots_ * planes_ + plane) * pitch_); }
   char* data(int64_t number) const { return data_ + number * conversion_->size; }
@@ -129,28 +136,6 @@ class Rows {
   Buffer wide_, spare_, copies_;
   std::vector<int64_t> held_;
 };
-
-// beta of a row of cells from `p` on, whose lanes are `lanes` neighbouring cells.
-inline StridedFloats operand_line(const Job& job, const Point& p, int64_t lanes, float* copy) {
-  const Operand& o = job.operand[0];
-  *copy = float(o.number);
-  if (!o.tensor.given()) return {copy, 0, 0};
-  return line_of(o.tensor, o.strides.plane(p.n, p.c) + o.strides.in_plane(p.at), 0, o.strides.d[2], 1, lanes, lanes, copy);
-}
-
-// beta of `cells` from `p` on, whose lanes are `lanes` channels with room for `room`.
-inline StridedFloats operand_line(const Job& job, const Point& p, int64_t cells, int64_t lanes, int64_t room, float* copy) {
-  const Operand& o = job.operand[0];
-  *copy = float(o.number);
-  if (!o.tensor.given()) return {copy, 0, 0};
-  const int64_t at = o.strides.plane(p.n, p.c) + o.strides.in_plane(p.at);
-  return line_of(o.tensor, at, o.strides.d[2], o.strides.c, cells, lanes, room, copy);
-}
-
-inline StridedFloats gradient_line(const Job& job, const Point& p, int64_t lanes, float* copy) {
-  const Strides& s = job.cs;
-  return line_of(job.coefficient, s.plane(p.n, p.c) + s.in_plane(p.at), 0, s.d[2], 1, lanes, lanes, copy);
-}
 
 }  // namespace ADAPOOL_ISA
 }  // namespace adapool

@@ -47,22 +47,26 @@ struct Prefetch {
   }
 };
 
-struct RowArguments {
+struct CellArguments {  // of a row of cells, or of rows one after the other
   const float* rows[7];  // of the taps, from the first cell's first
   Prefetch reads[7], writes[7];  // beside each row of taps; writes: of those that have a row in `to`
   const float* soft[7];  // e^a of the taps, if all are within kNear, where regions overlap; or null
   int64_t cells;
-  int64_t width, jump;   // cells of a row; taps go on `jump` elements further after so many. One row: width == cells
-  StridedFloats beta, grad;
+  int64_t across, jump;  // cells of a row; elements from its end to the next one's first tap
+  StridedFloats beta;
   float gain;            // times grad
-  float* out;     // one number per cell
-  float* to[7];   // or the rows that shares go to: those of the regions, or the S that no later rows of cells reach
+  float* out;            // a number for each cell
+  float* to[7];          // or the rows that shares go to
+  float* by_beta;        // beside gradients, g dy / dbeta; or null
+  Fallback fallback;
+  Point first;
+};
+
+struct RowArguments : CellArguments {  // to: rows of the regions, or the S that no later rows of cells reach; by_beta: of each cell
+  StridedFloats grad;
   const float* before;  // sums of shares of the cells above, where regions overlap: K - S rows of S columns, `pitch` apart
   float* after;         // and the sums for the cells below
   int64_t pitch, columns;  // columns: places of a row
-  float* by_beta; // beside gradients, g dy / dbeta of each cell; or null
-  Fallback fallback;
-  Point first;
 };
 
 // Out of line, so that the hot loop keeps its registers. Gradients are those of regions that abut.
@@ -70,7 +74,7 @@ template <class Order, int K, int S> __attribute__((noinline, cold)) void fallba
   for (int lane = 0; lane < kLanes; ++lane) {
     const int64_t cell = j + Order::order(lane);
     if ((bad >> lane & 1) == 0 || cell >= r.cells) continue;
-    const int64_t row = cell / r.width, column = cell % r.width;
+    const int64_t row = cell / r.across, column = cell % r.across;
     Point p = r.first;
     p.at[1] += row;
     p.at[2] += column;
@@ -78,7 +82,7 @@ template <class Order, int K, int S> __attribute__((noinline, cold)) void fallba
       float share[K * K];
       r.fallback.cell(*r.fallback.job, r.fallback.direction, p, share, 1);
       for (int i = 0; i < K; ++i)
-        std::copy_n(share + i * K, K, r.to[i] + row * (r.width * S + r.jump) + column * S);
+        std::copy_n(share + i * K, K, r.to[i] + row * (r.across * S + r.jump) + column * S);
     } else {
       r.fallback.cell(*r.fallback.job, r.fallback.direction, p, r.out + cell, 0);
     }
@@ -116,7 +120,7 @@ constexpr int64_t kAhead = 1024;
 // Lanes are neighbouring cells of one plane. The last vector overlaps the one before it. Gradients: where regions abut.
 template <class M, int K, int S, Computes computes, bool weighed> void run_line(const RowArguments& r) {
   using Order = Columns<S>;
-  int64_t from = 0, left = r.width;  // the first cell's first tap; cells to the end of its row
+  int64_t from = 0, left = r.across;  // the first cell's first tap; cells to the end of its row
   for (int64_t j = 0;;) {
     const auto at = [&](const float* row, const auto& f) __attribute__((always_inline)) {
       if (K != S || __builtin_expect(left >= kLanes, 1)) f(const_cast<float*>(row) + from);
@@ -155,33 +159,24 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_line(
     from += step * S;
     left -= step;
     if (K == S && left <= 0) {
-      left += r.width;
+      left += r.across;
       from += r.jump;
     }
   }
 }
 
-struct ChannelArguments {  // a row of cells, or rows of regions that abut; lanes are channels, of which there are as many at least
+// Lanes are channels, of which there are as many at least. out, grad: a number for each cell and channel; to: laid out as
+// `rows`; by_beta: of each channel, summed over the cells.
+struct ChannelArguments : CellArguments {
   bool along_row;  // or, of a single `cell`, the cells of a row, whose columns of taps lie as channels do
-  const float* rows[7];
-  const float* soft[7];  // e^a of the taps, if all are within kNear, where regions overlap; or null
-  int64_t cells, channels, live, step;  // live: those that exist; step: elements between the first taps of neighbours
-  int64_t across, jump;  // cells of a row; from its end to the next one's first tap
-  StridedFloats beta;
-  const float* grad;  // laid out as `out`
-  float gain;         // times grad
-  float* out;     // one number per cell and channel
-  float* to[7];   // or the rows that shares go to, laid out as `rows`
-  int64_t begun;  // of them, that hold sums, where regions overlap
+  int64_t channels, live, step;  // live: those that exist; step: elements between the first taps of neighbours
+  const float* grad;
+  int64_t begun;  // rows of `to` that hold sums, where regions overlap
   float* kept;    // there: room for every vector's K rows of the K - S places that neighbours share
-  float* by_beta; // beside gradients, g dy / dbeta of each channel, summed over the cells; or null
-  int64_t by_cell;  // or, where not 0, of each cell, and its pitch
+  int64_t by_cell;  // or, where not 0, by_beta of each cell, and its pitch
   PrefetchStream ahead[3];  // of x, of the cells and of the target, for the next rows, where planes are laid side by side
   int64_t before;  // cells that have asked for their part of it
-  Prefetch reads[7], writes[7];  // or of x and of the target, beside each row of taps
   int64_t column, width;  // where regions are cut off: of the first cell's first tap; of the rows, which are given whole
-  Fallback fallback;
-  Point first;
 
   // Asks for what belongs to row i of cell j's region, whose first tap is at `at`. Planes side by side: in a burst, lines
   // would wait for each other, and the arithmetic for the burst.
