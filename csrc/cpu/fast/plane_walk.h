@@ -111,7 +111,7 @@ class PlaneWalk {
     columns.channels = pitch;
     columns.live = cells;
     columns.grad = row_.grad.p;
-    if (row_.grad.lane == 0) columns.grad = std::fill_n(grad_.at(0), pitch, *row_.grad.p) - pitch;
+    if (!forward_ && row_.grad.lane == 0) columns.grad = std::fill_n(grad_.at(0), pitch, *row_.grad.p) - pitch;
     columns.by_cell = 1;
     for (int64_t r = 0; r < k; ++r) {
       float* const taps = columns_.at(2 * r * k * pitch);
