@@ -44,7 +44,12 @@ template <class S> struct Loader<Pack<S>> {
     }
   }
   static void store(const Any& any, int64_t at, int64_t step, int count, V v) {
-    any.visit([&](auto* p) { store(p + at, step, count, v); });
+    switch (any.type) {  // which, other than visit, is compiled into the loops
+      case Type::float64: return store(static_cast<double*>(any.data) + at, step, count, v);
+      case Type::float32: return store(static_cast<float*>(any.data) + at, step, count, v);
+      case Type::float16: return store(static_cast<Half*>(any.data) + at, step, count, v);
+      default: return store(static_cast<BFloat16*>(any.data) + at, step, count, v);
+    }
   }
   template <class F> static V each(int count, F f) {
     V v;
