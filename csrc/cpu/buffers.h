@@ -53,32 +53,6 @@ template <class S> struct Whole {
   operator Any() const { return {data, sizeof(S) == 8 ? Type::float64 : Type::float32}; }
 };
 
-// to[i * lanes + lane] = from[lane * pitch + i] for i < n; the last block of places overlaps the one before it.
-template <class S, class T> void planes_to_lanes(S* to, const T* from, int64_t pitch, int64_t n, int64_t channels) {
-  using V = Pack<S>;
-  for (int64_t i = 0; n >= V::size; i = i + 2 * V::size <= n ? i + V::size : n - V::size) {
-    typename V::Raw v[V::size];
-    for (int lane = 0; lane < V::size; ++lane)
-      v[lane] = Loader<V>::load(from + std::min<int64_t>(lane, channels - 1) * pitch + i, 1, V::size).raw;
-    transpose(v);
-    memcpy(to + i * V::size, v, sizeof(v));
-    if (i + V::size >= n) return;
-  }
-  for (int64_t i = 0; i < n; ++i) V(Loader<V>::load(from + i, pitch, int(channels))).put(to + i * V::size);
-}
-
-template <class S, class T> void lanes_to_planes(T* to, const S* from, int64_t pitch, int64_t n, int64_t channels) {
-  using V = Pack<S>;
-  for (int64_t i = 0; n >= V::size; i = i + 2 * V::size <= n ? i + V::size : n - V::size) {
-    typename V::Raw v[V::size];
-    memcpy(v, from + i * V::size, sizeof(v));
-    transpose(v);
-    for (int lane = 0; lane < channels; ++lane) Loader<V>::store(to + lane * pitch + i, 1, V::size, V(v[lane]));
-    if (i + V::size >= n) return;
-  }
-  for (int64_t i = 0; i < n; ++i) Loader<V>::store(to + i, pitch, int(channels), V::get(from + i * V::size));
-}
-
 template <class S> void read_part(const Part& part, const Any& tensor, const Strides& s, const Whole<S>& to) {
   using V = Pack<S>;
   const int64_t step = s.d[2];
@@ -86,7 +60,9 @@ template <class S> void read_part(const Part& part, const Any& tensor, const Str
     part.each_run(s, to.strides, [&](int64_t from_first, int64_t to_first, int64_t n) {
       const auto* from = all + from_first;
       S* out = to.data + to_first;
-      if (step == 1 && s.c != 1) return planes_to_lanes(out, from, s.c, n, part.channels);
+      const auto plane = [&](int64_t lane) { return from + std::min(lane, part.channels - 1) * s.c; };
+      const auto load = [](const auto* p) { return Loader<V>::load(p, 1, V::size).raw; };
+      if (step == 1 && s.c != 1) return rows_to_lanes<typename V::Raw>(out, n, plane, load);
       for (int64_t i = 0; i < n; ++i) Loader<V>::load(from + i * step, s.c, int(part.channels)).put(out + i * V::size);
     });
   });
@@ -105,7 +81,7 @@ template <class S> void write_part(const Part& part, const Any& tensor, const St
         for (int64_t c = 0; c < part.channels; ++c)
           for (int64_t i = 0; i < n; ++i) to[c * s.c + i * step] = narrow<T>(in[i * lanes + c]);
       } else if (step == 1 && s.c != 1) {
-        lanes_to_planes(to, in, s.c, n, part.channels);
+        lanes_to_rows<typename V::Raw>(to, s.c, in, n, part.channels, [](T* p, V v) { Loader<V>::store(p, 1, V::size, v); });
       } else {
         for (int64_t i = 0; i < n; ++i)
           Loader<V>::store(to + i * step, s.c, int(part.channels), V::get(in + i * V::size));

@@ -1,5 +1,6 @@
-// Lanes of vector registers in another order: what the compiler's shuffles are built from. Host only.
+// Lanes of vector registers: in another order, by the compiler's shuffles, and side by side from rows of memory. Host only.
 #pragma once
+#include <algorithm>
 #include <utility>
 
 #include "math/numbers.h"
@@ -9,6 +10,11 @@ inline namespace ADAPOOL_ISA {
 
 template <class V> constexpr int lanes_in = int(sizeof(V) / sizeof(std::declval<V>()[0]));
 template <class V> using EveryLane = std::make_index_sequence<lanes_in<V>>;
+
+// Of n numbers that are taken `lanes` at a time, where those after i begin: the last ones overlap those before. At the end, n.
+template <int lanes> inline __attribute__((always_inline)) int64_t next_lanes(int64_t i, int64_t n) {
+  return i + lanes >= n ? n : std::min(i + lanes, n - lanes);
+}
 
 // Lane b of the result is lane at(b) of x and y one after the other.
 template <auto at, class V, size_t... b>
@@ -48,6 +54,38 @@ template <class V> inline __attribute__((always_inline)) void transpose(V* v) {
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i) v[i] = w[i];
   }
+}
+
+// to[i * lanes + lane] = row(lane)[i] for i < n. `load` reads as many numbers as there are lanes.
+template <class V, class S, class Row, class Load>
+inline __attribute__((always_inline)) void rows_to_lanes(S* to, int64_t n, const Row& row, const Load& load) {
+  constexpr int lanes = lanes_in<V>;
+  for (int64_t i = 0; n >= lanes && i < n; i = next_lanes<lanes>(i, n)) {
+    V v[lanes];
+#pragma GCC unroll 16
+    for (int lane = 0; lane < lanes; ++lane) v[lane] = load(row(lane) + i);
+    transpose(v);
+#pragma GCC unroll 16
+    for (int k = 0; k < lanes; ++k) memcpy(to + (i + k) * lanes, &v[k], sizeof(V));
+  }
+  for (int64_t i = 0; n < lanes && i < n; ++i)
+    for (int lane = 0; lane < lanes; ++lane) to[i * lanes + lane] = S(widen(row(lane)[i]));
+}
+
+// The way back, of the first `live` lanes.
+template <class V, class S, class T, class Store>
+inline __attribute__((always_inline)) void lanes_to_rows(T* to, int64_t pitch, const S* from, int64_t n, int64_t live,
+                                                         const Store& store) {
+  constexpr int lanes = lanes_in<V>;
+  for (int64_t i = 0; n >= lanes && i < n; i = next_lanes<lanes>(i, n)) {
+    V v[lanes];
+#pragma GCC unroll 16
+    for (int k = 0; k < lanes; ++k) memcpy(&v[k], from + (i + k) * lanes, sizeof(V));
+    transpose(v);
+    for (int lane = 0; lane < live; ++lane) store(to + lane * pitch + i, v[lane]);
+  }
+  for (int64_t i = 0; n < lanes && i < n; ++i)
+    for (int lane = 0; lane < live; ++lane) to[lane * pitch + i] = narrow<T>(from[i * lanes + lane]);
 }
 
 }  // namespace ADAPOOL_ISA

@@ -145,12 +145,11 @@ class SoftRows {
  private:
   bool weigh(float* to, const float* x) const {
     Bits most{};  // as bits, where NaN is more than any number
-    for (int64_t i = 0;; i = i + 2 * kLanes <= width_ ? i + kLanes : width_ - kLanes) {
+    for (int64_t i = 0; i < width_; i = next_lanes<kLanes>(i, width_)) {
       const V a = load(x + i);
       const Bits size = Bits(magnitude(a));
       most = size > most ? size : most;
       store(to + i, exp_near(a));
-      if (i + kLanes >= width_) break;
     }
     return not_within(V(most), kNear) == 0;
   }

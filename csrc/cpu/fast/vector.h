@@ -225,24 +225,22 @@ template <> struct Columns<2> {
 
 // S columns, `pitch` apart, from p[0 .. S n - 1].
 template <int S> inline void separate(float* to, int64_t pitch, const float* p, int64_t n) {
-  for (int64_t i = 0; n >= kLanes; i = i + 2 * kLanes <= n ? i + kLanes : n - kLanes) {
+  for (int64_t i = 0; n >= kLanes && i < n; i = next_lanes<kLanes>(i, n)) {
     V column[S];
     Columns<S>::template take<S>(p + S * i, column);
     for (int k = 0; k < S; ++k) store(to + k * pitch + i, Columns<S>::natural(column[k]));
-    if (i + kLanes >= n) return;
   }
-  for (int64_t i = 0; i < n; ++i)
+  for (int64_t i = 0; n < kLanes && i < n; ++i)
     for (int k = 0; k < S; ++k) to[k * pitch + i] = p[S * i + k];
 }
 
 // p[0 .. n - 1] from S columns, `pitch` apart, which hold n / S + 1 numbers; the last vector overlaps.
 template <int S> inline void interleave(float* p, const float* from, int64_t pitch, int64_t n) {
   const int64_t whole = n / S;
-  for (int64_t i = 0; whole >= kLanes; i = i + 2 * kLanes <= whole ? i + kLanes : whole - kLanes) {
+  for (int64_t i = 0; whole >= kLanes && i < whole; i = next_lanes<kLanes>(i, whole)) {
     V column[S];
     for (int k = 0; k < S; ++k) column[k] = load(from + k * pitch + i);
     Columns<S>::put(p + S * i, column);
-    if (i + kLanes >= whole) break;
   }
   for (int64_t i = whole >= kLanes ? whole * S : 0; i < n; ++i) p[i] = from[i % S * pitch + i / S];
 }
