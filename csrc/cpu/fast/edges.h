@@ -30,7 +30,7 @@ template <int K> struct AtEdge {
 template <class M, int K, Computes computes> void run_edges(const ChannelArguments& r) {
   const int64_t stride = r.step / r.channels;
   for (int64_t j = 0; j < r.cells; ++j) {
-    for (int64_t c = 0;; c = c + 2 * kLanes <= r.channels ? c + kLanes : r.channels - kLanes) {
+    for (int64_t c = 0; c < r.channels; c = next_lanes<kLanes>(c, r.channels)) {
       WindowsOf<M, K, AtEdge<K>> w;
       tell(r.fallback, w);
       w.taps = {r.rows, r.soft, c, r.channels, r.column + j * stride, r.width};
@@ -49,16 +49,13 @@ template <class M, int K, Computes computes> void run_edges(const ChannelArgumen
           if (r.by_beta) by = grad * w.apart();
         for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
         if (w.bad) fallback_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
-        const int64_t done = c % kLanes ? kLanes - r.channels % kLanes : 0;  // lanes of the vector before this one
         for (int n = 0; n < K * K; ++n)
           if (w.taps.holds(n / K, n % K)) {
             float* to = r.to[n / K] + (w.taps.column + n % K) * r.channels + c;
-            store(to, K > stride ? load(to) + joined(V{}, share[n], done) : share[n]);
+            store(to, K > stride ? load(to) + r.fresh(share[n], c) : share[n]);
           }
-        if (r.by_beta && r.by_cell) store(r.by_beta + j * r.by_cell + c, by);
-        else if (r.by_beta) store(r.by_beta + c, load(r.by_beta + c) + joined(V{}, by, done));
+        if (r.by_beta) r.add_by_beta(j, c, by);
       }
-      if (c + kLanes >= r.channels) break;
     }
   }
 }

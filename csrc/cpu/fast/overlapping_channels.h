@@ -11,13 +11,9 @@ template <class M, int K, int S, Computes computes, bool weighed, bool one> void
   const int64_t channels = one ? kLanes : r.channels;
   V kept[K][K - S] = {}, terms{};
   if (!one) std::fill_n(r.kept, K * (K - S) * (channels + kLanes), 0.f);
-  // Of the channels from c on: lanes that the vector before has done are 0.
-  const auto fresh = [&](V v, int64_t c) __attribute__((always_inline)) {
-    return one || c % kLanes == 0 ? v : joined(V{}, v, kLanes - channels % kLanes);
-  };
   const auto put = [&](int i, int64_t column, int64_t c, V v) __attribute__((always_inline)) {
     float* to = r.to[i] + column * channels + c;
-    store(to, i < r.begun ? load(to) + fresh(v, c) : v);
+    store(to, i < r.begun ? load(to) + (one ? v : r.fresh(v, c)) : v);
   };
   const auto carried = [&](int i, int k, int64_t c) __attribute__((always_inline)) {
     return r.kept + (i * (K - S) + k) * (channels + kLanes) + ((c + kLanes - 1) & -kLanes);
@@ -27,12 +23,11 @@ template <class M, int K, int S, Computes computes, bool weighed, bool one> void
   next.taps = {r.rows, r.soft, 0, channels};
   next.open();
   for (int64_t j = 0; j < r.cells; ++j)
-    for (int64_t c = 0, then;; c = then) {
-      then = one || c + 2 * kLanes <= channels ? c + kLanes : channels - kLanes;
-      const bool last = one || c + kLanes >= channels;
+    for (int64_t c = 0, then; c < channels; c = then) {
+      then = one ? channels : next_lanes<kLanes>(c, channels);
       const int64_t at = j * r.step + c;
       w.begin(next);
-      next.taps.at = last ? std::min(j + 1, r.cells - 1) * r.step : j * r.step + then;
+      next.taps.at = then == channels ? std::min(j + 1, r.cells - 1) * r.step : j * r.step + then;
       next.open();
       for (int i = 0; !one && i < K; ++i) r.ask_rows<K, S, true>(at, i, channels);
       const V grad = load(r.grad + j * channels + c) * same(r.gain);
@@ -42,7 +37,8 @@ template <class M, int K, int S, Computes computes, bool weighed, bool one> void
       V by{};
       if constexpr (M::operand)
         if (r.by_beta) by = grad * w.apart();
-      const auto add = [&](int i, const V* share) __attribute__((always_inline)) {
+      const auto repair = [&](V* share) { fallback_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr); };
+      each_share<exact, K>(w, repair, [&](int i, const V* share) __attribute__((always_inline)) {
         V old[K - S];
         for (int k = 0; k < K - S; ++k) old[k] = one ? kept[i][k] : load(carried(i, k, c));
         for (int k = 0; k < K; ++k) {
@@ -51,30 +47,14 @@ template <class M, int K, int S, Computes computes, bool weighed, bool one> void
           else if (one) kept[i][k - S] = v;
           else store(carried(i, k - S, c), v);
         }
-      };
-      if (__builtin_expect(w.bad, 0)) {
-        V share[K * K];
-        for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
-        fallback_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
-        for (int i = 0; i < K; ++i) add(i, share + i * K);
-      } else {
-        each_of<K>([&](int i) __attribute__((always_inline)) {
-          V share[K];
-          w.template share<exact>(i, share);
-          add(i, share);
-        });
-      }
+      });
       if (one) terms = terms + by;
-      if (r.by_beta && r.by_cell) store(r.by_beta + j * r.by_cell + c, by);
-      else if (!one && r.by_beta) store(r.by_beta + c, load(r.by_beta + c) + fresh(by, c));
-      if (last) break;
+      if (r.by_beta && (r.by_cell || !one)) r.add_by_beta(j, c, by);
     }
-  for (int64_t c = 0;; c = c + 2 * kLanes <= channels ? c + kLanes : channels - kLanes) {
+  for (int64_t c = 0; c < channels; c = next_lanes<kLanes>(c, channels))
     for (int i = 0; i < K; ++i)
       for (int k = 0; k < K - S; ++k)
         put(i, r.cells * S + k, c, one ? kept[i][k] : load(carried(i, k, c)));
-    if (one || c + kLanes >= channels) break;
-  }
   if (one && r.by_beta && !r.by_cell) store(r.by_beta, load(r.by_beta) + terms);
 }
 

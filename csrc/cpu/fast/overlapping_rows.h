@@ -15,11 +15,11 @@ template <class Order, int K> __attribute__((noinline, cold)) void fallback_shar
   float lanes[K * K][kLanes];
   for (int t = 0; t < K * K; ++t) store(lanes[t], share[t]);
   for (int lane = 0; lane < kLanes; ++lane) {
-    const int64_t at = Order::order(lane), cell = j + at;
+    const int64_t cell = j + Order::order(lane);
     if ((bad >> lane & 1) == 0 || cell >= r.cells) continue;
     Point p = r.first;
     p.at[2] += cell;
-    r.fallback.cell(*r.fallback.job, r.fallback.direction, p, lanes[0] + at, kLanes);
+    r.fallback.cell(*r.fallback.job, r.fallback.direction, p, lanes[0] + lane, kLanes);
     if (r.by_beta) r.fallback.cell(*r.fallback.job, Direction::operand, p, r.by_beta + cell, 0);
   }
   for (int t = 0; t < K * K; ++t) share[t] = load(lanes[t]);
@@ -84,23 +84,12 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_place
       if (r.by_beta) store(r.by_beta + j, Order::natural(grad * w.apart()));
     const bool done = j + kLanes >= r.cells;
     const int64_t step = done || j + 2 * kLanes <= r.cells ? kLanes : r.cells - kLanes - j;
-    const auto share_of = [&](int i, V* to) __attribute__((always_inline)) {
-      w.template share<exact>(i, to);
-      for (int k = 0; k < K; ++k) to[k] = Order::natural(to[k]);
-      for (int k = 0; k < K && r.cells < kLanes; ++k) to[k] = joined(to[k], V{}, r.cells);
-    };
-    if (__builtin_expect(w.bad, 0)) {
-      V share[K * K];
-      for (int i = 0; i < K; ++i) share_of(i, share + i * K);
-      fallback_shares<Order, K>(r, w.bad, j, share);
-      for (int i = 0; i < K; ++i) places.add(i, share + i * K, j, step);
-    } else {
-      each_of<K>([&](int i) __attribute__((always_inline)) {
-        V share[K];
-        share_of(i, share);
-        places.add(i, share, j, step);
-      });
-    }
+    const auto repair = [&](V* share) { fallback_shares<Order, K>(r, w.bad, j, share); };
+    each_share<exact, K>(w, repair, [&](int i, V* share) __attribute__((always_inline)) {
+      for (int k = 0; k < K; ++k) share[k] = Order::natural(share[k]);
+      for (int k = 0; k < K && r.cells < kLanes; ++k) share[k] = joined(share[k], V{}, r.cells);
+      places.add(i, share, j, step);
+    });
     j += step;
     if (!done) continue;
     const V none[K] = {};

@@ -117,6 +117,23 @@ template <int K, bool with_weights = false> struct InMemory {
 // Elements, of rows that follow each other in memory: as they are read side by side, the processor does not see it.
 constexpr int64_t kAhead = 1024;
 
+// f(row, its shares) for the rows of taps; of windows that vectors cannot do after repair(all shares).
+template <bool exact, int K, class Windows, class Repair, class F>
+ADAPOOL_INLINE void each_share(const Windows& w, const Repair& repair, const F& f) {
+  if (__builtin_expect(w.bad, 0)) {
+    V share[K * K];
+    for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
+    repair(share);
+    for (int i = 0; i < K; ++i) f(i, share + i * K);
+  } else {
+    each_of<K>([&](int i) __attribute__((always_inline)) {
+      V share[K];
+      w.template share<exact>(i, share);
+      f(i, share);
+    });
+  }
+}
+
 // Lanes are neighbouring cells of one plane. The last vector overlaps the one before it. Gradients: where regions abut.
 template <class M, int K, int S, Computes computes, bool weighed> void run_line(const RowArguments& r) {
   using Order = Columns<S>;
@@ -154,7 +171,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_line(
     }
     if (__builtin_expect(w.bad, 0)) fallback_lanes<Order, K, S>(r, w.bad, j);
     if (j + kLanes >= r.cells) return;
-    const int64_t step = j + 2 * kLanes <= r.cells ? kLanes : r.cells - kLanes - j;
+    const int64_t step = next_lanes<kLanes>(j, r.cells) - j;
     j += step;
     from += step * S;
     left -= step;
@@ -177,6 +194,13 @@ struct ChannelArguments : CellArguments {
   PrefetchStream ahead[3];  // of x, of the cells and of the target, for the next rows, where planes are laid side by side
   int64_t before;  // cells that have asked for their part of it
   int64_t column, width;  // where regions are cut off: of the first cell's first tap; of the rows, which are given whole
+
+  // Of the channels from c on: 0 in the lanes that the vector before has done.
+  ADAPOOL_INLINE V fresh(V v, int64_t c) const { return c % kLanes == 0 ? v : joined(V{}, v, kLanes - channels % kLanes); }
+  ADAPOOL_INLINE void add_by_beta(int64_t j, int64_t c, V by) const {
+    if (by_cell) store(by_beta + j * by_cell + c, by);
+    else store(by_beta + c, load(by_beta + c) + fresh(by, c));
+  }
 
   // Asks for what belongs to row i of cell j's region, whose first tap is at `at`. Planes side by side: in a burst, lines
   // would wait for each other, and the arithmetic for the burst.
@@ -229,11 +253,11 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_cells
       left = r.across;
       following += r.jump;
     }
-    for (int64_t c = 0, then;; c = then) {
-      then = c + 2 * kLanes <= channels ? c + kLanes : channels - kLanes;
+    for (int64_t c = 0, then; c < channels; c = then) {
+      then = next_lanes<kLanes>(c, channels);
       const int64_t at = place + c;
       w.begin(next);
-      next.taps.at = then > c ? place + then : j + 1 < r.cells ? following : at;
+      next.taps.at = then < channels ? place + then : j + 1 < r.cells ? following : at;
       next.open();
       constexpr bool target = computes != Computes::value;
       const bool far = r.channels > kLanes;
@@ -254,26 +278,13 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_cells
         V by{};
         if constexpr (M::operand)
           if (r.by_beta) by = grad * w.apart();
-        if (__builtin_expect(w.bad, 0)) {
-          V share[K * K];
-          for (int i = 0; i < K; ++i) w.template share<exact>(i, share + i * K);
-          fallback_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr);
-          for (int k = 0; k < K * K; ++k) store(r.to[k / K] + at + k % K * r.channels, share[k]);
-        } else {
-          each_of<K>([&](int i) __attribute__((always_inline)) {
-            float* to = r.to[i] + at;
-            V share[K];
-            w.template share<exact>(i, share);
-            for (int k = 0; k < K; ++k) store(to + k * r.channels, share[k]);
-          });
-        }
-        if (r.by_beta && r.by_cell) store(r.by_beta + j * r.by_cell + c, by);
-        else if (r.by_beta) {
-          if (c % kLanes != 0) by = joined(V{}, by, kLanes - channels % kLanes);  // the vector before has the lower lanes
-          store(r.by_beta + c, load(r.by_beta + c) + by);
-        }
+        const auto repair = [&](V* share) { fallback_channels<K * K>(r, w.bad, j, c, share, r.by_beta ? &by : nullptr); };
+        each_share<exact, K>(w, repair, [&](int i, const V* share) __attribute__((always_inline)) {
+          float* to = r.to[i] + at;
+          for (int k = 0; k < K; ++k) store(to + k * r.channels, share[k]);
+        });
+        if (r.by_beta) r.add_by_beta(j, c, by);
       }
-      if (c + kLanes >= channels) break;
     }
   }
 }
