@@ -54,15 +54,10 @@ def sum(region: Region) -> Tensor:
     return region.sum(region.values).squeeze(-1)
 
 
-def _exponent(p: Tensor | float, values: Tensor) -> Tensor | float:
-    """p for each tap in the type of the values, so that 1 / p is not rounded more than they are."""
-    return per_tap(p.to(values.dtype)) if isinstance(p, Tensor) else p
-
-
 def _norm(region: Region, values: Tensor, p: Tensor | float) -> Tensor:
     """`(sum_i values_i^p)^(1/p)`, scaled against overflow; 0 with gradient 0 where the sum is 0."""
     scale = region.scale(values)
-    power = _exponent(p, values)
+    power = per_tap(p)
     dead = region.max(values.detach().abs()) == 0
     values = torch.where(dead, 1.0, values / scale)
     if isinstance(power, Tensor):  # 0^p has no logarithm, so that p is a constant there
@@ -90,7 +85,7 @@ def lp_abs(region: Region, p: Tensor | float) -> Tensor:
     """Lp norm, the power sum of magnitudes."""
     values = region.values
     # A zero's magnitude has no slope, and its power one that has: 2 at p = 2.
-    smooth = (values == 0) & (_exponent(p, values) > 1)
+    smooth = (values == 0) & (per_tap(p) > 1)
     return _norm(region, torch.where(smooth, values, values.abs()), p)
 
 
@@ -104,7 +99,7 @@ def power(region: Region, p: Tensor | float, mean: bool = True) -> Tensor:
     """Power mean of the positive parts (GeM): the average at p = 1, the maximum as p grows."""
     values = region.values.clamp(min=LEAST)
     scale = region.scale(values)
-    exponent = _exponent(p, values)
+    exponent = per_tap(p)
     powers = (values / scale) ** exponent
     total = region.mean(powers) if mean else region.sum(powers)
     return (scale * total ** (1 / exponent)).squeeze(-1)
@@ -273,7 +268,9 @@ def dpp(
         detail = detail.clamp(min=0)
     # 1e-3 in units of the scale; the floor, the dtype's resolution, keeps a huge flat region from 0 / 0.
     power = detail * detail + (1e-3 / scale / scale).clamp(min=torch.finfo(detail.dtype).eps ** 2)
-    weights = region.keep((power / region.mean(power)) ** (per_tap(lam) / 2) + per_tap(alpha))
+    # Both terms over the largest, whose power would overflow for a large lam; their ratio stays.
+    top, half = region.max(power.detach()), per_tap(lam) / 2
+    weights = region.keep((power / top) ** half + per_tap(alpha) * (region.mean(power) / top) ** half)
     weights = weights / weights.sum(-1, keepdim=True)
     return region.weigh(weights), weights
 

@@ -27,10 +27,11 @@ def run_row(
     """The row on `x [N, C, *spatial]`, in float32 at least: the cells, and weights or chosen taps."""
     wide = torch.promote_types(x.dtype, torch.float32)
     region = Region(window.unfold(x).to(wide), window.inside(x.shape[2:], x.device), gradient == "detached")
-    given = {
-        spec.name: window.unfold(operands[spec.name]).to(wide) if spec.kind == "input" else operands[spec.name]
-        for spec in entry.operands
-    }
+    given = {}
+    for spec in entry.operands:
+        value = operands[spec.name]
+        value = window.unfold(value) if spec.kind == "input" else value
+        given[spec.name] = value.to(wide) if isinstance(value, Tensor) else value
     return entry(region, **given)
 
 

@@ -57,10 +57,12 @@ class Region:
             weights = weights.detach()
         if x is not None:
             return self.sum(weights * x).squeeze(-1)
-        scale = self.scale(self.values)
+        scale = self.scale(self.values).clamp(max=2.0**64)  # more would make zeros of what lies beside a huge tap
         x = self.values / scale
-        middle = self.mean(x)
-        return ((middle + self.sum(weights * (x - middle))) * scale).squeeze(-1)
+        # From the tap that weighs most, so that a huge one that weighs nothing leaves the others their digits.
+        most = weights.detach().expand_as(x).argmax(-1, keepdim=True)
+        centre = x.detach().gather(-1, most)
+        return ((centre + self.sum(weights * (x - centre))) * scale).squeeze(-1)
 
     def pick(self, tap: Tensor) -> Tensor:
         """The value at index `tap [N, C, *out]` of each region."""

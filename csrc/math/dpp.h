@@ -6,6 +6,7 @@ namespace adapool {
 inline namespace ADAPOOL_ISA {
 
 // w = t^h + alpha, normalised; h = lam / 2, t = p / mean p, p = r^2 + 1e-3, r = a - guide (asymmetric: max(0, r)).
+// Where the largest t^h would overflow, t is taken over the largest: t^h and alpha then have a factor in common.
 // With e_i = (v_i - mean) / sum w:
 //   rho_i = 2 r_i h (e_i t_i^(h-1) - (1/N) sum_j e_j t_j^h) / mean p
 //   d / d a_t = rho_t - (guide is the mean ? (1/N) sum rho : 0);  d / d guide = - sum rho
@@ -13,6 +14,7 @@ inline namespace ADAPOOL_ISA {
 template <class V, bool symmetric> struct DppOf : Weighing<V> {
   static constexpr int operands = 3;  // guide, lam, alpha
   V scale, first, guide, half, alpha, noise, power, z, tilt, by_mean, n;  // first: the largest tap, scaled
+  V lower;  // 1, or 1 over the largest t
   bool by_guide;
 
   ADAPOOL_HD V detail(const Tap<V>& t) const {
@@ -42,15 +44,19 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
     noise = select(noise < least, least, noise);
     guide = by_guide ? o.at[0] * scale : scaled_mean(r, scale);
     V squares = V(0);
-    r.each([&](const Tap<V>& t, auto& sum) {
-      const V d = detail(t);
-      sum += d * d + noise;
-    }, squares);
+    Most<V> most{V(0)};
+    r.each([&](const Tap<V>& t, auto& sum, auto& highest) {
+      const V d = detail(t), p = d * d + noise;
+      sum += p;
+      highest.take(p);
+    }, squares, most);
     power = squares / n;
+    lower = select(half * log_of(most.value / power) > V(60), power / most.value, V(1));
+    alpha = alpha * factor();
     V all = V(0), weighed = V(0), p = V(0), p_v = V(0), d1 = V(0), d1_p = V(0), d1_pv = V(0);
     r.each([&](const Tap<V>& t, auto& sum, auto& product, auto& powers, auto& powers_v, auto& details, auto& inners,
                auto& inners_v) {
-      const V d = detail(t), x = ratio(d), th = positive_pow(x, half), value = v(*this, t), w = th + alpha;
+      const V d = detail(t), x = ratio(d), th = power_of(x), value = v(*this, t), w = th + alpha;
       sum += w;
       product += w * value;
       r.keep(t, 0, th);
@@ -70,7 +76,9 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
     by_mean = V(2) * half / (z * power) * (d1_pv - this->mean * d1_p - tilt * d1);  // sum rho
   }
   ADAPOOL_HD V unit() const { return scale; }
-  ADAPOOL_HD V power_at(const Tap<V>& t, V x) const { return t.known ? t.kept[0] : positive_pow(x, half); }
+  ADAPOOL_HD V power_of(V x) const { return positive_pow(x * lower, half); }
+  ADAPOOL_HD V factor() const { return all(lower == V(1)) ? V(1) : positive_pow(lower, half); }
+  ADAPOOL_HD V power_at(const Tap<V>& t, V x) const { return t.known ? t.kept[0] : power_of(x); }
   ADAPOOL_HD V weight(const Tap<V>& t) const { return over(power_at(t, ratio(detail(t))) + alpha, z); }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * scale - first; }
   ADAPOOL_HD V pooled() const { return unscaled(first + this->mean, scale); }
@@ -86,7 +94,7 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
       const V e = v(*this, t) - this->mean, x = ratio(detail(t));
       sum += k == 2 ? e : e * power_at(t, x) * log_of(x) / V(2);
     }, all);
-    return v.real(*this, over(all, z));
+    return v.real(*this, over(k == 2 ? all * factor() : all, z));
   }
 };
 template <class V> using Dpp = DppOf<V, true>;

@@ -127,8 +127,7 @@ template <class V> using IdwHuber = IdwOf<V, true>;
 // stochastic_eval: w = r / sum r, r = max(a, 0); 1/N where no tap is positive. Through w: [a_t > 0] (v_t - mean) / sum
 // r
 template <class V> struct StochasticEval : Weighing<V> {
-  V scale, z,
-      top;  // top: the largest tap, scaled, near which the tiny masses beside large negative taps keep their digits
+  V scale, z, top;  // top: the largest tap, scaled; masses keep their digits however large a negative tap is
   decltype(V(0) < V(0)) dead;
   ADAPOOL_HD V mass(V a) const {  // NaN stays NaN
     return select(dead, V(1), select(a <= V(0), V(0), a * scale));
@@ -143,8 +142,8 @@ template <class V> struct StochasticEval : Weighing<V> {
           sum += select(t.a == t.a, V(0), t.a);
         },
         size, largest, bad);
-    scale = unit_of(size.value);
     dead = largest.value <= V(0) && bad == V(0);
+    scale = unit_of(select(dead, size.value, largest.value));
     top = largest.value * scale;
     V all = V(0), weighed = V(0);
     r.each(
@@ -159,7 +158,10 @@ template <class V> struct StochasticEval : Weighing<V> {
   }
   ADAPOOL_HD V unit() const { return scale; }
   ADAPOOL_HD V weight(const Tap<V>& t) const { return over(mass(t.a), z); }
-  ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * scale - top; }
+  // 0 of a tap without mass, which may be beyond the scale; NaN where it is infinite.
+  ADAPOOL_HD V relative(const Tap<V>& t) const {
+    return select(dead || t.a > V(0), t.a * scale - top, t.a - t.a);
+  }
   ADAPOOL_HD V pooled() const { return unscaled(top + this->mean, scale); }
   template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
     return select(dead || t.a <= V(0), V(0), v.slope(*this, over(v(*this, t) - this->mean, z)));

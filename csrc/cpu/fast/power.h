@@ -91,7 +91,7 @@ template <Of of, int K, class Taps> struct PowerWindows : Topped<Taps> {
   template <bool slopes, class F> ADAPOOL_INLINE void weigh(V p, const F& beside) {
     const V below = p - same(1), half = p * same(0.5);
     const V negative = twin ? same(-1) : whole(half) == half ? same(-1) : whole(p) == p ? same(1) : none();
-    const V at_zero = same(twin ? 0 : 1);  // times f of a tap that is 0, whose size has no slope
+    const V at_zero = twin ? V{} : p == 1 ? same(1) : V{};  // times f of a tap that is 0: its size has no slope
     squares = norm && not_within(magnitude(p - same(2)), 0) == 0;
     all = logs = V{};
     each_of<K>([&](int i) __attribute__((always_inline)) {
