@@ -15,6 +15,7 @@ from torch._subclasses import FakeTensor
 from torch.overrides import handle_torch_function, has_torch_function
 
 from adapool.native_gradients import is_transformed
+from adapool.native_library import TENSOR
 from adapool.registry import Method, Operand
 
 OPTIONS = (
@@ -47,6 +48,17 @@ def is_unbatched(shape: Sequence[int], dtype: torch.dtype, rank: int, name: str)
     return len(shape) == rank + 1
 
 
+def rank_of(name: str, sizes: object, shape: Sequence[int], of: str = "x") -> int:
+    """How many spatial axes: as many as there are `sizes`, else all of the shape behind N and C."""
+    if isinstance(sizes, Sequence) and not isinstance(sizes, str):
+        if not 1 <= len(sizes) <= 3:
+            raise ValueError(f"{name}: expected an int or 1 to 3 ints, got {sizes!r}")
+        return len(sizes)
+    if not 3 <= len(shape) <= 5:
+        raise ValueError(f"{of}: expected 1, 2 or 3 spatial axes behind N and C, got shape {tuple(shape)}")
+    return len(shape) - 2
+
+
 def check_flag(name: str, value: object, hint: str = "") -> None:
     if type(value) is not bool:
         raise TypeError(f"{name}: expected a bool, got {value!r}{hint}")
@@ -75,6 +87,11 @@ def make_batched(x: Tensor, rank: int, name: str = "x") -> tuple[Tensor, bool]:
     return (x.unsqueeze(0) if added else x), added
 
 
+def with_batch(given: dict[str, Any], axes: int) -> dict[str, Any]:
+    """Operands for an input that lacked the batch axis: those of as many `axes` get one, too."""
+    return {k: v.unsqueeze(0) if isinstance(v, Tensor) and v.dim() == axes else v for k, v in given.items()}
+
+
 def draw(shape: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
     """Uniform numbers in [0, 1); RuntimeError where a backward pass repeats a call that drew other ones."""
     if generator is not None and torch._C._current_graph_task_id() != -1:
@@ -82,6 +99,10 @@ def draw(shape: Sequence[int], generator: torch.Generator | None, device: torch.
             "generator: expected None where a backward pass computes anew (torch.utils.checkpoint sets torch's own "
             "back, and no other), got a torch.Generator, whose next numbers would give a wrong gradient"
         )
+    if generator is None:  # not named: torch's overload for generators takes no symbols
+        return torch.rand(tuple(shape), device=device)
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator: expected a torch.Generator or None, got {generator!r:.60}")
     return torch.rand(tuple(shape), generator=generator, device=device)
 
 
@@ -90,25 +111,25 @@ def check_number(spec: Operand, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, torch.SymFloat)):
         raise TypeError(f"{spec.name}: expected a number or a Tensor, got {type(value).__name__}")
     # Compared and not asked isfinite, which no symbol answers; NaN is in no interval.
-    if not (-torch.inf < value < torch.inf) or (spec.least is not None and value < spec.least):
+    # The largest of all are marks to the operators.
+    if not (-TENSOR < value < TENSOR) or (spec.least is not None and value < spec.least):
         bound = "" if spec.least is None else f" of at least {spec.least}"
-        raise ValueError(f"{spec.name}: expected a finite number{bound}, got {value}")
+        raise ValueError(f"{spec.name}: expected a finite number{bound}, got {value!s:.40}")
     return float(value)
 
 
-def _check_least(spec: Operand, value: Tensor) -> None:
+def _check_bound(spec: Operand, value: Tensor) -> None:
     """A tensor of one number on the CPU as a number; looking at more would cost an operator, elsewhere a wait."""
-    assert spec.least is not None
-    if value.numel() != 1 or value.device.type != "cpu" or is_transformed() or isinstance(value, FakeTensor):
-        return
-    if value.item() < spec.least:
-        raise ValueError(f"{spec.name}: expected a finite number of at least {spec.least}, got {value.item():g}")
+    if value.numel() == 1 and value.device.type == "cpu" and not (is_transformed() or isinstance(value, FakeTensor)):
+        check_number(spec, value.item())
 
 
-def _cell_operand(spec: Operand, value: object, x: Tensor, cells: tuple[int, ...]) -> Tensor | float:
+def cell_operand(spec: Operand, value: object, x: Tensor, cells: tuple[int, ...]) -> Tensor | float:
     """A number or a tensor that broadcasts to `cells`, (N, C, *out)."""
     if isinstance(value, Tensor):
         check_dtype(spec.name, value.dtype)
+        if value.layout is not _STRIDED:
+            check_tensor(spec.name, value)
         if value.device != x.device:
             if value.dim() > 0:
                 raise ValueError(f"{spec.name}: expected a tensor on {x.device} like x, got one on {value.device}")
@@ -123,7 +144,7 @@ def _cell_operand(spec: Operand, value: object, x: Tensor, cells: tuple[int, ...
                 f"such as (1,) or {per_channel}, got {tuple(value.shape)}"
             )
         if spec.least is not None:
-            _check_least(spec, value)
+            _check_bound(spec, value)
         return value
     return check_number(spec, value)
 
@@ -143,12 +164,13 @@ def check_operands(
                 raise ValueError(
                     f"{spec.name}: expected a tensor of x's shape {tuple(x.shape)} on {x.device}, got {came}"
                 )
+            check_tensor(spec.name, value)
             check_dtype(spec.name, value.dtype)
         elif spec.kind == "random" and value is None:
             value = draw(cells, generator, x.device)
         else:
             value = spec.default if value is None else value
-            value = value if value is None else _cell_operand(spec, value, x, cells)
+            value = value if value is None else cell_operand(spec, value, x, cells)
         found[spec.name] = value
     if not given.keys() <= found.keys():
         raise unknown_option(entry, min(given.keys() - found.keys()))

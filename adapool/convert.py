@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from adapool.arguments import check_choice, check_flag, unknown_option
 from adapool.exchange import Candidate, ConvThenPool, Request
@@ -145,9 +146,9 @@ def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
     operands: dict[nn.Parameter, str] = {}
     for name, module in model.named_modules():
         for operand in module.operands if isinstance(module, Layer) else ():
-            value = getattr(module, operand)
-            if isinstance(value, nn.Parameter):
-                operands[value] = f"{name}.{operand}"
+            made = is_parametrized(module, operand)  # then from parameters of its own
+            owned = module.parametrizations[operand].parameters() if made else (getattr(module, operand),)
+            operands |= {value: f"{name}.{operand}" for value in owned if isinstance(value, nn.Parameter)}
     unknown = [name for value, name in operands.items() if nn.parameter.is_lazy(value)]
     if unknown:
         raise ValueError(f"model: expected known shapes, got {', '.join(unknown)} without: run one forward before")

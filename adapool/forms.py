@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.compiler import is_compiling, is_exporting
 
 from adapool import grid
-from adapool.arguments import check_choices, deferred, draw, make_batched
+from adapool.arguments import check_choices, deferred, draw, make_batched, rank_of
 from adapool.functional import Gradient, Implementation, Measure, Plan, Similarity, run, run_plan, uses_native
 from adapool.registry import get
 from adapool.window import Ints, Sizes, is_traced, per_axis
@@ -55,7 +55,7 @@ def adaptive_pool(
     }  # fmt: skip
     if not isinstance(x, Tensor):
         return deferred(adaptive_pool, "x", x, method, output_size, return_extra=return_extra, **options, **operands)
-    rank = len(output_size) if isinstance(output_size, Sequence) else x.dim() - 2
+    rank = rank_of("output_size", output_size, x.shape)
     asked = output_sizes(output_size, rank)
     spatial = make_batched(x, rank)[0].shape[2:]
     kernel = _whole_kernel(spatial, asked)
@@ -71,7 +71,7 @@ def adaptive_pool(
 def output_sizes(output_size: object, rank: int) -> tuple[int | None, ...]:
     """One size for each axis; None keeps it."""
     given = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * rank
-    sizes = per_axis("output_size", [1 if v is None else v for v in given], rank, 1)
+    sizes = per_axis("output_size", tuple(1 if v is None else v for v in given), rank, 1)
     return tuple(None if v is None else n for v, n in zip(given * (rank // len(given)), sizes, strict=True))
 
 
@@ -131,7 +131,7 @@ def fractional_pool(
             fractional_pool, "x", x, method, kernel_size, output_size, output_ratio,
             samples=samples, return_extra=return_extra, **options, **operands,
         )  # fmt: skip
-    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else x.dim() - 2
+    rank = rank_of("kernel_size", kernel_size, x.shape)
     kernel = fractional_kernel(rank, kernel_size, output_size, output_ratio)
     batched = make_batched(x, rank)[0]
     out = _fractional_sizes(batched.shape[2:], kernel, output_size, output_ratio)
@@ -177,7 +177,9 @@ def _fractional_sizes(
     if output_size is not None:
         out = per_axis("output_size", output_size, rank, 1)
     else:
-        out = tuple(int(n * ratio) for n, ratio in zip(spatial, _ratios(output_ratio, rank), strict=True))
+        ratios = zip(spatial, _ratios(output_ratio, rank), strict=True)
+        # In a trace of torch.jit the size is a tensor, whose product with a float would be in float32.
+        out = tuple((n.double() * r).long() if isinstance(n, Tensor) else int(n * r) for n, r in ratios)
     for axis, (n, k, cells) in enumerate(zip(spatial, kernel, out, strict=True)):
         if not 1 <= cells <= n - k + 1:
             name = "output_ratio" if output_size is None else "output_size"

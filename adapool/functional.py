@@ -22,6 +22,8 @@ from adapool.arguments import (
     check_tensor,
     deferred,
     is_unbatched,
+    rank_of,
+    with_batch,
 )
 from adapool.grid import Regions
 from adapool.registry import Method, get
@@ -96,9 +98,7 @@ def make_plan(
 ) -> Plan:
     """Check all but the operands. Without `rank` a kernel of several sizes tells it, or x is [N, C, *spatial]."""
     if rank is None:
-        rank = len(kernel_size) if isinstance(kernel_size, Sequence) else len(shape) - 2
-    if rank not in (1, 2, 3):
-        raise ValueError(f"x: expected 1, 2 or 3 spatial axes behind N and C, got shape {tuple(shape)}")
+        rank = rank_of("kernel_size", kernel_size, shape)
     added = is_unbatched(shape, dtype, rank, "x")
     window = Window.make(rank, kernel_size, stride, padding, ceil_mode, dilation)
     entry = get(method)
@@ -161,8 +161,7 @@ def run_plan(
     """Check the operands and run what `make_plan`, or a form's own checks, made of the call."""
     entry, window = plan.entry, plan.window
     if plan.added:
-        given = {k: v.unsqueeze(0) if isinstance(v, Tensor) and v.dim() == x.dim() else v for k, v in given.items()}
-        x = x.unsqueeze(0)
+        given, x = with_batch(given, x.dim()), x.unsqueeze(0)
     operands = check_operands(entry, given, x, plan.cells, generator)
     y: Tensor
     extra: Tensor | None
@@ -207,8 +206,8 @@ def pool(
     "cosine" or "pce", the peak-to-correlation energy (edscw, ada); "l2", "l1", "huber" or "chebyshev" (idw). Of scalars
     three of the distances are one; what has no kernel is the row's. `generator` draws where the method does, else
     torch's own, which alone torch.utils.checkpoint sets back: another is refused there. The other keywords are the
-    method's operands, for example `beta` for ada; a number, or a tensor whose values are the caller's (of one value on
-    the CPU they are checked as a number's are).
+    method's operands, for example `beta` for ada; a number, or a tensor whose values are the caller's (one value on the
+    CPU is checked as a number is where the operand has a bound, as p and lam have).
 
     Raises ValueError or TypeError naming the argument, what was expected and what came.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from adapool.arguments import check_flag, deferred, make_batched
+from adapool.arguments import cell_operand, check_flag, deferred, make_batched
 from adapool.functional import pool_with_extra, run
 from adapool.region import per_tap
 from adapool.registry import get
@@ -146,6 +146,7 @@ def _adaunpool(rank: int) -> Callable[..., Tensor]:
             return deferred(
                 adaunpool, "x", x, mask, interpolate, kernel_size, stride, padding, ceil_mode, output_size, normalize
             )
+        check_flag("interpolate", interpolate)
         x, added = make_batched(x, rank)
         masks: tuple[Any, ...] = mask if isinstance(mask, tuple) else (mask,)
         if len(masks) not in (1, 3) or not all(isinstance(m, Tensor) for m in masks[:2]):
@@ -170,7 +171,8 @@ def _adaunpool(rank: int) -> Callable[..., Tensor]:
                 )
         weights = untile(grids[0], kernel)
         if len(grids) == 3:
-            share = per_tap(grids[2])
+            share = per_tap(cell_operand(get("ada").operands[0], grids[2], x, tuple(x.shape)))
+            share = share.to(weights.dtype) if isinstance(share, Tensor) else share
             weights = share * weights + (1 - share) * untile(grids[1], kernel)
         weights = weights.expand(x.shape[0], weights.shape[1], *weights.shape[2:])
         out = unpool_weights(

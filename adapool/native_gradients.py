@@ -24,7 +24,12 @@ from adapool.window import Window, is_traced
 POOL, POOL_BACKWARD = operator("pool"), operator("pool_backward")
 UNPOOL, UNPOOL_BACKWARD = operator("unpool"), operator("unpool_backward")
 _SECOND = (
-    "adapool: the compiled operators have first derivatives only; for a second derivative use implementation='plain'"
+    "adapool: the compiled operators have first derivatives only; for a second derivative use implementation='plain', "
+    "or ADAPOOL_NATIVE=0 where a layer has no such keyword"
+)
+_BATCHED = (
+    "adapool: the compiled operators take no batch of gradients from is_grads_batched=True or vectorize=True; use "
+    "torch.func (vjp under vmap, jacrev), or implementation='plain'"
 )
 
 _AUTOGRAD = torch._C.DispatchKey.AutogradFunctionality
@@ -33,6 +38,7 @@ _exclude = torch._C._dispatch_tls_set_dispatch_key_excluded
 _is_grad_enabled = torch.is_grad_enabled
 _in_functorch = torch._C._are_functorch_transforms_active
 _any_requires_grad = torch._C._any_requires_grad
+_is_batched = torch._C._functorch.is_legacy_batchedtensor  # by the vmap before torch.func, which knows no rules
 
 
 def is_transformed() -> bool:
@@ -57,8 +63,10 @@ def below_autograd(operator: Any, *args: Any) -> Any:
         _exclude(_AUTOGRAD, False)
 
 
-def _call(operator: Any, tensors: Sequence[Tensor], *args: Any) -> Any:
+def _backward(operator: Any, tensors: Sequence[Tensor], *args: Any) -> Any:
     """The operator with its Autograd kernel just where that has something to do."""
+    if not is_traced() and _is_batched(tensors[0]):
+        raise RuntimeError(_BATCHED)
     if is_transformed() or differentiates(*tensors):
         return operator(*args)
     return below_autograd(operator, *args)
@@ -103,7 +111,7 @@ class _Pool(Function):
         # Weights that are constants carry no gradient to the operands they are made from.
         reached = [not detached or spec.mixes for spec in given_as_tensors(frame[0], frame[-1])]
         wants = [int(needs[1]), *(int(need and there) for need, there in zip(needs[2:], reached, strict=True))]
-        grads = _call(POOL_BACKWARD, (grad, x, *tensors), grad, x, tensors, *frame, detached, wants)
+        grads = _backward(POOL_BACKWARD, (grad, x, *tensors), grad, x, tensors, *frame, detached, wants)
         return (None, *_wanted(grads, wants))
 
 
@@ -123,7 +131,7 @@ class _Unpool(Function):
         wants = [int(need) for need in ctx.needs_input_grad[1:]]
         y, guide, *tensors = ctx.saved_tensors
         args = (grad, y, guide, tensors, ctx.method, *ctx.frame, wants)
-        return (None, *_wanted(_call(UNPOOL_BACKWARD, (grad, y, guide, *tensors), *args), wants))
+        return (None, *_wanted(_backward(UNPOOL_BACKWARD, (grad, y, guide, *tensors), *args), wants))
 
 
 class _Once(Function):

@@ -183,8 +183,13 @@ def _fold_operand(t: Tensor, dim: int | None, size: int, batch: int, rank: int) 
     return t.expand(size, batch, *t.shape[2:]).reshape(size * batch, *t.shape[2:])
 
 
-def _unfold(t: Tensor, size: int) -> Tensor:
-    return t.reshape(size, t.shape[0] // size, *t.shape[1:]) if t.numel() or t.dim() > 1 else t
+def _unfold(t: Tensor, size: int, batch: int) -> Tensor:
+    return t.reshape(size, batch, *t.shape[1:])
+
+
+def _batch(t: Tensor, dim: int | None) -> int:
+    """Of each of the mapped samples, of which there may be none."""
+    return t.shape[1 if dim == 0 else 0]
 
 
 def _operand_shape(t: Tensor, dim: int | None) -> list[int]:
@@ -201,14 +206,14 @@ def _fold_all(
 
 
 def _unfold_grads(
-    grads: list[Tensor], operands: list[Tensor], dims: Sequence[int | None], wants: Sequence[int], size: int
+    grads: list[Tensor], operands: list[Tensor], dims: Sequence[int | None], wants: Sequence[int], size: int, batch: int
 ) -> list[Tensor]:
     """Per-sample gradients in the operands' own shapes; the batch axis they were given is summed away."""
     found = []
     for grad, t, dim, wanted in zip(grads, operands, dims, wants, strict=True):
         shape = _operand_shape(t, dim)
         if wanted:
-            each = grad.reshape(size, grad.shape[0] // size, *grad.shape[1:])
+            each = _unfold(grad, size, batch)
             has_batch = len(shape) == each.dim() - 1 and shape[0] == each.shape[1]
             found.append((each if has_batch else each.sum(1)).reshape(size, *shape))
         else:
@@ -219,12 +224,12 @@ def _unfold_grads(
 @_vmap_of("pool")
 def _pool_vmap(info: Any, dims: Any, x: Tensor, operands: list[Tensor], method: str, *rest: Any) -> Any:
     size = info.batch_size
-    flat = _fold(x, dims[0], size)
-    batch = flat.shape[0] // size
+    flat, batch = _fold(x, dims[0], size), _batch(x, dims[0])
     folded = _fold_all(operands, dims[1], size, batch, flat.dim(), _like_x(method, rest[4]))
     y, extra = torch.ops.adapool.pool(flat, folded, method, *rest)
     want_extra = rest[5]  # and not the last: an argument that has its default is left away
-    return (_unfold(y, size), _unfold(extra, size) if want_extra else extra), (0, 0 if want_extra else None)
+    y = _unfold(y, size, batch)
+    return (y, _unfold(extra, size, batch) if want_extra else extra), (0, 0 if want_extra else None)
 
 
 @_vmap_of("pool_backward")
@@ -232,12 +237,11 @@ def _pool_backward_vmap(
     info: Any, dims: Any, grad: Tensor, x: Tensor, operands: list[Tensor], method: str, *rest: Any
 ) -> Any:
     size, wants = info.batch_size, rest[-1]
-    flat = _fold(x, dims[1], size)
-    batch = flat.shape[0] // size
+    flat, batch = _fold(x, dims[1], size), _batch(x, dims[1])
     folded = _fold_all(operands, dims[2], size, batch, flat.dim(), _like_x(method, rest[4]))
     dx, *others = torch.ops.adapool.pool_backward(_fold(grad, dims[0], size), flat, folded, method, *rest)
-    dx = _unfold(dx, size) if wants[0] else dx.new_empty((size, 0))
-    grads = [dx, *_unfold_grads(others, operands, dims[2], wants[1:], size)]
+    dx = _unfold(dx, size, batch) if wants[0] else dx.new_empty((size, 0))
+    grads = [dx, *_unfold_grads(others, operands, dims[2], wants[1:], size, batch)]
     return grads, [0] * len(grads)
 
 
@@ -246,11 +250,10 @@ def _unpool_vmap(
     info: Any, dims: Any, y: Tensor, guide: Tensor, operands: list[Tensor], method: str, *rest: Any
 ) -> Any:
     size = info.batch_size
-    flat = _fold(y, dims[0], size)
-    batch = flat.shape[0] // size
+    flat, batch = _fold(y, dims[0], size), _batch(y, dims[0])
     folded = _fold_all(operands, dims[2], size, batch, flat.dim(), _like_x(method, rest[5]))
     out = torch.ops.adapool.unpool(flat, _fold(guide, dims[1], size), folded, method, *rest)
-    return _unfold(out, size), 0
+    return _unfold(out, size, batch), 0
 
 
 @_vmap_of("unpool_backward")
@@ -258,14 +261,14 @@ def _unpool_backward_vmap(
     info: Any, dims: Any, grad: Tensor, y: Tensor, guide: Tensor, operands: list[Tensor], method: str, *rest: Any
 ) -> Any:
     size, wants = info.batch_size, rest[-1]
-    flat = _fold(y, dims[1], size)
-    batch = flat.shape[0] // size
+    flat, batch = _fold(y, dims[1], size), _batch(y, dims[1])
     folded = _fold_all(operands, dims[3], size, batch, flat.dim(), _like_x(method, rest[4]))
     found = torch.ops.adapool.unpool_backward(
         _fold(grad, dims[0], size), flat, _fold(guide, dims[2], size), folded, method, *rest
     )
     first = [
-        _unfold(t, size) if wanted else t.new_empty((size, 0)) for t, wanted in zip(found[:2], wants[:2], strict=True)
+        _unfold(t, size, batch) if wanted else t.new_empty((size, 0))
+        for t, wanted in zip(found[:2], wants[:2], strict=True)
     ]
-    grads = [*first, *_unfold_grads(found[2:], operands, dims[3], wants[2:], size)]
+    grads = [*first, *_unfold_grads(found[2:], operands, dims[3], wants[2:], size, batch)]
     return grads, [0] * len(grads)

@@ -52,6 +52,7 @@ class Sampled(Layer):
         if self.training:
             if u is None:
                 u = draw((count,), self.generator, x.device)
+            check_tensor("u", u)
             if u.shape != (count,):
                 raise ValueError(f"u: expected {count} numbers in [0, 1), got shape {tuple(u.shape)}")
             parts = torch.split(u, [n // g * g for n, g in zip(spatial, self.grid, strict=True)])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor
 from torch._subclasses import FakeTensor
 from torch.autograd import Function, forward_ad
 from torch.compiler import is_compiling, is_exporting
+from torch.nn.utils.parametrize import is_parametrized
 
 from adapool.arguments import check_choice, check_flag, deferred
 from adapool.layer import Layer
@@ -36,10 +39,11 @@ def starting(
     if isinstance(value, Tensor):
         if not value.is_floating_point():
             raise TypeError(f"{name}: expected a floating point tensor, got {value.dtype}")
-        if not (value.is_meta or isinstance(value, FakeTensor)) and not ((value >= least) & (value <= most)).all():
+        known = not (value.is_meta or isinstance(value, FakeTensor))
+        if known and not ((value >= least) & (value <= most) & value.isfinite()).all():
             raise ValueError(f"{name}: expected values in {within}, got {value.min():g}..{value.max():g}")
         return value.detach().clone().to(device=device or value.device, dtype=dtype)
-    if isinstance(value, float) and not least <= value <= most:
+    if isinstance(value, float) and not (least <= value <= most and math.isfinite(value)):
         raise ValueError(f"{name}: expected a value in {within}, got {value:g}")
     if isinstance(value, float) or value is None:
         return torch.full((1,), usual if value is None else value, device=device, dtype=dtype)
@@ -84,7 +88,11 @@ def clamp(share: Tensor) -> Tensor:
             if not is_exporting():
                 found = _Clamp.apply(share)  # type: ignore[no-untyped-call]
                 return found
-        elif differentiates(share) and forward_ad._current_level < 0 and not is_traced():
+        elif (
+            (differentiates(share) or is_batchedtensor(share))  # mapped, it does not say whether reverse mode follows
+            and forward_ad._current_level < 0
+            and not is_traced()
+        ):
             found = _Clamp.apply(share) if is_transformed() else _clamp_eagerly(share)  # type: ignore[no-untyped-call]
             return found
     return share.clamp(0, 1)
@@ -101,7 +109,10 @@ class Sharing(Layer):
     def constrained(self, start: Tensor) -> Tensor:
         """What has to be owned for the share to be `start`."""
         check_choice("constraint", self.constraint, ("clamp", "sigmoid"))
-        return torch.logit(start, eps=1e-6) if self.constraint == "sigmoid" else start
+        if self.constraint != "sigmoid":
+            return start
+        wide = torch.promote_types(start.dtype, torch.float32)  # in which 1 - 1e-6 is not 1
+        return torch.logit(start.to(wide), eps=1e-6).to(start.dtype)
 
     def own(self, start: Tensor, trainable: bool) -> None:
         """Own a constrained start."""
@@ -120,5 +131,8 @@ class Sharing(Layer):
     @torch.no_grad()
     def project_(self) -> None:
         """Move the share back into [0, 1] in place; call it after `optimizer.step()` under the clamp constraint."""
+        (name,) = self.operands
+        if is_parametrized(self, name):
+            raise ValueError(f"{name}: expected a parameter or a buffer to move, got what a parametrization computes")
         if self.constraint == "clamp":
-            getattr(self, self.operands[0]).clamp_(0, 1)
+            getattr(self, name).clamp_(0, 1)

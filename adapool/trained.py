@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from adapool.arguments import check_choice, check_flag, draw
+from adapool.arguments import check_choice, check_flag, check_tensor, draw
 from adapool.functional import run
 from adapool.layer import Layer, check_options, ranks
 from adapool.registry import get
@@ -122,7 +122,8 @@ class MixedPool(Sharing):
 
     def forward(self, x: Tensor) -> Tensor:
         share = self.share()
-        if self.draw is not None and self.training and isinstance(x, Tensor):
+        if self.draw is not None and self.training:
+            check_tensor("x", x)  # a stand-in of torch.fx has no shape to draw for
             share = (self._uniform(x) < share).to(share.dtype)
         return run(
             x, self.rank, "mixed", False, {"alpha": share},

@@ -10,10 +10,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_batchedtensor
 from torch._subclasses import FakeTensor
 
 from adapool import native, plain
-from adapool.arguments import check_choices, check_operands, deferred, make_batched
+from adapool.arguments import (
+    check_choices,
+    check_dtype,
+    check_flag,
+    check_operands,
+    check_tensor,
+    deferred,
+    make_batched,
+    rank_of,
+    with_batch,
+)
 from adapool.functional import Implementation, Measure, Similarity, uses_native
 from adapool.native_gradients import is_transformed
 from adapool.registry import get
@@ -57,17 +68,21 @@ def unpool(
             normalize=normalize, implementation=implementation, similarity=similarity, measure=measure, **operands,
         )  # fmt: skip
         return out
+    check_flag("normalize", normalize)
     check_choices(entry, "exact", similarity, measure)
     entry = entry.comparing(similarity, measure)
-    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else y.dim() - 2
+    rank = rank_of("kernel_size", kernel_size, y.shape, "y")
     window = Window.make(rank, kernel_size, stride, padding, ceil_mode)
     y, added = make_batched(y, rank, "y")
-    guide, _ = make_batched(guide, rank, "guide")
+    guide, alike = make_batched(guide, rank, "guide")
+    if added != alike:
+        raise ValueError(f"y: expected as many axes as guide, got {y.dim() - added} and {guide.dim() - alike}")
     cells = (*guide.shape[:2], *window.output(guide.shape[2:]))
     if y.shape != cells:
         raise ValueError(f"y: expected the guide's pooled shape {cells}, got {tuple(y.shape)}")
     if y.dtype != guide.dtype or y.device != guide.device:
         raise ValueError(f"y: expected {guide.dtype} on {guide.device} like guide, got {y.dtype} on {y.device}")
+    operands = with_batch(operands, rank + 1) if added else operands
     found = check_operands(entry, operands, guide, cells, None)
     if uses_native(implementation, entry, guide.dtype, guide.device):
         out = native.unpool(y, guide, entry.name, window, list(found.values()), normalize)
@@ -82,6 +97,19 @@ def sized_window(rank: int, kernel_size: Ints, stride: Ints | None, padding: Int
     if WHOLE in window.kernel:
         raise TypeError(f"kernel_size: expected an int or {rank} ints, got {kernel_size!r}")
     return window
+
+
+def _asked(output_size: Sequence[int] | None, window: Window, y: Tensor) -> tuple[int, ...]:
+    """The sizes that were asked for, else the smallest that pool to those of y. In a trace they may be tensors."""
+    if output_size is None:
+        return window.default_unpooled(y.shape[2:])
+    if (
+        isinstance(output_size, str)
+        or not isinstance(output_size, Sequence)
+        or any(isinstance(n, (bool, float)) or not hasattr(n, "__index__") for n in output_size)
+    ):
+        raise TypeError(f"output_size: expected {window.rank} ints, got {output_size!r}")
+    return tuple(output_size)
 
 
 def _check_room(spatial: Sequence[int], y: Tensor, window: Window) -> None:
@@ -119,18 +147,19 @@ def unpool_weights(
             output_size=output_size, normalize=normalize, implementation=implementation,
         )  # fmt: skip
         return out
-    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else y.dim() - 2
+    rank = rank_of("kernel_size", kernel_size, y.shape, "y")
+    check_flag("normalize", normalize)
     window = sized_window(rank, kernel_size, stride, padding, ceil_mode)
     y, added = make_batched(y, rank, "y")
-    weights = weights.unsqueeze(0) if added and isinstance(weights, Tensor) else weights
-    if not isinstance(weights, Tensor) or not weights.is_floating_point():
-        raise TypeError(f"weights: expected a floating point Tensor, got {getattr(weights, 'dtype', type(weights))}")
+    check_tensor("weights", weights)
+    check_dtype("weights", weights.dtype)
+    weights = weights.unsqueeze(0) if added else weights
     allowed = ((*y.shape, window.taps), (y.shape[0], 1, *y.shape[2:], window.taps))
     if tuple(weights.shape) not in allowed:
         raise ValueError(f"weights: expected shape {allowed[0]} or {allowed[1]}, got {tuple(weights.shape)}")
     if weights.device != y.device:
         raise ValueError(f"weights: expected a tensor on {y.device} like y, got one on {weights.device}")
-    spatial = tuple(output_size) if output_size is not None else window.default_unpooled(y.shape[2:])
+    spatial = _asked(output_size, window, y)
     _check_room(spatial, y, window)
     window.check_unpooled(spatial, y.shape[2:])
     weights = weights.expand(*allowed[0])
@@ -162,9 +191,10 @@ def max_unpool(
     if not isinstance(y, Tensor):
         out: Tensor = deferred(max_unpool, "y", y, indices, kernel_size, stride, padding, output_size=output_size)
         return out
-    rank = len(kernel_size) if isinstance(kernel_size, Sequence) else y.dim() - 2
+    rank = rank_of("kernel_size", kernel_size, y.shape, "y")
     window = sized_window(rank, kernel_size, stride, padding)
     y, added = make_batched(y, rank, "y")
+    check_tensor("indices", indices)
     indices = indices.unsqueeze(0) if added else indices
     if indices.dtype != torch.int64 or indices.shape != y.shape or indices.device != y.device:
         raise ValueError(
@@ -172,7 +202,7 @@ def max_unpool(
             f"got {indices.dtype} {tuple(indices.shape)} on {indices.device}"
         )
     least = window.default_unpooled(y.shape[2:])
-    spatial = tuple(output_size) if output_size is not None else least
+    spatial = _asked(output_size, window, y)
     near = len(spatial) == rank and all(abs(n - m) < s for n, m, s in zip(spatial, least, window.stride, strict=True))
     if not near:
         raise ValueError(f"output_size: expected {rank} sizes within a stride of {least}, got {spatial}")
@@ -188,6 +218,7 @@ def max_unpool(
     out = flat.new_zeros((*y.shape[:2], size)).scatter_add(-1, places, torch.where(last, flat, 0.0))
     out = out.reshape(*y.shape[:2], *spatial)
     last_format = {4: torch.channels_last, 5: torch.channels_last_3d}.get(y.dim())
-    if last_format is not None and not y.is_contiguous() and y.is_contiguous(memory_format=last_format):
+    mapped = is_batchedtensor(y)  # which tells no layout
+    if last_format is not None and not mapped and not y.is_contiguous() and y.is_contiguous(memory_format=last_format):
         out = out.contiguous(memory_format=last_format)  # as torch.nn.functional.max_unpool2d keeps it
     return out.squeeze(0) if added else out

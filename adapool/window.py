@@ -69,8 +69,17 @@ def _size(value: object) -> int | None:
         return None
 
 
+def _least(size: int, other: int) -> int:
+    """The smaller size; in a trace of torch.jit they are tensors, and their smaller one is for every input's."""
+    if isinstance(size, Tensor) or isinstance(other, Tensor):
+        return torch.minimum(torch.as_tensor(size), torch.as_tensor(other))
+    return min(size, other)
+
+
 def per_axis(name: str, value: object, rank: int, least: int) -> tuple[int, ...]:
     """`value` as one int for each of `rank` axes, each at least `least`. A kernel's None becomes WHOLE."""
+    if rank not in (1, 2, 3):
+        raise ValueError(f"{name}: expected an int or 1 to 3 ints, got {value!r}")
     given = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * rank
     if len(given) == 1:
         given *= rank
@@ -154,12 +163,8 @@ class Window:
                     f"kernel_size: expected at most the padded input, {n} + 2 * {p} on spatial axis {axis}, "
                     f"got {k}{dilated}"
                 )
-            cells = span // s + 1
-            if self.ceil_mode:
-                cells = -(-span // s) + 1
-                if (cells - 1) * s >= n + p:
-                    cells -= 1
-            sizes.append(cells)
+            # Rounded up, less a last window that would start in the right padding.
+            sizes.append(_least(-(-span // s), (n + p - 1) // s) + 1 if self.ceil_mode else span // s + 1)
         if self.dilation:
             self._check_taps(spatial, sizes)
         return tuple(sizes)
@@ -193,9 +198,9 @@ class Window:
         sizes = zip(spatial, self.output(spatial), self.reach, self.stride, self.padding, strict=True)
         for n, o, k, s, p in reversed(list(sizes)):
             # Without ceil_mode nothing is asked of n, so that a program exported with open sizes depends on none.
-            right = max(0, (o - 1) * s + k - p - n) if self.ceil_mode else p
+            right = -_least(0, n + p - (o - 1) * s - k) if self.ceil_mode else p
             margins += [0, 0] if k == WHOLE else [p, right]
-        return margins, any(margins)
+        return margins, any(isinstance(m, Tensor) or m for m in margins)
 
     def unfold(self, x: Tensor) -> Tensor:
         """The taps of every cell: `[..., *spatial]` -> `[..., *out, taps]`; padded taps read 0."""
@@ -239,6 +244,8 @@ class Window:
 @remembered(sizes=slice(1, 6))
 def _make(rank: int, kernel_size: Sizes, stride: Ints | None, padding: Ints, ceil_mode: bool, dilation: Ints) -> Window:
     kernel = per_axis("kernel_size", kernel_size, rank, 1)
+    if abs(math.prod(kernel)) >= LIMIT:  # WHOLE is -1
+        raise ValueError(f"kernel_size: expected fewer than 2**63 taps, got {kernel_size!r}")
     # torch.nn reads an empty stride as "not given", and so do we.
     missing = stride is None or (isinstance(stride, Sequence) and len(stride) == 0)
     steps = kernel if missing else per_axis("stride", stride, rank, 1)

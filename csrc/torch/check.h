@@ -128,11 +128,13 @@ inline Window window_of(const Ints& size, const Ints& kernel, const Ints& stride
   STD_TORCH_CHECK(rank >= 1 && rank <= 3 && size.size() == rank && stride.size() == rank && padding.size() == rank,
                   "kernel: expected 1, 2 or 3 sizes, as many as spatial axes");
   Window w{{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}};
+  int64_t taps = 1;
   for (size_t i = 0; i < rank; ++i) {
     const size_t d = 3 - rank + i;
     const int64_t n = size[i], k = kernel[i] == -1 ? n : kernel[i], s = stride[i], p = padding[i];
     STD_TORCH_CHECK(n > 0 && k > 0 && s > 0 && p >= 0 && p <= k / 2,
                     "window: expected positive sizes and padding of at most half the kernel");
+    STD_TORCH_CHECK(!__builtin_mul_overflow(taps, k, &taps), "kernel: expected fewer than 2**63 taps");
     const int64_t span = n - (k - 2 * p);
     STD_TORCH_CHECK(span >= 0 || (ceil_mode && span > -s), "kernel: expected at most the padded input on axis ", i);
     w.in[d] = n; w.kernel[d] = k; w.stride[d] = s; w.padding[d] = p;

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adapool import AdaPool2d
+from adapool import AdaPool2d, parameter_groups
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of its forward mode
 
@@ -51,6 +51,35 @@ def test_a_step_far_outside_is_undone(compiled: bool) -> None:
         (forward(x) - target).square().mean().backward()
         step.step()
     assert (layer.share() - 0.25).abs().max() < 0.1, layer.beta.flatten()
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_an_ensemble_brings_every_beta_back_as_its_members_alone() -> None:
+    """vmap over betas, of which those outside [0, 1] keep the gradient that leads back."""
+    layer, x = AdaPool2d(2, beta=(3, 1, 1)).double(), torch.randn(2, 3, 6, 6).double()
+    betas = torch.tensor([1.4, -0.3, 0.5]).double().reshape(1, 3, 1, 1).repeat(2, 1, 1, 1)
+
+    def call(beta: Tensor) -> Tensor:
+        return torch.func.functional_call(layer, {"beta": beta}, (x,)).sin().sum()
+
+    for sign in (1, -1):
+        alone = betas.clone().requires_grad_()
+        torch.stack([call(beta) for beta in alone]).sum().mul(sign).backward()
+        mapped = betas.clone().requires_grad_()
+        torch.vmap(call)(mapped).sum().mul(sign).backward()
+        torch.testing.assert_close(mapped.grad, alone.grad)
+        found = torch.func.grad(lambda b, sign=sign: torch.vmap(call)(b).sum() * sign)(betas)
+        torch.testing.assert_close(found, alone.grad)
+    assert alone.grad is not None and (alone.grad != 0).any(0).flatten()[2]
+
+
+def test_what_a_parametrization_computes_is_not_moved_and_not_decayed() -> None:
+    layer = AdaPool2d(2, beta=(3, 1, 1))
+    torch.nn.utils.parametrize.register_parametrization(layer, "beta", torch.nn.Sigmoid())
+    with pytest.raises(ValueError, match="beta: expected a parameter or a buffer to move"):
+        layer.project_()
+    others, operands = parameter_groups(torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), layer))
+    assert len(others["params"]) == 2 and operands["params"] == [layer.parametrizations.beta.original]
 
 
 def test_transforms_of_a_layer() -> None:

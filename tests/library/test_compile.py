@@ -75,3 +75,25 @@ def test_vmap_and_vmap_of_grad() -> None:
     torch.testing.assert_close(torch.vmap(one)(x), torch.stack([one(v) for v in x]))
     slope = torch.func.grad(lambda v: one(v).square().sum())
     torch.testing.assert_close(torch.vmap(slope)(x), torch.stack([slope(v) for v in x]))
+    none = x[:0]
+    assert torch.vmap(one)(none).shape == (0, 2, 3, 4, 4) and torch.vmap(slope)(none).shape == none.shape
+
+
+def test_vmap_of_max_unpool_in_any_layout() -> None:
+    y, indices = torch.nn.functional.max_pool2d(torch.randn(6, 4, 6, 6), 2, return_indices=True)
+    parts = [t.reshape(3, 2, 4, 3, 3) for t in (y, indices)]
+    back = lambda y, i: adapool.max_unpool2d(y, i, 2, output_size=(6, 6))  # noqa: E731
+    expected = torch.stack([back(*part) for part in zip(*parts, strict=True)])
+    torch.testing.assert_close(torch.vmap(back, (3, 3))(*(t.movedim(0, 3) for t in parts)), expected)
+
+
+@pytest.mark.skipif(not adapool.native.LOADED, reason="no compiled operators")
+def test_a_batch_of_gradients_from_the_old_vmap_is_refused_in_one_sentence() -> None:
+    x = torch.randn(1, 1, 4, 4, requires_grad=True)
+    batch = torch.eye(4).reshape(4, 1, 1, 2, 2)
+    for y in (pool(x, "ada", 2), adapool.unpool(pool(x, "ada", 2).detach(), x, "ada", 2)[..., :2, :2]):
+        with pytest.raises(RuntimeError, match=r"no batch of gradients from is_grads_batched=True.*torch.func"):
+            torch.autograd.grad(y, x, batch, is_grads_batched=True)
+    row = torch.autograd.grad(pool(x, "ada", 2, implementation="plain"), x, batch, is_grads_batched=True)[0]
+    _, pullback = torch.func.vjp(lambda x: pool(x, "ada", 2), x)
+    torch.testing.assert_close(torch.vmap(pullback)(batch)[0], row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,40 @@ CASES: list[tuple[type[Exception], list[str], Callable[[], Any]]] = [
     (ValueError, ["constraint", "'clamp', 'sigmoid'", "'relu'"], lambda: AdaPool2d(2, constraint="relu")),
     (ValueError, ["beta_init", "'half', 'released'", "'zero'"], lambda: AdaPool2d(2, beta_init="zero")),
     (ValueError, ["p", "at least 1.0", "0.5"], lambda: pool(X, "lp", 2, p=0.5)),
+    (ValueError, ["p", "at least 1.0", "nan"], lambda: pool(X, "lp", 2, p=torch.tensor(float("nan")))),
+    (ValueError, ["p", "at least 1.0", "inf"], lambda: pool(X, "power", 2, p=torch.tensor(float("inf")))),
+    (ValueError, ["p", "in [1,", "inf"], lambda: adapool.PowerPool2d(2, p=float("inf"))),
+    (ValueError, ["guide", "finite", "-1.79"], lambda: pool(X, "dpp", 2, guide=-sys.float_info.max)),
+    (ValueError, ["beta", "finite", "1000"], lambda: pool(X, "ada", 2, beta=10**400)),
+    (TypeError, ["beta", "dense tensor", "sparse_coo"],
+     lambda: pool(X, "ada", 2, beta=torch.ones(3, 1, 1).to_sparse())),
+    (TypeError, ["logits", "dense tensor", "sparse_coo"], lambda: pool(X, "lip", 2, logits=X.to_sparse())),
+    (TypeError, ["generator", "torch.Generator", "5"], lambda: pool(X, "stochastic", 2, generator=5)),
+    (ValueError, ["kernel_size", "1 to 3 ints", "()"], lambda: pool(X, "avg", ())),
+    (ValueError, ["kernel_size", "1 to 3 ints", "()"], lambda: adapool.Pool("avg", ())),
+    (ValueError, ["output_size", "1 to 3 ints", "()"], lambda: adapool.adaptive_pool(X, "avg", ())),
+    (ValueError, ["output_size", "1 to 3 ints", "()"], lambda: adapool.AdaptivePool("avg", ())),
+    (ValueError, ["output_size", "1 to 3 ints", "(2, 2, 2, 2)"],
+     lambda: adapool.adaptive_pool(torch.ones(1, 1, 4, 4, 4, 4), "avg", (2, 2, 2, 2))),
+    (ValueError, ["x", "1, 2 or 3 spatial axes", "(3, 5)"], lambda: adapool.adaptive_pool(X[0, :, 0, :5], "avg", 2)),
+    (ValueError, ["x", "1, 2 or 3 spatial axes", "(3, 5)"],
+     lambda: adapool.fractional_pool(X[0, :, 0, :5], "avg", 2, output_size=1)),
+    (ValueError, ["y", "1, 2 or 3 spatial axes", "(3, 4)"], lambda: adapool.unpool(Y[0, :, 0], X, "avg", 2)),
+    (ValueError, ["y", "1, 2 or 3 spatial axes", "(1, 1, 2, 2, 2, 2)"],
+     lambda: adapool.unpool_weights(torch.ones(1, 1, 2, 2, 2, 2), Y, 2)),
+    (ValueError, ["y", "as many axes as guide", "3 and 4"], lambda: adapool.unpool(Y[0], X[:1], "avg", (2, 2))),
+    (TypeError, ["normalize", "a bool", "'no'"], lambda: adapool.unpool(Y, X, "avg", 2, normalize="no")),
+    (TypeError, ["output_size", "2 ints", "(8.0, 8.0)"],
+     lambda: adapool.unpool_weights(Y, torch.ones(2, 3, 4, 4, 4), 2, output_size=(8.0, 8.0))),
+    (TypeError, ["output_size", "2 ints", "got 5"], lambda: adapool.adaunpool2d(Y, X, output_size=5)),
+    (TypeError, ["weights", "floating point", "float8"],
+     lambda: adapool.unpool_weights(Y, torch.ones(2, 3, 4, 4, 4).to(torch.float8_e4m3fn), 2)),
+    (TypeError, ["interpolate", "a bool", "'no'"], lambda: adapool.adaunpool2d(Y, X, "no")),
+    (ValueError, ["beta", "(3, 4, 4)", "got (7,)"], lambda: adapool.adaunpool2d(Y, (X, X, torch.ones(7)))),
+    (TypeError, ["beta", "number or a Tensor", "bool"], lambda: adapool.adaunpool2d(Y, (X, X, True))),
+    (ValueError, ["beta", "finite", "nan"], lambda: adapool.adaunpool2d(Y, (X, X, float("nan")))),
+    (TypeError, ["indices", "Tensor", "list"], lambda: adapool.max_unpool(Y, [1], 2)),
+    (TypeError, ["u", "Tensor", "list"], lambda: adapool.S3Pool2d(2)(X, u=[1])),
     (TypeError, ["gamma", "'ada' takes beta"], lambda: pool(X, "ada", 2, gamma=1)),
     (TypeError, ["beta", "'avg' takes no operands"], lambda: pool(X, "avg", 2, beta=1)),
     (ValueError, ["logits", "x's shape (2, 3, 8, 8)", "(2, 3, 4, 4)"], lambda: pool(X, "lip", 2, logits=Y)),

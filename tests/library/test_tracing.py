@@ -219,6 +219,8 @@ def test_fx_symbolic_trace(name: str) -> None:
 def test_fx_of_what_draws_for_the_size_it_meets_is_refused_in_one_sentence() -> None:
     with pytest.raises(TypeError, match="x: expected a Tensor, got Proxy"):
         torch.fx.symbolic_trace(nn.Sequential(adapool.S3Pool2d()))
+    with pytest.raises(TypeError, match="x: expected a Tensor, got Proxy"):
+        torch.fx.symbolic_trace(adapool.MixedPool2d(2, draw="region").train())
 
 
 def test_fx_of_functions() -> None:
