@@ -100,7 +100,9 @@ def convert(
         replaced.append(Place(spot.name, repr(spot.module), _short(layer), note))
     notes = [f"  {name or 'the model'} calls {function}: no module, so it stays" for name, function in found.calls]
     if len(spots) < len(all_spots):
-        notes.append(f"{len(all_spots) - len(spots)} strided convolutions stay; strided=True replaces them")
+        count = len(all_spots) - len(spots)
+        stay = "1 strided convolution stays" if count == 1 else f"{count} strided convolutions stay"
+        notes.append(f"{stay}; strided=True replaces {'it' if count == 1 else 'them'}")
     if found.failed:
         notes.append(f"functions and repeated calls were not looked for ({found.failed}); example= finds them")
     done = Conversion(method, tuple(replaced), tuple(left), tuple(notes))

@@ -16,6 +16,7 @@ from adapool.arguments import deferred
 from adapool.functional import pool
 from adapool.layer import Layer
 from adapool.lift import LiftPool
+from adapool.registry import LAYERS
 from adapool.sampled import S3Pool1d, S3Pool2d, S3Pool3d, Sampled, as_blocks, check_abutting
 from adapool.window import WHOLE, Ints, Sizes, Window
 
@@ -261,3 +262,4 @@ LEARNED: dict[str, Callable[..., Any]] = {
     "s3_eval": _abutting(lambda *given: _s3(*given).eval()),
     "lift": _abutting(_lift),
 }
+LAYERS.update(LEARNED)

@@ -110,6 +110,7 @@ class Method:
 
 HOLDS = frozenset(("bounded", "homogeneous", "odd", "linear"))
 _METHODS: dict[str, Method] = {}
+LAYERS: set[str] = set()  # further methods, which own what they learn or draw by; learned.py names them
 
 
 def method(
@@ -170,8 +171,13 @@ def get(name: str) -> Method:
     """The method called `name`; ValueError with the nearest known name otherwise."""
     if not isinstance(name, str):
         raise TypeError(f"method: expected a name, got {type(name).__name__}")
-    if name not in _METHODS:
-        near = difflib.get_close_matches(name, _METHODS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown method {name!r}; {hint}known: {', '.join(_METHODS)}")
-    return _METHODS[name]
+    if name in _METHODS:
+        return _METHODS[name]
+    if name in LAYERS:
+        raise ValueError(
+            f"method: {name!r} is a layer, which owns what it learns or draws by: "
+            f"adapool.LEARNED[{name!r}](rank, channels, kernel_size)"
+        )
+    near = difflib.get_close_matches(name, names(), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"unknown method {name!r}; {hint}known: {', '.join(names())}")

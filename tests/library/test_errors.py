@@ -19,6 +19,8 @@ Y = torch.ones(2, 3, 4, 4)
 CASES: list[tuple[type[Exception], list[str], Callable[[], Any]]] = [
     (ValueError, ["unknown method 'sotfpool'", "did you mean 'softpool'", "known: max, avg"],
      lambda: pool(X, "sotfpool", 2)),
+    (ValueError, ["method", "'s3' is a layer", "adapool.LEARNED['s3'](rank, channels, kernel_size)"],
+     lambda: pool(X, "s3", 2)),
     (ValueError, ["kernel_size", "at most the padded input", "8 + 2 * 0", "got 9"], lambda: pool(X, "avg", 9)),
     (ValueError, ["kernel_size", "positive", "got 0"], lambda: pool(X, "avg", 0)),
     (ValueError, ["kernel_size", "positive", "-2"], lambda: pool(X, "avg", (2, -2))),
