@@ -87,7 +87,8 @@ def compare(a: str, b: str, across: bool, out: str | None, fail_on: float | None
     if fail_on is None:
         return
     worse = found.beyond(fail_on)
-    click.echo(f"{len(worse)} cases broke or are worse by more than {fail_on:.3g} (--fail-on)", err=True)
+    cases = "1 case is" if len(worse) == 1 else f"{len(worse)} cases are"
+    click.echo(f"{cases} broken or worse by more than {100 * fail_on:.3g} % (--fail-on)", err=True)
     for line in worse[:20]:
         click.echo(f"  {line}", err=True)
     sys.exit(1 if worse else 0)

@@ -40,7 +40,7 @@ def origins(left: DataFrame, right: DataFrame) -> list[str]:
 def _origin(frame: DataFrame) -> str:
     def one(column: Series[Any]) -> str:
         known = [str(value) for value in column.dropna().unique()]
-        return known[0] if len(known) == 1 else f"{len(known)} different" if known else "unknown"
+        return ", ".join(known) or "unknown"
 
     return f"{one(frame['run'])}, commit {one(frame['commit'])}, {one(frame['device_name'])}, {len(frame)} records"
 

@@ -67,6 +67,8 @@ def _native() -> Iterator[Finding]:
         return
     yield from _provenance()
     advice = "python -m pip install --no-build-isolation --no-deps -e . (needs a C++ compiler)"
+    if os.environ.get("ADAPOOL_NATIVE") == "0":
+        advice = "unset ADAPOOL_NATIVE"
     for device, status in native.status().items():
         good = status == "ok"
         words = status if good else f"{machine.private(status)}; the plain rows run instead"

@@ -142,8 +142,9 @@ def measure(case: Case, device: torch.device, clocks: Any, watch: Any, seconds: 
     network.optimizer.zero_grad(set_to_none=True)  # the step's own gradients count
     peak, source = (memory.cuda_peak if device.type == "cuda" else memory.cpu_peak)(call)  # type: ignore[arg-type]
     found.append(Finding("peak_bytes", value=peak, how={**how, **source}))
-    saved, source = memory.saved_by(lambda: network.loss(network.x), {network.x, *network.model.parameters()})
-    found.append(Finding("saved_bytes", value=saved, how={**how, **source}))
+    # Less weights and input, which are there anyhow, as the peak is.
+    _, source = memory.saved_by(lambda: network.loss(network.x), {network.x, *network.model.parameters()})
+    found.append(Finding("saved_bytes", value=float(source["own_bytes"]), how={**how, **source}))
     found.append(Finding("parameters", value=float(sum(p.numel() for p in network.model.parameters())), how=how))
     if watch is not None:
         step = lambda: Call(network, True, seed)  # noqa: E731

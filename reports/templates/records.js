@@ -15,7 +15,7 @@
     ["times_better_than_avg", "× better than avg", 1, function (r) { return data.better[r] || ""; }, data.times_better_than_avg],
     ["share", "of copy", 0, function (r) { return data.share[r] === null ? "" : Math.round(data.share[r]) + " %"; }, data.share],
     ["n", "n", 0, function (r) { return data.n[r]; }, data.n], ["status", "status", 0],
-    ["warnings", "notes", 0], ["device_name", "device", several], ["run", "run", several], ["case", "case", 0], ["command", "command", 0]
+    ["warnings", "notes", data.doubt.some(Boolean)], ["device_name", "device", several], ["run", "run", several], ["case", "case", 0], ["command", "command", 0]
   ].map(function (c) {
     return { name: c[0], title: c[1], first: Boolean(c[2]), on: Boolean(c[2]), text: c[3] || function (r) { return data[c[0]][r] || ""; }, sort: c[4] };
   });
@@ -107,7 +107,7 @@
         cell.append(button);
       } else {
         if (c.sort) cell.className = "number";
-        if (c.name === "value" && data.doubt[r]) cell.append(make("span", { class: "warning", title: data.doubt[r].split("; ").map(explained).join("\n") }, data.doubt[r]));
+        if (c.name === "value" && data.doubt[r]) cell.append(make("span", { class: "warning", title: data.doubt[r].split("; ").map(explained).join("\n"), "aria-label": data.doubt[r] }, "!"));
         if (c.name === "value" && !data.text[r]) cell.className = "number hole " + data.status[r];
         cell.append(String(c.text(r)));
       }

@@ -201,7 +201,7 @@ def test_what_others_wrote_breaks_no_line_and_no_table_of_the_markdown(tmp_path:
 def test_fail_on_is_exit_1_and_a_bad_share_is_usage(tmp_path: Path) -> None:
     a, b = map(str, slowed(tmp_path, 1.5, 31))
     failed = runner("compare", a, b, "--fail-on", "10%", "--out", str(tmp_path / "out"))
-    assert failed.exit_code == 1 and "7 cases broke or are worse by more than 0.1" in failed.stderr
+    assert failed.exit_code == 1 and "7 cases are broken or worse by more than 10 %" in failed.stderr
     assert (tmp_path / "out" / "comparison.md").is_file()
     assert runner("compare", a, b, "--fail-on", "0.6").exit_code == 0
     assert runner("compare", a, a, "--fail-on", "1%").exit_code == 0
