@@ -56,7 +56,7 @@ def words(case: Case) -> tuple[str, ...]:
         method, calls = "weights" if case.method == "adaunpool_masks" else "ada", ("unpool",)
     else:
         for spec in registry.get(method).operands:  # as suites/subjects.py gives them
-            operand = "cell" if spec.kind == "random" else "scalar" if spec.name == "beta" else operand
+            operand = "cell" if spec.kind == "random" else "scalar" if spec.learned else operand
     sizes = ("x".join(map(str, each)) for each in (case.kernel, case.stride, case.padding))
     window = "{}/{}+{}".format(*sizes) + "^" * case.ceil_mode
     tail = f"{case.dtype} {case.layout} {window} {'x'.join(map(str, case.shape))} {operand}"

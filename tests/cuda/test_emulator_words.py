@@ -17,6 +17,7 @@ SMALL = {"shape": (2, 3, 7, 8), "dtype": "float32", "layout": "nchw"}
 CASES = {
     "beta": case("ada", "both", shape=(2, 8, 6, 10)),
     "exponent": case("lp", "both", **SMALL),
+    "exponent that is learned": case("power", "both", **SMALL),
     "logits": case("lip", "both", **SMALL),
     "drawn": case("stochastic", "both", **SMALL),
     "drawn, of the whole": case("stochastic", **SMALL | {"kernel": (7, 8), "padding": (0, 0)}),

@@ -51,6 +51,7 @@ LINE: dict[str, Any] = {"kernel": (2,), "stride": (2,), "padding": (0,), "shape"
         (case("avg", **LINE), ("avg forward bfloat16 nchw 2/2+0 4x8x100 number",)),
         (case("adaunpool_guide", "inverse"), (f"ada unpool {TAIL} number",)),
         (case("adaunpool_masks", "inverse"), (f"weights unpool {TAIL} number",)),
+        (case("power"), (f"power forward {TAIL} scalar",)),
         (case("stochastic"), (f"stochastic forward {TAIL} cell",)),
         (case("max", ceil_mode=True), (f"max forward {TAIL} number".replace("+1x1", "+1x1^"),)),
     ],
