@@ -17,7 +17,7 @@ from pathlib import Path
 from counts import callgrind, cuda
 from gate.committed import Table, changes
 from gate.outcome import ROOT, say
-from suites import builds
+from suites import builds, first_call
 from suites.ab import REPEATED
 from suites.builds import Build
 from suites.case import Case
@@ -42,7 +42,7 @@ def of_kernels(moved: Sequence[Case], base: Build, head: Build, kind: str) -> di
 
 
 def _on_cuda(cases: Sequence[Case], base: Build, head: Build) -> dict[str, str]:
-    calls = {case.name: list(calls_of(case)) for case in cases}
+    calls = {case.name: first_call.measured(case) for case in cases if case.own is None}
     asked = list(dict.fromkeys(call for found in calls.values() for call in found))
     sides = []
     for build in (base, head):
@@ -91,26 +91,6 @@ def tell(calls: Iterable[str]) -> None:
         except ValueError:  # a call that this library does not know
             continue
     print(json.dumps([architecture, found]))
-
-
-def calls_of(case: Case) -> Iterable[str]:
-    """The calls of a case in the words of counts/specifications.txt; its kernels in a build are theirs."""
-    numbers = (case.kernel, case.stride, case.padding, case.shape)
-    kernel, stride, padding, shape = ("x".join(map(str, each)) for each in numbers)
-    tail = f"{case.dtype} {case.layout} {kernel}/{stride}+{padding} {shape} {_varies(case)}".strip()
-    for direction in ("forward", "backward"):
-        if case.direction in (direction, "both"):
-            yield f"{case.method} {direction} {tail}"
-
-
-def _varies(case: Case) -> str:
-    """What the operands of a case vary with, as suites/subjects.py makes them."""
-    from adapool import registry
-
-    if case.own is not None or case.method not in registry.names():
-        return ""
-    entry = registry.get(case.method)
-    return "both" if entry.takes("random") else "scalar" if any(o.learned for o in entry.operands) else ""
 
 
 def differences(old: Table, new: Table) -> str:

@@ -63,6 +63,11 @@ def words(case: Case) -> tuple[str, ...]:
     return tuple(f"{method} {call} {tail}" for call in calls)
 
 
+def measured(case: Case) -> tuple[str, ...]:
+    """Those of them that are measured: a backward's forward is over by then."""
+    return words(case)[case.direction == "backward" :]
+
+
 def maker(device: int) -> Make:
     """The library's own `adapool_prepare` on a device, which holds no lock of Python's while it compiles."""
     prepare = inspector.library().adapool_prepare

@@ -89,9 +89,8 @@ def told(case: Case, multiprocessors: int) -> list[tuple[str, int]]:
     """The library's words for the kernels of one call, and the threads of their blocks, in the order of launches."""
     if case.implementation != "native":
         return []
-    words = {"backward": ("backward",), "forward": ("forward",)}.get(case.direction, ("forward", "backward", "unpool"))
-    calls = [call for call in first_call.words(case) if call.split()[1] in words]
-    return [(name, threads) for call in calls for name, threads, _, _ in inspector.launches(call, multiprocessors)]
+    launched = (launch for call in first_call.measured(case) for launch in inspector.launches(call, multiprocessors))
+    return [(name, threads) for name, threads, _, _ in launched]
 
 
 def main() -> None:

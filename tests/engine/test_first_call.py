@@ -60,6 +60,14 @@ def test_a_case_in_words(asked: Case, said: tuple[str, ...]) -> None:
     assert first_call.words(asked) == said
 
 
+def test_the_calls_that_are_measured() -> None:
+    """What is compared between builds and told of a profile: without the forward that a backward needs."""
+    said = {way: [call.split()[1] for call in first_call.measured(case(direction=way))] for way in
+            ("forward", "backward", "both")}  # fmt: skip
+    assert said == {"forward": ["forward"], "backward": ["backward"], "both": ["forward", "backward"]}
+    assert len(first_call.measured(case("adaunpool_guide", "inverse"))) == 1
+
+
 def test_what_is_prepared() -> None:
     """Native cases on CUDA, each once whatever is measured of it."""
     plain, copied = case(implementation="plain"), case("copy", implementation="copy")
