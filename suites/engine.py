@@ -123,8 +123,7 @@ class Loop:
         self.strikes: Counter[str] = Counter()
         self.lost: str | None = None
         self.origin = Origin(device.id, device.id, device.source or run.source, run.axes.seed, device.note)
-        own = pace.Pace(device.cases, device.kind, run.axes)
-        self.pace = own if device.even is None else pace.Even(device.even)
+        self.pace = pace.Pace(device.cases, device.kind, run.axes, device.even)
         self.spent = run.tally.spent.setdefault(device.id, {})
         run.progress.expect(device.id, self.pace.left(0))
 

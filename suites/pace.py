@@ -119,34 +119,15 @@ def duration(seconds: float) -> str:
     return f"{seconds / size:.{digits}f} {unit}"
 
 
-class Even:
-    """A device's clock without an end: the same sampling time for every case, as the sides of a comparison need it."""
-
-    limit = math.inf
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def begin(self) -> None: ...
-
-    def over(self) -> bool:
-        return False
-
-    def left(self, position: int) -> float:
-        return 0.0
-
-    def request(self, position: int, case: Case) -> dict[str, Any]:
-        return {"seconds": self.seconds}
-
-    def spent(self, case: Case, seconds: float, sampled: float) -> None: ...
-
-
 class Pace:
-    """One device's clock: sampling time for each case, and the moment when time is up."""
+    """One device's clock: sampling time for each case, and the moment when time is up.
 
-    def __init__(self, cases: Sequence[Case], kind: str, axes: Axes) -> None:
+    `even` is for the sides of a comparison: seconds that every case has, with no end.
+    """
+
+    def __init__(self, cases: Sequence[Case], kind: str, axes: Axes, even: float | None = None) -> None:
         self.most = axes.preset.most if axes.budget is None else BUDGET_MOST
-        self.limit, self.bounded = limit(axes, kind), bounded(axes)
+        self.limit, self.bounded, self.even = limit(axes, kind), bounded(axes) and even is None, even
         self._axes, self._kind = axes, kind
         self._clocks = [0] * (len(cases) + 1)
         self._fixed = [0.0] * (len(cases) + 1)
@@ -180,6 +161,8 @@ class Pace:
     def request(self, position: int, case: Case) -> dict[str, Any]:
         """Sampling time per clock of the case at this position, and how many samples there have to be."""
         axes = self._axes
+        if self.even is not None:
+            return {"seconds": self.even}
         if case.probe == "network":
             least = axes.min_samples or FEWEST
             return {"seconds": NETWORK[0], "rule": {"least": least, "ceiling": NETWORK[1], "fair": FAIR}}
