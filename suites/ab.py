@@ -106,7 +106,7 @@ class Experiment:
         environment = setting.environment(self.device, self.kind, self._threads)
         return Device(self.device, self.kind, tuple(cases), self.setup(side), environment, Held(), even=self.seconds)
 
-    def _learned(self, device: str, facts: dict[str, Any]) -> str:
+    def _learned(self, facts: dict[str, Any]) -> str:
         key = machine.key(facts)
         self.facts[key] = facts
         return key

@@ -59,7 +59,7 @@ class Run:
 
     def __init__(
         self, writer: Writer, progress: Progress, axes: Axes, source: dict[str, Any],
-        learned: Callable[[str, dict[str, Any]], str], have: set[tuple[Any, ...]], timeout: float,
+        learned: Callable[[dict[str, Any]], str], have: set[tuple[Any, ...]], timeout: float,
     ) -> None:  # fmt: skip
         self.writer, self.progress, self.axes, self.source = writer, progress, axes, source
         self.learned, self.have, self.timeout = learned, have, timeout
@@ -242,7 +242,7 @@ class Loop:
                 continue
             finally:
                 self._spend("start", time.monotonic() - begin)
-            self.origin = replace(self.origin, machine=self.run_.learned(self.device.id, facts))
+            self.origin = replace(self.origin, machine=self.run_.learned(facts))
             self.pace.begin()
             return True
         self._lose(f"no worker could be started on this device: {why}")

@@ -214,7 +214,7 @@ class Session:
             if status.get(kind) != "ok":
                 progress.say(f"no compiled kernels for {kind}: {status.get(kind)}; `runner.py doctor` explains")
 
-    def _learned(self, device: str, facts: dict[str, Any]) -> str:
+    def _learned(self, facts: dict[str, Any]) -> str:
         """Keep what a worker said of its device; the key under which machine.json has it."""
         name = machine.key(facts)
         with self._lock:

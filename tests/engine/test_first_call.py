@@ -196,7 +196,7 @@ def driven(
     device = engine.Device(GPU, kind, planned, {}, {})
     with store.Writer(folder) as writer:
         progress = Progress(len(planned), said)
-        run = engine.Run(writer, progress, Axes(), facts, lambda device, facts: device, set(have), 10.0)
+        run = engine.Run(writer, progress, Axes(), facts, lambda facts: GPU, set(have), 10.0)
         tally = run.go([device], False)
     return tally, list(store.read(folder)), said.getvalue(), link
 
