@@ -7,14 +7,12 @@ Stdlib only and quick to import; knows no profiler.
 from __future__ import annotations
 
 import json
-import os
-import warnings
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from reports.record import LINE, Check, is_finite, one_of, or_null, refuse, whole
+from reports import store
+from reports.record import LINE, Check, is_finite, one_of, or_null, parsed, refuse, whole
 
 FILE = "profiles.jsonl"
 SCHEMA = 1
@@ -83,11 +81,7 @@ class Profile:
     @classmethod
     def from_json(cls, line: str | bytes) -> Profile:
         """Reads one line; ValueError says what is wrong. Unknown fields are left out, a newer schema is an error."""
-        data = json.loads(line)
-        if not isinstance(data, dict) or type(data.get("schema")) is not int:
-            raise ValueError(f"profile: expected an object with a schema, got {line[:60]!r}")
-        if data["schema"] > SCHEMA:
-            raise ValueError(f"schema: expected at most {SCHEMA}, got {data['schema']}: written by a newer version")
+        data = parsed(line, "profile", SCHEMA)
         kernels = tuple(Kernel(**_known(Kernel, kernel)) for kernel in data.get("kernels", ()))
         try:
             return cls(**{**_known(cls, data), "kernels": kernels, "files": tuple(data.get("files", ()))})
@@ -105,31 +99,14 @@ def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
     return {field.name: data[field.name] for field in fields(kind) if field.name in data}
 
 
-def append(run: str | os.PathLike[str], profile: Profile) -> None:
-    """Adds a line to the run's profiles, on disk when it returns; one that a kill left torn is ended first."""
-    with (Path(run) / FILE).open("a+b") as file:
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            if file.read() != b"\n":
-                file.write(b"\n")
-        file.write(profile.to_json().encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+def append(run: store.Folder, profile: Profile) -> None:
+    """Adds a line to the run's profiles, on disk when it returns."""
+    with store.Writer(run, FILE) as writer:
+        writer.append(profile)
 
 
-def read(run: str | os.PathLike[str]) -> list[Profile]:
+def read(run: store.Folder) -> list[Profile]:
     """The profiles of a run, of one case and profiler the last; none where nothing was profiled."""
-    found = {(p.device, p.case, p.profiler): p for p in _lines(Path(run) / FILE)}
-    return list(found.values())
-
-
-def _lines(path: Path) -> Iterator[Profile]:
-    if not path.is_file():
-        return
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            yield Profile.from_json(line)
-        except json.JSONDecodeError:
-            warnings.warn(f"{path}, line {number}: the line is cut off and was left out", stacklevel=2)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from None
+    path = Path(run) / FILE
+    made = store.lines(path, Profile.from_json) if path.is_file() else ()
+    return list({(p.device, p.case, p.profiler): p for p in made}.values())

@@ -124,23 +124,27 @@ class Record:
     @classmethod
     def from_json(cls, line: Line) -> Record:
         """Reads one line; ValueError names the field. Unknown fields are left out, a newer schema is an error."""
-        try:
-            data = json.loads(line, parse_constant=_no_constant)
-        except ValueError as error:
-            raise ValueError(f"record: expected one JSON object, got {line[:60]!r}... ({error})") from None
-        if not isinstance(data, dict):
-            raise ValueError(f"record: expected one JSON object, got {type(data).__name__}")
-        schema = data.get("schema")
-        if type(schema) is not int or schema < 1:
-            raise ValueError(f"schema: expected a whole number from 1 on, got {schema!r}")
-        if schema > SCHEMA:
-            raise ValueError(
-                f"schema: expected at most {SCHEMA}, got {schema}: this record was written by a newer version"
-            )
+        data = parsed(line, "record", SCHEMA)
         try:
             return cls(**{name: data[name] for name in FIELDS})
         except KeyError as missing:
             raise ValueError(f"{missing.args[0]}: expected a value, got none: the field is missing") from None
+
+
+def parsed(line: Line, what: str, newest: int) -> dict[str, Any]:
+    """The object that a line holds; ValueError where it is none, or of a schema that is none or newer than `newest`."""
+    try:
+        data = json.loads(line, parse_constant=_no_constant)
+    except ValueError as error:
+        raise ValueError(f"{what}: expected one JSON object, got {line[:60]!r}... ({error})") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{what}: expected one JSON object, got {type(data).__name__}")
+    schema = data.get("schema")
+    if type(schema) is not int or schema < 1:
+        raise ValueError(f"schema: expected a whole number from 1 on, got {schema!r}")
+    if schema > newest:
+        raise ValueError(f"schema: expected at most {newest}, got {schema}: this {what} was written by a newer version")
+    return data
 
 
 def unit(probe: str, case: str) -> str:

@@ -12,15 +12,16 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reports.record import Key, Record
 
 RECORDS = "records.jsonl"
 MACHINE = "machine.json"
 Folder = str | os.PathLike[str]
+Made = TypeVar("Made")
 
 
 class RunLocked(RuntimeError):
@@ -28,14 +29,14 @@ class RunLocked(RuntimeError):
 
 
 class Writer:
-    """Appends records to a run folder, one fsynced line each; holds the folder's lock until it is closed.
+    """Appends records to a run folder, one fsynced line each; holds the lock of their file until it is closed.
 
     A last line that an earlier kill left torn is cut off on opening, so the next record never continues garbage.
     The lock ends with the process, `kill -9` included; start workers by spawn, since a fork would share it.
     """
 
-    def __init__(self, run: Folder) -> None:
-        self.path = Path(run) / RECORDS
+    def __init__(self, run: Folder, file: str = RECORDS) -> None:
+        self.path = Path(run) / file
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -51,8 +52,8 @@ class Writer:
             os.close(self._file)
             raise
 
-    def append(self, record: Record) -> None:
-        """Writes the record so that it survives a kill or a power loss; OSError when the disk does not take it."""
+    def append(self, record: Any) -> None:
+        """Writes a record, or a profile: it survives a kill or a power loss. OSError when the disk does not take it."""
         line = record.to_json().encode() + b"\n"
         before = os.fstat(self._file).st_size
         try:
@@ -97,14 +98,18 @@ def read(run: Folder) -> Iterator[Record]:
     A last line that a kill left unfinished is dropped with a warning; any other line that is no record is a ValueError.
     """
     path = Path(run)
-    path = path / RECORDS if path.is_dir() else path
+    return lines(path / RECORDS if path.is_dir() else path, Record.from_json)
+
+
+def lines(path: Path, parse: Callable[[bytes], Made]) -> Iterator[Made]:
+    """What the lines of a file are, as `read` says it."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n") and not _complete(line):
                 warnings.warn(f"{path}, line {number}: the last line is cut off and was dropped", stacklevel=2)
                 return
             try:
-                yield Record.from_json(line)
+                yield parse(line)
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from None
 
