@@ -7,6 +7,7 @@ Everything is built first and put in place by rename, the page last: there is ne
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import tempfile
 import warnings
@@ -57,6 +58,7 @@ METHOD = (
     "Retained information: images in [0, 1], cropped to a multiple of the kernel; P1 pools and enlarges by bicubic "
     "interpolation, P2 compares with an antialiased downsample, P3 restores by the method's own inverse.",
 )
+_HEADINGS = re.compile(r'<(section|h3) id="([^"]+)">\s*(?:<h2>)?(.+?)</h[23]>')
 _MARKERS = {
     "native": '<circle cx="5" cy="5" r="4"/>',
     "plain": '<rect x="1.2" y="1.2" width="7.6" height="7.6"/>',
@@ -155,7 +157,6 @@ def _page(
         trained=trained,
         together=_together(found, paths),
         failures=tables.failures(rows),
-        contents=_contents(devices, trained, len(found) > 1),
         data=pack.packed(rows),
         doubts=doubts.counted(rows),
         total=len(rows),
@@ -182,34 +183,13 @@ def filled(template: str, **words: Any) -> str:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["capitalize_first"] = lambda text: str(text)[:1].upper() + str(text)[1:]
+    environment.filters["contents"] = _contents
     return environment.get_template(template).render(words)
 
 
-def _contents(devices: list[dict[str, Any]], trained: list[Any], together: bool) -> list[tuple[str, str, int]]:
-    """Anchor, title and depth of every section, in the page's order."""
-    made = []
-    for device in devices:
-        made.append((device["anchor"], device["title"], 1))
-        made += [(f"{device['anchor']}-answer", "What to take", 2)] if device["answers"] else []
-        made += [(f"{device['anchor']}-networks", "Networks", 2)] if device["networks"] else []
-        made += [(section["anchor"], section["title"], 2) for section in device["sections"]]
-        made += [(device["decibel"]["anchor"], "The last decibel", 2)] if device["decibel"] else []
-        parts = {
-            "retained": "Retained information", "gallery": "Gallery", "profiles": "Under a profiler",
-            "numbers": "The times as numbers",
-        }  # fmt: skip
-        there = {"retained": device["retention"], "profiles": device["profiles"], "numbers": device["tables"]}
-        there["gallery"] = device["gallery"]["scenes"]
-        made += [(f"{device['anchor']}-{name}", title, 2) for name, title in parts.items() if there[name]]
-    made += [(task["anchor"], task["title"], 1) for task in trained]
-    made += [("together", "Side by side", 1)] if together else []
-    made += [("failures", "Holes and failures", 1), ("records", "All records", 1)]
-    return [
-        *made,
-        ("method", "Environment and method", 1),
-        ("doubts", "Doubtful numbers", 2),
-        ("columns", "Columns", 1),
-    ]
+def _contents(body: str) -> list[tuple[str, str, int]]:
+    """Anchor, title (markup) and depth of every section of the page, and of every part of one that has an anchor."""
+    return [(anchor, title, 1 if tag == "section" else 2) for tag, anchor, title in _HEADINGS.findall(body)]
 
 
 def _subtitle(tidy: DataFrame, found: list[view.Group]) -> str:
