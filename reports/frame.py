@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import statistics
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -128,7 +129,7 @@ def _add(
     columns["hi"].append(hi)
     for name, end in zip(WIDE, interval.interval(kept, 0.975), strict=True):
         columns[name].append(end)
-    columns["median"].append(interval.median(kept) if kept else record.value)
+    columns["median"].append(statistics.median(kept) if kept else record.value)
     columns["n"].append(len(kept) if record.samples is not None else int(record.value is not None))
     columns["discarded"].append(len(samples) - len(kept))
     for name in ("gbps", "percent_of_copy", *BETTER):

@@ -1,4 +1,4 @@
-"""The median of samples and its distribution-free interval. Knows nothing of records; stdlib only.
+"""The distribution-free interval of the median of samples. Knows nothing of records; stdlib only.
 
 With x(1) <= ... <= x(n) and B ~ Binomial(n, 1/2):  P(x(r) <= median <= x(n+1-r)) >= 1 - 2 P(B <= r - 1).
 """
@@ -9,8 +9,6 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
-
-NAN = math.nan
 
 
 @cache
@@ -33,12 +31,4 @@ def rank(n: int, confidence: float = 0.95) -> int:
 def interval(ordered: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
     """The interval of the median of sorted samples; NaN twice when the samples are too few to support one."""
     r = rank(len(ordered), confidence)
-    return (ordered[r - 1], ordered[-r]) if r else (NAN, NAN)
-
-
-def median(ordered: Sequence[float]) -> float:
-    """The median of sorted samples; NaN when there is none."""
-    n = len(ordered)
-    if n == 0:
-        return NAN
-    return ordered[n // 2] if n % 2 else (ordered[n // 2 - 1] + ordered[n // 2]) / 2
+    return (ordered[r - 1], ordered[-r]) if r else (math.nan, math.nan)

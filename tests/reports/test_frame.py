@@ -45,8 +45,6 @@ def test_coverage_by_enumeration_of_every_side_pattern() -> None:
 def test_intervals_of_few_samples_do_not_exist() -> None:
     assert all(math.isnan(end) for end in interval.interval([1.0, 2, 3, 4, 5]))
     assert interval.interval([1.0, 2, 3, 4, 5, 6]) == (1, 6)
-    assert interval.median([]) is interval.NAN
-    assert (interval.median([1.0, 2, 9]), interval.median([1.0, 2, 4, 9])) == (2, 3)
 
 
 def test_only_kept_samples_count_and_the_columns_are_the_dictionary(run: Path) -> None:
