@@ -24,7 +24,7 @@ class Sampled:
     ) -> None:
         self.name, self.values = name, values
         self.pairs = self._pairs("screen")
-        self.cases = [case for case in values if self._complete(case, "screen", self.pairs)]
+        self.cases = [case for case in values if self._complete(case, self.pairs)]
         self.odd = [case for case in values if case not in set(self.cases)]  # without all the screening passes
         self.controls: Flags = np.array([case in controls for case in self.cases], bool)
         base, head = self._logs(self.cases, "base"), self._logs(self.cases, "head")
@@ -38,7 +38,7 @@ class Sampled:
         base, head = ({at for case in self.values.values() for at in case[side]} for side in ("base", "head"))
         return sorted(at for at in base & head if at[0] == stage)
 
-    def _complete(self, case: str, stage: str, pairs: list[tuple[str, int]]) -> bool:
+    def _complete(self, case: str, pairs: list[tuple[str, int]]) -> bool:
         return bool(pairs) and all(at in self.values[case][side] for side in ("base", "head") for at in pairs)
 
     def _logs(self, cases: list[str], side: str, pairs: list[tuple[str, int]] | None = None) -> Floats:
@@ -79,7 +79,7 @@ class Sampled:
         """The verdicts of suspects, from their fresh pairs alone."""
         pairs = self._pairs("confirm")
         names = [case for case, flag in zip(self.cases, flags, strict=True) if flag]
-        tested = [case for case in names if self._complete(case, "confirm", pairs)]
+        tested = [case for case in names if self._complete(case, pairs)]
         for case in set(names) - set(tested):
             found[case] |= self._open("suspect, without the fresh pairs that would confirm it")
         if not tested or len(pairs) < LEAST_PAIRS:
@@ -87,7 +87,7 @@ class Sampled:
                 found[case] |= self._open(f"suspect, with {len(pairs)} fresh pairs only")
             return
         controls = [case for case, flag in zip(self.cases, self.controls, strict=True) if flag]
-        steady = [case for case in controls if self._complete(case, "confirm", pairs)]
+        steady = [case for case in controls if self._complete(case, pairs)]
         cases = [*tested, *(case for case in steady if case not in tested)]
         d = centred(
             self._logs(cases, "base", pairs), self._logs(cases, "head", pairs), np.array([c in steady for c in cases])
