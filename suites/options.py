@@ -155,17 +155,9 @@ def spoken(words: Mapping[str, Any]) -> dict[str, Any]:
     """
     command = axes_options(click.Command("bench"))
     known = {n: p for p in command.params for n in (p.name, p.opts[0][2:].replace("-", "_")) if p.name in OPTIONS}
-    line: list[str] = []
-    for name, value in words.items():
-        if name not in known:
-            raise UsageError(f"{name}: no axis of that name; {near(name, known)}there are: {', '.join(OPTIONS)}")
-        option = known[name].opts[0]
-        if value is True or value is False or value is None:
-            line += [option] * bool(value)
-        else:
-            line += [f"{option}={one}" for one in (value if isinstance(value, (list, tuple)) else [value])]
+    asked = _defaults({name: value for name, value in words.items() if value is not None}, known)
     try:
-        given: dict[str, Any] = command.make_context("bench", line).params
+        given: dict[str, Any] = command.make_context("bench", [], default_map=asked).params
     except click.UsageError as error:
         raise UsageError(error.format_message()) from None
     return given
@@ -186,7 +178,9 @@ def _configured(context: click.Context, option: click.Parameter, file: str | Non
     try:
         found = _section(file)
         if found:
-            context.default_map = _defaults(found, {p.opts[0][2:]: p for p in context.command.params})
+            known = {p.opts[0][2:]: p for p in context.command.params if p.name in OPTIONS}
+            asked = context.default_map or {}  # in Python
+            context.default_map = {**_defaults(found, known, f"{SECTION}."), **asked}
             click.echo(f"{file or PROJECT}: [{SECTION}] gives {', '.join(found)}", err=True)
     except UsageError as error:
         raise click.UsageError(f"config: {error}", context) from None
@@ -209,21 +203,21 @@ def _section(file: str | None) -> dict[str, Any]:
     return dict(table)
 
 
-def _defaults(table: Mapping[str, Any], known: Mapping[str, click.Parameter]) -> dict[str, Any]:
+def _defaults(words: Mapping[str, Any], known: Mapping[str, click.Parameter], place: str = "") -> dict[str, Any]:
     """Values by the names that click knows; UsageError for a word that is no axis, with the nearest that is one."""
-    names = [word for word, parameter in known.items() if parameter.name in OPTIONS]
     found: dict[str, Any] = {}
-    for word, value in table.items():
-        if word not in names:
-            raise UsageError(f"{SECTION}: {word!r} is no axis; {near(word, names)}there are: {', '.join(names)}")
+    for word, value in words.items():
+        if word not in known:
+            raise UsageError(f"{place}{word}: no axis of that name; {near(word, known)}there are: {', '.join(known)}")
         parameter = known[word]
         many, flag = getattr(parameter, "multiple", False), getattr(parameter, "is_flag", False)
-        if isinstance(value, dict) or (isinstance(value, list) and not many):
-            raise UsageError(f"{SECTION}.{word}: expected one value, got {value!r}")
+        several = isinstance(value, (list, tuple))
+        if isinstance(value, dict) or (several and not many):
+            raise UsageError(f"{place}{word}: expected one value, got {value!r}")
         if isinstance(value, bool) != flag:
-            raise UsageError(f"{SECTION}.{word}: expected {'true or false' if flag else 'a value'}, got {value!r}")
+            raise UsageError(f"{place}{word}: expected {'true or false' if flag else 'a value'}, got {value!r}")
         assert parameter.name is not None
-        values = [str(one) for one in (value if isinstance(value, list) else [value])]
+        values = [str(one) for one in (value if several else [value])]
         found[parameter.name] = value if flag else values if many else values[0]
     return found
 

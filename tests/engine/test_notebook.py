@@ -19,6 +19,13 @@ def test_words_of_python_are_those_of_the_command_line() -> None:
     assert not axes.until_precise and options.spoken(words)["cpu"] is True
 
 
+def test_words_of_python_go_before_those_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.adapool.bench]\nmethod = 'max'\nkernel = [2, '3s2']\n")
+    monkeypatch.chdir(tmp_path)
+    axes = options.axes(options.spoken({"methods": ["ada", "avg"], "seed": None}))
+    assert (axes.methods, axes.kernels, axes.seed) == (("ada", "avg"), ("2", "3s2"), 0)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -26,6 +33,7 @@ def test_words_of_python_are_those_of_the_command_line() -> None:
         ({"config": "x"}, "config: no axis"),
         ({"budget": "soon"}, "expected a duration"),
         ({"profile": "huge"}, "'huge' is not one of"),
+        ({"seed": [1, 2]}, "seed: expected one value, got"),
         ({"cpu": True, "method": "adda"}, "did you mean 'ada'"),
     ],
 )

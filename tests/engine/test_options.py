@@ -72,9 +72,9 @@ def test_a_run_that_is_resumed_has_its_own_axes(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("kernl = 2", "'kernl' is no axis; did you mean 'kernel'?"),
-        ("config = 'x'", "'config' is no axis"),
-        ("summary = true", "'summary' is no axis"),
+        ("kernl = 2", "tool.adapool.bench.kernl: no axis of that name; did you mean 'kernel'?"),
+        ("config = 'x'", "tool.adapool.bench.config: no axis of that name"),
+        ("summary = true", "tool.adapool.bench.summary: no axis of that name"),
         ("cpu = 1", "tool.adapool.bench.cpu: expected true or false, got 1"),
         ("method = true", "tool.adapool.bench.method: expected a value, got True"),
         ("seed = [1, 2]", "tool.adapool.bench.seed: expected one value, got [1, 2]"),
