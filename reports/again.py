@@ -11,14 +11,7 @@ from typing import Any
 
 from reports.record import unit
 
-# Not here: a case is measured without limit of time, and is in the whole plan of a shard.
-OPTIONS = {
-    "profile": "--profile", "methods": "--method", "implementations": "--implementation",
-    "compare_with": "--compare-with", "kernels": "--kernel", "strides": "--stride", "paddings": "--padding",
-    "ceil": "--ceil", "shapes": "--shape", "dtypes": "--dtype", "layouts": "--layout", "directions": "--direction",
-    "probes": "--probe", "clocks": "--clock", "images": "--images", "crop": "--crop", "seed": "--seed",
-    "min_samples": "--min-samples", "until_precise": "--until-precise",
-}  # fmt: skip
+ELSEWHERE = ("budget", "cases", "shard")  # a case is measured without limit of time; the whole plan has it
 
 
 def words(run: Mapping[str, Any], device: str) -> str:
@@ -28,11 +21,11 @@ def words(run: Mapping[str, Any], device: str) -> str:
     if not isinstance(axes, dict) or axes.get("network"):
         return ""
     found = ["python", "runner.py", "bench", *(["--cpu"] if device == "cpu" else ["--gpu", device])]
-    for name, option in OPTIONS.items():
-        value = axes.get(name)
+    for name, value in sorted(axes.items()):
+        option = "--" + (name.removesuffix("s") if isinstance(value, list) else name).replace("_", "-")
         if value is True:
             found.append(option)
-        elif value is not None and value is not False and value != []:
+        elif name not in ELSEWHERE and value is not None and value is not False and value != []:
             found += [option, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
     return shlex.join(found)
 

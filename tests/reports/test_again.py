@@ -59,9 +59,13 @@ def test_every_case_of_a_plan_comes_back_alone(given: dict, tmp_path: Path, monk
         assert planned(words[3:]) == [case]
 
 
-def test_every_axis_is_said_but_those_of_time_and_share() -> None:
+def test_every_axis_is_said_as_an_option_but_those_of_time_and_share() -> None:
     of_a_network = {"network", "image", "batch", "strided"}  # whose records say theirs
-    assert {field.name for field in fields(Axes)} - set(again.OPTIONS) - of_a_network == {"budget", "cases", "shard"}
+    values = {tuple: ["x"], bool: True}
+    axes = {f.name: values.get(type(f.default), "x") for f in fields(Axes) if f.name not in of_a_network}
+    said = [word for word in shlex.split(again.words({"axes": axes}, "cpu")) if word.startswith("--")]
+    assert len(said) == len(set(said)) == 1 + len(axes) - len({"budget", "cases", "shard"})
+    assert set(said) <= {name for option in runner.bench.params for name in option.opts}
     assert again.words({"axes": {"network": "resnet18", "seed": 0}}, "cpu") == ""
 
 

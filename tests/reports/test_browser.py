@@ -118,7 +118,7 @@ def test_sorting_unfolding_and_commands(driven: dict[str, Any]) -> None:
     table = driven["table"]
     ada = table[table["method"].eq("ada") & table["status"].eq("ok")]
     least = ada.sort_values("median").iloc[0]
-    begin = "python runner.py bench --cpu --profile default --method 'my operators.py:f,ada' --crop 0 --until-precise"
+    begin = "python runner.py bench --cpu --crop 0 --method 'my operators.py:f,ada' --profile default --until-precise"
     assert again.words({"axes": AXES}, "cpu") == begin
     said = [again.command(begin, *pair) for pair in zip(table["probe"], table["case"], strict=True)]
     assert driven["commands"] == said and len(set(said)) > 500
