@@ -70,7 +70,7 @@ def one(case: Case, device: torch.device, seed: int, name: str, original: Array,
     up = [resample.bicubic(size, cells, k, s, p) for k, s, p, size, cells in grids]
     down = [resample.lanczos(size, cells, k, s, p) for k, s, p, size, cells in grids]
     restored = resample.apply(up[0], up[1], planes)
-    pairs = {"P1": (original, restored), "P2": (_small(name, case, original, *down), planes)}
+    pairs = {"P1": (original, restored), "P2": (resample.apply(down[0], down[1], original), planes)}
     side = None
     inverse = _inverse(case, x, pooled)
     if inverse is not None:
@@ -153,16 +153,6 @@ def _inverse(case: Case, x: Tensor, pooled: Tensor) -> tuple[Tensor, int] | None
         back = unpooling.unpool(pooled, x, case.method, k, s, p, implementation=how, **operands)
     masks = (2 if case.method == "ada" else 1) * pooled.numel() * math.prod(k)
     return back, masks * pooled.element_size()
-
-
-_lanczos: dict[tuple[Any, ...], Array] = {}
-
-
-def _small(name: str, case: Case, original: Array, rows: Array, columns: Array) -> Array:
-    key = (name, case.images, case.crop, case.window)
-    if key not in _lanczos:
-        _lanczos[key] = resample.apply(rows, columns, original)
-    return _lanczos[key]
 
 
 def _shown(planes: Array) -> Array:
