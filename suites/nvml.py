@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from suites.axes import UsageError
+
 THROTTLES = {  # bits of nvmlDeviceGetCurrentClocksEventReasons that slow a measurement down
     0x4: "power cap", 0x8: "hardware slowdown", 0x20: "thermal (software)", 0x40: "thermal (hardware)",
     0x80: "power brake", 0x10: "sync boost",
@@ -121,10 +123,10 @@ def allowed(gpus: list[Gpu], visible: str | None) -> list[Gpu]:
 
 
 def chosen(asked: str) -> list[Gpu]:
-    """The GPUs of `--gpu`: all, indices among those visible, or UUIDs; ValueError saying what was looked for."""
+    """The GPUs of `--gpu`: all, indices among those visible, or UUIDs; UsageError saying what was looked for."""
     gpus = listed()
     if not gpus:
-        raise ValueError(f"gpu: expected a GPU, found none: {why_none()}")
+        raise UsageError(f"gpu: expected a GPU, found none: {why_none()}")
     if asked == "all":
         return gpus
     found = []
@@ -135,7 +137,7 @@ def chosen(asked: str) -> list[Gpu]:
             match = [g for g in gpus if entry and g.uuid.lower().startswith(entry.lower())]
         if len(match) != 1:
             known = ", ".join(f"{i} = {g.uuid} ({g.name})" for i, g in enumerate(gpus))
-            raise ValueError(f"gpu: expected all, an index or a UUID of {known}; got {entry!r}")
+            raise UsageError(f"gpu: expected all, an index or a UUID of {known}; got {entry!r}")
         found += match
     return list(dict.fromkeys(found))
 

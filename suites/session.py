@@ -35,10 +35,7 @@ def targets(cpu: bool, gpu: str | None = None) -> list[tuple[str, str]]:
     asked for that is not there.
     """
     if gpu is not None:
-        try:
-            found = [(one.uuid, "cuda") for one in nvml.chosen(gpu)]
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        found = [(one.uuid, "cuda") for one in nvml.chosen(gpu)]
         return [*found, ("cpu", "cpu")] if cpu else found
     return [("cpu", "cpu")] if cpu else [(one.uuid, "cuda") for one in nvml.listed()] or [("cpu", "cpu")]
 
