@@ -95,7 +95,7 @@ def every(asked: str) -> tuple[str, ...]:
     path, _, name = asked.rpartition(":")
     if name != "*" or not path:
         return (asked,)
-    defined = [own for own, node in _defined(_tree(path)).items() if _is_function(node) and not own.startswith("_")]
+    defined = [own for own, node in _defined(path).items() if _is_function(node) and not own.startswith("_")]
     if not defined:
         raise ValueError(f"method: expected a file that defines functions, got {path!r}, which defines none in public")
     return tuple(f"{path}:{own}" for own in defined)
@@ -113,7 +113,7 @@ def find(asked: str) -> tuple[str, str] | None:
         return (asked, f"entry:{asked}") if asked in entries() else None
     if Path(path).is_file() and not re.fullmatch(r"[A-Za-z_]\w*", name):
         raise ValueError(f"method: expected a function's name after the colon, got {name!r}")
-    defined = _defined(_tree(path))
+    defined = _defined(path)
     if name not in defined:
         known = ", ".join(sorted(n for n in defined if not n.startswith("_"))) or "nothing"
         raise ValueError(f"method: expected a function of {path}, got {name!r}; it defines {known}")
@@ -125,7 +125,7 @@ def is_compiled(where: str) -> bool:
     path, _, name = where.rpartition(":")
     if path == "entry":
         return False
-    node = _defined(_tree(path)).get(name)
+    node = _defined(path).get(name)
     calls = node.decorator_list if isinstance(node, ast.FunctionDef) else []
     return any(isinstance(call, ast.Call) and "kernel" in {word.arg for word in call.keywords} for call in calls)
 
@@ -186,15 +186,6 @@ def _kind(given: Any) -> str:
     return "None" if given is None else type(given).__name__
 
 
-def _tree(path: str) -> ast.Module:
-    if not Path(path).is_file():
-        raise ValueError(f"method: expected a Python file before the colon, got {path!r}, which is no file")
-    try:
-        return ast.parse(Path(path).read_bytes())
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"method: {path} is not a Python file that can be read ({error})") from None
-
-
 def _is_function(node: ast.stmt) -> bool:
     """As far as one sees without running it: a lambda, or what a call gives, counts too."""
     if isinstance(node, ast.Assign):
@@ -202,8 +193,14 @@ def _is_function(node: ast.stmt) -> bool:
     return isinstance(node, ast.FunctionDef)
 
 
-def _defined(tree: ast.Module) -> dict[str, ast.stmt]:
-    """What the file's own names stand for, in its order."""
+def _defined(path: str) -> dict[str, ast.stmt]:
+    """What a file's own names stand for, in its order; ValueError where it cannot be read."""
+    if not Path(path).is_file():
+        raise ValueError(f"method: expected a Python file before the colon, got {path!r}, which is no file")
+    try:
+        tree = ast.parse(Path(path).read_bytes())
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"method: {path} is not a Python file that can be read ({error})") from None
     found: dict[str, ast.stmt] = {}
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
