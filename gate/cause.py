@@ -16,13 +16,13 @@ from pathlib import Path
 
 from counts import callgrind, cuda
 from gate.committed import Table, changes
-from gate.outcome import ROOT, say
+from gate.outcome import say
 from suites import builds, first_call
 from suites.ab import REPEATED
 from suites.builds import Build
 from suites.case import Case
 from suites.inspector import Missing
-from suites.machine import private
+from suites.machine import ROOT, private
 
 UNITS = {"stack": " B stack", "shared": " B shared", "spill_stores": " B spill"}  # as a change; others: old -> new
 SILENT = ("allowed", "spill_loads")  # go with others

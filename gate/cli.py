@@ -9,10 +9,12 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from suites.machine import ROOT
 from suites.options import OPTIONS, Option, options
 
 _WHERE: list[Option] = [
@@ -23,6 +25,8 @@ _WHERE: list[Option] = [
     ),
     click.option("--out", metavar="DIR", help="Folder of the results; default: results/<UTC time>-<id>."),
 ]
+_FOLDER = click.Path(path_type=Path)
+_OUT = click.option("--out", type=_FOLDER, metavar="DIR", help="Where to write verdicts.json, junit.xml, summary.md.")
 _RULES = click.option("--rules", metavar="FILE", help="A TOML file with [tool.adapool.gate]; default: pyproject.toml.")
 _WHERE.append(_RULES)
 _AXES = ("profile", "methods", "implementations", "kernels", "shapes", "dtypes", "directions", "probes", "clocks")
@@ -30,11 +34,12 @@ _CASES: list[Option] = [OPTIONS[name] for name in _AXES]
 _STATIC: list[Option] = [
     click.option("--part", "parts", multiple=True, type=click.Choice(["kernels", "python", "instructions"]),
                  help="Default: all that the tools here can count."),
-    click.option("--arch", "archs", multiple=True, metavar="N", help="CUDA architectures, such as 90."),
+    click.option("--arch", "archs", multiple=True, type=int, metavar="N", help="CUDA architectures, such as 90."),
     OPTIONS["methods"],
-    click.option("--source", metavar="DIR", help="Another csrc than this repository's; how CUDA kernels "
-                 "are launched is the built library's all the same."),
-    click.option("--baseline", "folder", metavar="DIR", help="Default: reports/baseline."),
+    click.option("--source", type=_FOLDER, metavar="DIR", default=ROOT / "csrc", help="Another csrc than this "
+                 "repository's; how CUDA kernels are launched is the built library's all the same."),
+    click.option("--baseline", "folder", type=_FOLDER, metavar="DIR", default=ROOT / "reports" / "baseline",
+                 help="Default: reports/baseline."),
 ]  # fmt: skip
 
 
@@ -101,7 +106,7 @@ def selftest(fraction: float | None, build: str | None, builds: str, **given: An
 @click.argument("head", metavar="HEAD")
 @click.option("--across", is_flag=True, help="Allow runs of different machines.")
 @_RULES
-@click.option("--out", metavar="DIR", help="Where to write verdicts.json, junit.xml, summary.md.")
+@_OUT
 def trained(**given: Any) -> None:
     """Compare what networks have learned in two stored runs of `runner.py tasks`, paired by seed."""
     from gate import trained
@@ -114,7 +119,7 @@ def trained(**given: Any) -> None:
 @click.option("--optional", is_flag=True, help="Skip, with the reason, what this machine has no tool for, and what "
               "has no baseline of its toolchain; else that is exit code 5.")  # fmt: skip
 @_RULES
-@click.option("--out", metavar="DIR", help="Where to write verdicts.json, junit.xml, summary.md.")
+@_OUT
 def static(**given: Any) -> None:
     """Compare counts that repeat exactly with the committed baseline; needs no GPU."""
     from gate import counts

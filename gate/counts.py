@@ -15,11 +15,10 @@ import click
 from gate import committed
 from gate.committed import Counts
 from gate.judge import Judgement
-from gate.outcome import ROOT, Infrastructure, conclude, own_code, say
+from gate.outcome import Infrastructure, conclude, own_code, say
 from gate.outcome import rules as the_rules
 from suites.axes import UsageError, near
 
-BASELINE = ROOT / "reports" / "baseline"
 PARTS = ("kernels", "python", "instructions")
 
 
@@ -32,50 +31,42 @@ class Scope:
     methods: tuple[str, ...]
     source: Path
 
-    @classmethod
-    def of(cls, parts: Sequence[str], archs: Sequence[str], methods: Sequence[str], source: str | None) -> Scope:
-        for word in archs:
-            if not word.isdigit():
-                raise UsageError(f"arch: expected a number such as 90, got {word!r}")
-        if methods:
+    def __post_init__(self) -> None:
+        if self.methods:
             from counts import dispatch  # imports torch
 
-            for name in methods:
-                if name not in (known := dispatch.known()):
-                    raise UsageError(f"method: unknown method {name!r}; {near(name, known)}known: {', '.join(known)}")
-        place = Path(source) if source else ROOT / "csrc"
-        if not (place / "math").is_dir():
-            raise UsageError(f"source: expected a folder such as csrc, got {str(place)!r} without math")
-        return cls(tuple(parts), tuple(map(int, archs)), tuple(methods), place)
+            known = dispatch.known()
+            for name in set(self.methods) - set(known):
+                raise UsageError(f"method: unknown method {name!r}; {near(name, known)}known: {', '.join(known)}")
+        if not (self.source / "math").is_dir():
+            raise UsageError(f"source: expected a folder such as csrc, got {str(self.source)!r} without math")
 
 
-def static(folder: str | None, out: str | None, rules: str | None, optional: bool, **what: Any) -> int:
+def static(folder: Path, out: Path | None, rules: str | None, optional: bool, **what: Any) -> int:
     """Exit code of the comparison with the baseline."""
     known = the_rules(rules)
-    scope = Scope.of(**what)
+    scope = Scope(**what)
     own_code()
-    place = Path(folder) if folder else BASELINE
     judgements: dict[str, Judgement] = {}
-    for name, found in _count(scope, optional or not what["parts"]):
+    for name, found in _count(scope, optional or not scope.parts):
         if isinstance(found, Judgement):
             judgements[name] = found
             continue
         try:
-            judgements[name] = committed.judge(found, place, known, what["methods"], optional)
+            judgements[name] = committed.judge(found, folder, known, scope.methods, optional)
         except ValueError as error:
             raise UsageError(f"baseline: {error}") from None
-    return conclude(Path(out) if out else None, "gate static", judgements)
+    return conclude(out, "gate static", judgements)
 
 
-def accept(reason: str, folder: str | None, **what: Any) -> int:
+def accept(reason: str, folder: Path, **what: Any) -> int:
     """0 when the counts are the baseline now; 5 when some could not be made."""
     if not reason.strip():
         raise UsageError("reason: expected why the new counts are right, got nothing")
-    scope = Scope.of(**what)
+    scope = Scope(**what)
     own_code()
-    place = Path(folder) if folder else BASELINE
     code = 0
-    for name, found in _count(scope, not what["parts"]):
+    for name, found in _count(scope, not scope.parts):
         if isinstance(found, Judgement):
             words = [f"{r.case}: {r.note}" for r in found.results] or [f"{k}: {v}" for k, v in found.skipped.items()]
             click.echo(f"{name}: not counted: {'; '.join(words)}")
@@ -85,7 +76,7 @@ def accept(reason: str, folder: str | None, **what: Any) -> int:
             code = 5
         else:
             try:
-                told = committed.accept(found, place, reason, what["methods"])
+                told = committed.accept(found, folder, reason, scope.methods)
             except ValueError as error:
                 raise UsageError(str(error)) from None
             for line in told:

@@ -13,8 +13,6 @@ from reports.rules import Rules, read
 from suites import provenance
 from suites.axes import UsageError
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 class Infrastructure(RuntimeError):
     """The gate could not do its work: no build, no worker, no tool. Exit code 6."""

@@ -16,7 +16,7 @@ from suites.axes import UsageError
 DRAWN_FROM = ("images", "video")
 
 
-def tasks(base: str, head: str, across: bool, rules: str | None, out: str | None) -> int:
+def tasks(base: str, head: str, across: bool, rules: str | None, out: Path | None) -> int:
     """Exit code of the comparison of two runs of `runner.py tasks`; times are not judged, they were not interleaved."""
     known = the_rules(rules)
     try:
@@ -31,7 +31,7 @@ def tasks(base: str, head: str, across: bool, rules: str | None, out: str | None
     results = [_result(row) for row in scores.to_dict("records")]
     results = [result for result in results if result.verdict in VERDICTS]  # the others have no number on either side
     results.sort(key=lambda result: list(VERDICTS).index(result.verdict))
-    return conclude(Path(out) if out else None, f"gate tasks {base} {head}", {"tasks": Judgement(tuple(results))})
+    return conclude(out, f"gate tasks {base} {head}", {"tasks": Judgement(tuple(results))})
 
 
 def _asked(run: Path) -> dict[str, Any]:
