@@ -127,7 +127,7 @@ def results(run: Path) -> list[Result]:
     for record in store.read(run):
         if record.probe == PROBE:
             by_task.setdefault(record.case.split("/")[0], []).append(record)
-    return [result(name, by_task[name], about[name]) for name in sorted(by_task, key=list(about).index)]
+    return [result(name, by_task[name], words) for name, words in about.items() if name in by_task]
 
 
 def result(name: str, records: list[Record], about: dict[str, Any]) -> Result:

@@ -58,6 +58,13 @@ def test_tasks_come_in_the_order_of_the_plan(run: Path, tmp_path: Path) -> None:
     assert [found.name for found in trials.results(tmp_path)] == ["digits", "motion"]
 
 
+def test_a_run_without_what_its_tasks_are_is_shown_by_its_records(run: Path, tmp_path: Path) -> None:
+    store.append(tmp_path, store.read(run))
+    with pytest.warns(UserWarning, match=r"machine.json is missing"):
+        page = reports.write(tmp_path).read_text()
+    assert "machine.json is missing" in page and 'id="task-1"' not in page and "30 records" in page
+
+
 def test_a_floor_that_is_not_reached_takes_the_claims_away(run: Path, tmp_path: Path) -> None:
     lines = []
     for line in (run / store.RECORDS).read_text().splitlines():
