@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 GALLERY_BYTES = 2_400_000  # of WebP; with text and charts the page stays under 5 MB
 _QUALITY = 76
-_PICTURE = re.compile(r"(?P<image>.+?)__(?P<method>.+?)__k(?P<k>[^_]+)__(?P<what>original|pooled|restored|error)\.png")
+_PICTURE = re.compile(r"(?P<image>.+)__(?P<method>.+?)__k(?P<k>[^_]+)__(?P<what>original|pooled|restored|error)\.png")
 _COUNT = re.compile(r"\d+")
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import reports
-from reports import columns, store
+from reports import columns, extras, store
 from tests.support.pages import Page, page_of, picture, small
 from tests.support.reports_made import EVIL, GPU, make, records, timed, write
 
@@ -169,6 +169,14 @@ def test_a_missing_machine_and_a_torn_line_are_said_on_the_page(tmp_path: Path) 
     assert "machine.json is missing" in text
     assert "the last line is cut off" in text
     assert str(tmp_path) not in text
+
+
+def test_the_name_of_a_photograph_may_hold_what_parts_a_pictures(tmp_path: Path) -> None:
+    for name in ("original__k2__original", "ada__k2__pooled", "max_unpool__k2__error"):
+        picture(tmp_path, f"my__photo__{name}.png")
+    made = extras.gallery([tmp_path])
+    assert list(made["scenes"]) == [("my__photo", "2")] and not made["left_out"]
+    assert list(made["scenes"]["my__photo", "2"]["methods"]) == ["ada", "max_unpool"]
 
 
 def test_several_runs_and_devices_side_by_side(tmp_path: Path) -> None:
