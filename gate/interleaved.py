@@ -15,7 +15,7 @@ from gate.statistics import SCREEN_PAIRS
 from reports.rules import Rules
 from suites import ab as passes
 from suites import builds, device_lock, replay, session
-from suites.axes import Axes
+from suites.axes import Axes, UsageError
 from suites.builds import Build
 
 INJECTED = 3  # cases that the self-test slows down
@@ -55,6 +55,8 @@ def selftest(fraction: float | None, build: str | None, store: str, given: Mappi
     known = rules(given["rules"])
     targets = session.targets(given["cpu"], given["gpu"])
     axes = _axes(given, passes.SMOKE)
+    if "latency" not in axes.probes:
+        raise UsageError(f"probe: expected latency among them, which is slowed down, got {', '.join(axes.probes)}")
     session.whole(axes, targets)
     out = session.fresh_folder(given["out"])
     if build is None:
@@ -116,8 +118,7 @@ def _axes(given: Mapping[str, Any], preset: Axes | None) -> Axes:
     axes: dict[str, Any] = {"probes": PROBES, "profile": given["profile"]}
     if preset is not None:
         axes = dict(vars(preset))
-    names = ("methods", "implementations", "kernels", "shapes", "dtypes", "directions", "probes", "clocks")
-    asked = {name: tuple(given[name]) for name in names if given.get(name)}
+    asked = {name: value for name, value in given.items() if value and isinstance(value, tuple)}
     return Axes(**{**axes, **asked, "network": given.get("network")})
 
 

@@ -82,6 +82,12 @@ def test_an_unknown_method_is_a_usage_error_before_anything_is_built(words: tupl
     assert not (tmp_path / "out").exists() and "building" not in done.output
 
 
+def test_a_self_test_without_times_is_a_usage_error(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli.gate, ["selftest", "--cpu", "--probe", "memory", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2 and "probe: expected latency among them" in done.output, done.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_static_gate_says_its_steps_before_it_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
 
