@@ -1,8 +1,4 @@
-"""The click groups `gate` and `baseline` that runner.py takes in; each command is a few lines.
-
-Exit codes: 0 ok, 1 regression, 2 usage, 3 unstable machine, 4 incorrect result, 5 unmeasured or missing,
-6 infrastructure.
-"""
+"""The click groups `gate` and `baseline` that runner.py takes in; each command is a few lines."""
 
 from __future__ import annotations
 

@@ -14,17 +14,9 @@ from gate.sampled import Sampled
 from reports.record import Record
 from reports.rules import ABSOLUTE, HIGHER_IS_BETTER, SAMPLED, TIMES, Rules
 
-VERDICTS = {  # in the order in which a reader wants them
-    "REGRESSED": "worse, beyond the margin: confirmed by fresh pairs, or a number that repeats exactly",
-    "FAILED": "head has no result: it failed, ran out of time or memory, or was incorrect",
-    "MISSING": "base has it and head does not",
-    "ENVIRONMENT": "moved, although what runs is the same in both builds",
-    "IMPROVED": "better, beyond the margin, confirmed likewise",
-    "NEW": "head has it and base does not",
-    "INCONCLUSIVE": "too noisy to say; the smallest change that would have been found is given",
-    "EQUIVALENT": "the 90 % interval lies inside the margin, or the number is the same",
-}
-OK, REGRESSION, USAGE, UNSTABLE, INCORRECT, UNMEASURED, INFRASTRUCTURE = range(7)
+# In the order in which a reader wants them; docs/gate.md says what each means.
+VERDICTS = ("REGRESSED", "FAILED", "MISSING", "ENVIRONMENT", "IMPROVED", "NEW", "INCONCLUSIVE", "EQUIVALENT")
+OK, REGRESSION, UNSTABLE, INCORRECT, UNMEASURED = 0, 1, 3, 4, 5  # exit codes of a comparison
 GRAIN = 0.3e-6  # seconds of a call that no clock tells apart
 WORST = ("incorrect", "oom", "timeout", "failed", "skipped")
 
@@ -189,8 +181,7 @@ def judge(passes: Sequence[Pass], rules: Rules, unchanged: Mapping[str, bool] | 
         else:
             results.append(one)
     results = [_blamed(result, unchanged or {}) for result in results]
-    order = {verdict: place for place, verdict in enumerate(VERDICTS)}
-    results.sort(key=lambda r: (order[r.verdict], -(r.change or 0.0), r.case, r.metric))
+    results.sort(key=lambda r: (VERDICTS.index(r.verdict), -(r.change or 0.0), r.case, r.metric))
     return Judgement(tuple(results), skipped, _instability(results, rules))
 
 

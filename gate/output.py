@@ -21,9 +21,9 @@ BAD = ("REGRESSED", "FAILED", "MISSING")
 TOLD = (*BAD, "ENVIRONMENT", "IMPROVED", "NEW")  # listed one by one; the others are counted
 LISTED = 40
 HEAD = ("verdict", "case", "metric", "base → head")
-WORDS = {
-    0: "no regression", 1: "regression", 2: "usage", 3: "unstable machine: nothing is confirmed", 4: "incorrect result",
-    5: "unmeasured or missing cases", 6: "infrastructure",
+WORDS = {  # exit codes, the gravest first
+    4: "incorrect result", 1: "regression", 5: "unmeasured or missing cases",
+    3: "unstable machine: nothing is confirmed", 0: "no regression",
 }  # fmt: skip
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -32,9 +32,8 @@ Judgements = Mapping[str, Judgement]  # device or subject of the comparison -> i
 
 def exit_code(judgements: Judgements) -> int:
     """The gravest code of several comparisons."""
-    grave = (4, 1, 6, 5, 3, 0)
     codes = {judgement.exit_code for judgement in judgements.values()}
-    return next(code for code in grave if code in codes or code == 0)
+    return next(code for code in WORDS if code in codes or code == 0)
 
 
 def numbers(result: Result) -> str:

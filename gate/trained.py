@@ -30,7 +30,7 @@ def tasks(base: str, head: str, across: bool, rules: str | None, out: Path | Non
     scores = found[found["probe"].eq(trials.PROBE) & found["metric"].ne(trials.STEP)]
     results = [_result(row) for row in scores.to_dict("records")]
     results = [result for result in results if result.verdict in VERDICTS]  # the others have no number on either side
-    results.sort(key=lambda result: list(VERDICTS).index(result.verdict))
+    results.sort(key=lambda result: VERDICTS.index(result.verdict))
     return conclude(out, f"gate tasks {base} {head}", {"tasks": Judgement(tuple(results))})
 
 
