@@ -1,20 +1,8 @@
-"""One's own operator: where it is, whether it is there, and how it becomes a callable.
+"""One's own operator: where it is, whether it is there, and how it becomes a callable. README says what it may be.
 
-The contract. `--method path/to/file.py:name`, or the name of an entry point of the group `adapool.methods`, names a
-function
-
-* whose first parameter is called `region`: a row as adapool's own, `f(region) -> y` or `-> (y, weights)`, of the values
-  `region.values [N, C, *out, taps]`; further parameters need defaults; or
-* any other: `f(x, kernel_size, stride, padding) -> y`, x `(N, C, *spatial)`, the three as tuples of one int per axis.
-
-* A function under `@method(..., kernel=...)` is a method of the library from when its file is run: measured as native,
-  plain and compiled like any other.
-
-The result is a floating-point tensor `(N, C, *out)` with `out = floor((size + 2 padding - kernel) / stride) + 1`;
-anything else is refused, a tuple around it too: what else it holds would be timed, and counted as memory, but is no
-pooled tensor. An own operator has no oracle: its output is checked for shape, for finiteness, and against a second run
-of itself on fresh copies of the same numbers; its gradient against a difference quotient where it runs in float64.
-`verified` is false in its records, unless the function says whose definition it implements: `f.oracle = "ada"`.
+A function whose first parameter is called `region` is a row, and its further parameters need defaults; any other takes
+x, kernel_size, stride and padding, the three as tuples of one int per axis. A tuple around a function's tensor is
+refused: what else it holds would be timed, and counted as memory, but is no pooled tensor.
 """
 
 from __future__ import annotations
