@@ -29,7 +29,7 @@ def _version(context: click.Context, option: click.Parameter, wanted: bool) -> N
     if wanted:
         from suites import provenance
 
-        click.echo(provenance.words())
+        click.echo(f"adapool {provenance.words()}")
         context.exit()
 
 

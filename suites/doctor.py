@@ -89,12 +89,9 @@ def _tuning() -> Iterator[Finding]:
 
 def _provenance() -> Iterator[Finding]:
     """Whose code it is that runs here."""
-    told, fault = provenance.source(), provenance.fault()
-    changed = ", changed since" if told["dirty"] else ""
-    words = f"{told['version']}, {told['package']}, commit {(told['commit'] or 'unknown')[:12]}{changed}"
-    yield "ok", "adapool", words, None
-    yield "ok", "library", told["library"], None
-    if fault is not None:
+    yield "ok", "adapool", provenance.words(), None
+    yield "ok", "library", provenance.source()["library"], None
+    if (fault := provenance.fault()) is not None:
         mark = "note" if os.environ.get(provenance.OTHER) == "1" else "missing"
         yield mark, "sources", "other code runs here than this folder's; measurements refuse that", fault
 

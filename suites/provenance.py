@@ -42,8 +42,8 @@ def source() -> dict[str, Any]:
 def words() -> str:
     """`source` for a person, on a line."""
     said = source()
-    commit = f", commit {said['commit'][:12]}" if said["commit"] else ""
-    return f"adapool {said['version']}{commit}{' with changes' if said['dirty'] else ''}; package: {said['package']}"
+    commit = (said["commit"] or "unknown")[:12]
+    return f"{said['version']}, {said['package']}, commit {commit}{', changed since' if said['dirty'] else ''}"
 
 
 def check() -> None:
