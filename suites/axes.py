@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from suites import layers, own
 from suites.case import INVERSES
@@ -57,11 +56,6 @@ class Axes:
     @property
     def preset(self) -> layers.Profile:
         return layers.PROFILES[self.profile]
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Axes:
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
-        return cls(**values)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 ORIGINAL = "original"  # the method of a network as it was
 INVERSES = ("max_unpool", "adaunpool_masks", "adaunpool_guide")
 EXAMPLE = "ada/native/forward/float32/nchw/k2s2p0/4x64x56x56"
+T = TypeVar("T")
 _WINDOW = re.compile(r"(?P<k>[\dx]+)(s(?P<s>[\dx]+))?(p(?P<p>[\dx]+))?(?P<c>c)?")
 
 
@@ -177,14 +178,6 @@ class Case:
         entry = registry.get(self.method)
         return len(entry.takes("input")), len(entry.takes("random")), "linear" in entry.holds
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Case:
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
-        return cls(**values)
-
     def command(self, device: str, seed: int) -> str:
         """The command line that measures this case alone."""
         where = ["--cpu"] if device == "cpu" else ["--gpu", device]
@@ -214,6 +207,11 @@ class Case:
 
     def _clocks(self) -> list[str]:
         return [word for clock in self.clocks for word in ("--clock", clock)]
+
+
+def of_json(kind: type[T], data: dict[str, Any]) -> T:
+    """A frozen row of tuples from its `asdict`, which JSON may have made lists of."""
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in data.items()})
 
 
 def public(path: str | None) -> str:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from reports.store import Writer
@@ -167,7 +167,7 @@ class Loop:
         self.run_.progress.current(f"kernels of {len(cases)} cases")
         begin = time.monotonic()
         try:
-            reply = self.link.ask({"prepare": [case.to_dict() for case in cases]}, first_call.SECONDS)
+            reply = self.link.ask({"prepare": [asdict(case) for case in cases]}, first_call.SECONDS)
         except (TimedOut, Died) as error:
             reply = {"reason": str(error), "restart": True}
         self._spend("kernels", time.monotonic() - begin)
@@ -192,7 +192,7 @@ class Loop:
             )
         if self.link is None and not self._start():
             return ended(case, "failed", self.lost or "the worker does not start")
-        request: dict[str, Any] = {"case": case.to_dict(), **self.pace.request(position, case)}
+        request: dict[str, Any] = {"case": asdict(case), **self.pace.request(position, case)}
         begin = time.monotonic()
         parts: dict[str, float] = {}
         try:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from reports import store
 from suites import pace, records, session
 from suites.axes import Axes
+from suites.case import of_json
 
 CONSTANTS = {
     "latency": "FIXED, VERIFY", "around": "AROUND", "memory": "VERIFY's share in fixed",
@@ -38,7 +39,7 @@ def parts(run: Path) -> dict[str, Part]:
     held = json.loads((run / session.RESUME).read_bytes())
     if "axes" not in held:
         raise ValueError(f"expected a run of bench, got {str(run)!r}, which is of trained networks")
-    axes = Axes.from_dict(held["axes"])
+    axes = of_json(Axes, held["axes"])
     if len(held["devices"]) != 1:
         raise ValueError(f"expected a run on one device, got {len(held['devices'])}")
     ((device, kind),) = held["devices"]

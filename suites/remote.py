@@ -13,6 +13,7 @@ from typing import Any
 
 from suites import device_lock, machine, nvml, provenance, setting
 from suites.axes import Axes
+from suites.case import of_json
 from suites.link import Died, Link, TimedOut
 
 
@@ -26,7 +27,7 @@ class Keeper:
             raise RuntimeError(f"expected to see one GPU, NVML lists {len(seen)}")
         self.device = seen[0].uuid if seen else "cpu"
         self._pictures = Path(tempfile.mkdtemp(prefix="adapool-"))
-        self._setup = setting.setup(self.device, kind, Axes.from_dict(axes), self._pictures)
+        self._setup = setting.setup(self.device, kind, of_json(Axes, axes), self._pictures)
         self._environment = setting.environment(self.device, kind)
         self._link: Link | None = None
         self._facts: dict[str, Any] = {}

@@ -21,7 +21,7 @@ from typing import Any
 from reports import store
 from suites import chosen, fit, images, machine, nvml, plan, provenance, records, setting, shard
 from suites.axes import Axes, UsageError, names
-from suites.case import public
+from suites.case import of_json, public
 from suites.engine import Device, Run
 from suites.fleet import Fleet, connect
 from suites.progress import Progress
@@ -123,7 +123,7 @@ class Session:
             raise UsageError(f"resume: expected the folder of a run, got {str(folder)!r} without {RESUME}")
         try:
             held = json.loads((folder / RESUME).read_bytes())
-            axes, devices, parallel = Axes.from_dict(held["axes"]), held["devices"], held["parallel"]
+            axes, devices, parallel = of_json(Axes, held["axes"]), held["devices"], held["parallel"]
             began = held["time"]
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"resume: {folder / RESUME} cannot be read ({type(error).__name__}: {error})") from None

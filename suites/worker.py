@@ -69,20 +69,20 @@ class Workbench:
         """What the first call of each case takes; none where the device compiles nothing."""
         from adapool import native
         from suites import first_call
-        from suites.case import Case
+        from suites.case import Case, of_json
 
         if self.device.type != "cuda" or native.status()["cuda"] != "ok":
             return [None for _ in request["prepare"]]
-        cases = [Case.from_dict(case) for case in request["prepare"]]
+        cases = [of_json(Case, case) for case in request["prepare"]]
         return first_call.prepare(cases, first_call.maker(0), self.setup["threads"])
 
     def measure(self, request: dict[str, Any]) -> list[Any]:
         from suites import latency, machine, spent
-        from suites.case import Case
+        from suites.case import Case, of_json
         from suites.nvml import warnings as said
         from suites.sampling import Rule
 
-        case, seed = Case.from_dict(request["case"]), self.setup["seed"]
+        case, seed = of_json(Case, request["case"]), self.setup["seed"]
         before = self.watch.state() if self.watch else None
         work = machine.work()
         if case.probe == "latency":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, list[list[str]]]:
-    asked = "\n".join(json.dumps(each.to_dict()) for each in CASES.values())
+    asked = "\n".join(json.dumps(asdict(each)) for each in CASES.values())
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.emulator.first_calls"],
         cwd=ROOT, input=asked, capture_output=True, text=True, check=False,

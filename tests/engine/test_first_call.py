@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from reports import store
 from reports.record import Record
 from suites import engine, first_call, inspector, records
 from suites.axes import Axes
-from suites.case import Case
+from suites.case import Case, of_json
 from suites.link import Died, TimedOut
 from suites.progress import Progress
 from suites.tally import Tally
@@ -152,7 +153,7 @@ def test_the_librarys_function_is_called_without_pythons_lock(tmp_path: Path, mo
 def test_a_device_that_compiles_nothing_has_no_first_calls() -> None:
     bench = object.__new__(Workbench)
     bench.device, bench.setup = torch.device("cpu"), {"threads": 2}
-    assert bench.prepare({"prepare": [case().to_dict()]}) == [None]
+    assert bench.prepare({"prepare": [asdict(case())]}) == [None]
 
 
 class FakeLink:
@@ -177,7 +178,7 @@ class FakeLink:
             raise self.prepared
         if self.prepared is not None:
             return dict(self.prepared)
-        cases = [Case.from_dict(each) for each in request["prepare"]]
+        cases = [of_json(Case, each) for each in request["prepare"]]
         return {"prepared": first_call.prepare(cases, lambda call: 0, 1), "seconds": 0.0}
 
     def close(self) -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -108,7 +109,7 @@ def test_max_unpool_is_skipped_by_the_graph_clock_alone(
     bench = worker.Workbench.__new__(worker.Workbench)
     bench.setup, bench.device, bench.clocks, bench.watch = {"seed": 0, "threads": 1}, CPU, Clocks(), None
     asked = case("max_unpool", implementation, "inverse", "cold", "graph", "host")
-    answer = worker.answer(bench, {"case": asked.to_dict(), "seconds": 0.0})
+    answer = worker.answer(bench, {"case": asdict(asked), "seconds": 0.0})
     made = [records.make(asked, finding, ORIGIN) for finding in answer["findings"]]
     assert [(r.clock, r.status) for r in made] == [("cold", "ok"), ("graph", "skipped"), ("host", "ok")], made
     assert made[1].reason == f"max_unpool of {implementation} synchronises: it cannot be captured in a CUDA graph"

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,6 @@ def test_a_busy_machine_is_said_in_the_record(monkeypatch: pytest.MonkeyPatch, b
     )
     times = iter([(0.0, 0.0, 0.0), (busy, 2.0, 0.0)])
     monkeypatch.setattr(machine, "work", lambda: next(times))
-    (found,) = bench.measure({"case": case.to_dict(), "seconds": 0.02})
+    (found,) = bench.measure({"case": asdict(case), "seconds": 0.02})
     assert found.how["others_cpu"] == pytest.approx(busy / 2)
     assert ("busy machine" in found.warnings) is said

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from suites import fit, layers, pace
 from suites.axes import Axes, Names, UsageError
-from suites.case import Case, Pane, public
+from suites.case import Case, Pane, of_json, public
 from suites.chosen import only
 from suites.engine import STRIKES
 from suites.plan import build
@@ -58,7 +59,7 @@ def test_names_are_unique_and_commands_lead_back_to_the_case() -> None:
 
 def test_case_goes_through_a_pipe() -> None:
     for case in plan()[::50]:
-        assert Case.from_dict(case.to_dict()) == case
+        assert of_json(Case, asdict(case)) == case
 
 
 @pytest.mark.parametrize(

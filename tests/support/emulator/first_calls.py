@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from suites import first_call
-from suites.case import Case
+from suites.case import Case, of_json
 from suites.subjects import build
 from tests.support.emulator.tuned import forked
 
@@ -45,4 +45,4 @@ def kernels(case: Case) -> list[list[str]]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for line in sys.stdin:
-        print(json.dumps(kernels(Case.from_dict(json.loads(line)))), flush=True)
+        print(json.dumps(kernels(of_json(Case, json.loads(line)))), flush=True)
