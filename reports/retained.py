@@ -60,7 +60,7 @@ def _shade(lines: list[list[dict[str, Any]]]) -> None:
 
 def differences(group: Group) -> dict[str, Any] | None:
     """Per window, each method's PSNR less avg's over the same images, mean and interval; None without two methods."""
-    scores = _scores(group.rows)
+    scores = view.scores(group.rows)
     found = [(name, _against_avg(scores[scores["window"].eq(name)])) for name in view.windows(scores)]
     near = [(name, rows[rows["x"] >= -NEAR]) for name, rows in found if rows is not None]
     near = [(name, rows) for name, rows in near if len(rows) > 1]
@@ -80,12 +80,6 @@ def differences(group: Group) -> dict[str, Any] | None:
     ]
     kinds = plots.series(near[0][1])
     return {"anchor": f"{group.anchor}-decibel", "charts": charts, "series": kinds, "far": far, "near": NEAR}
-
-
-def _scores(rows: DataFrame) -> DataFrame:
-    kept = rows[rows["metric"].eq("psnr") & rows["protocol"].eq("P1") & rows["status"].eq("ok")]
-    once: DataFrame = kept.drop_duplicates(["method", "window", "image"])
-    return once
 
 
 def _against_avg(scores: DataFrame) -> DataFrame | None:
@@ -112,8 +106,7 @@ def _against_avg(scores: DataFrame) -> DataFrame | None:
 
 def of_images(rows: DataFrame) -> dict[tuple[str, str, str], str]:
     """(image, kernel, method) -> PSNR and its difference to avg, for the gallery, which shows stride = kernel."""
-    scores = _scores(rows)
-    scores = scores[scores["square"]]
+    scores = view.scores(rows[rows["square"]])
     at = {(r["image"], view.sized(r["kernel"]), r["method"]): r["median"] for r in scores.to_dict("records")}
     said = {}
     for (image, k, method), value in at.items():

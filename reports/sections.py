@@ -181,9 +181,8 @@ def _energy(group: Group, rows: DataFrame) -> Section:
 
 
 def _pareto(group: Group, main: DataFrame, rows: DataFrame) -> Section:
-    scores = rows[rows["metric"].eq("psnr") & rows["protocol"].eq("P1")]
-    good = scores[scores["status"].eq("ok")].drop_duplicates(["method", "window", "image"])
-    quality = good.groupby(["method", "window"])["median"].mean().rename("y").reset_index()
+    scores = view.scores(rows)
+    quality = scores.groupby(["method", "window"])["median"].mean().rename("y").reset_index()
     cost = _ready(main[main["direction"].eq("forward")]).sort_values("x").drop_duplicates(["method", "window"])
     both = cost.merge(quality, on=["method", "window"])
     far = both["y"] < both.groupby("window")["y"].transform("max") - ranking.FAR

@@ -134,15 +134,11 @@ def _speed_up(main: DataFrame) -> list[dict[str, str]]:
 
 
 def _best_kept(ok: DataFrame) -> list[dict[str, str]]:
-    kept = ok[ok["metric"].eq("psnr") & ok["protocol"].eq("P1")]
+    kept = view.scores(ok)
     if kept.empty:
         return []
     name = view.windows(kept)[0]
-    scores = (
-        kept[kept["window"].eq(name)]
-        .drop_duplicates(["method", "image"])
-        .pivot(index="image", columns="method", values="median")
-    )
+    scores = kept[kept["window"].eq(name)].pivot(index="image", columns="method", values="median")
     whole = scores[scores.notna().sum().idxmax()].notna()
     scores = scores[whole].dropna(axis="columns")  # a method that misses an image cannot be compared with the others
     timed = ok[ok["probe"].eq("latency") & ok["direction"].eq("forward") & ok["window"].eq(name)]

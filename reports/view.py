@@ -144,6 +144,13 @@ def on(rows: DataFrame, wanted: dict[str, Any]) -> DataFrame:
     return rows
 
 
+def scores(rows: DataFrame) -> DataFrame:
+    """The PSNR by protocol P1 of each method, window and image, once."""
+    kept = rows[rows["metric"].eq("psnr") & rows["protocol"].eq("P1") & rows["status"].eq("ok")]
+    once: DataFrame = kept.drop_duplicates(["method", "window", "image"])
+    return once
+
+
 def windows(rows: DataFrame) -> list[str]:
     """The windows in the rows, by kernel size; those with stride = kernel first among equals."""
     order = rows.drop_duplicates("window").sort_values(["side", "square"], ascending=[True, False], kind="stable")
