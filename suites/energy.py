@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from suites import verify
-from suites.case import Case
 from suites.finding import Finding
 from suites.nvml import Watch, warnings
 from suites.sampling import Samples
@@ -30,7 +29,6 @@ def _judged(timed: Timed, state: list[Tensor], snapshot: Outputs) -> tuple[str |
 
 
 def measure(
-    case: Case,
     make: Callable[[], Any],
     watch: Watch | None,
     device: torch.device,

@@ -148,7 +148,7 @@ def measure(case: Case, device: torch.device, clocks: Any, watch: Any, seconds: 
     found.append(Finding("parameters", value=float(sum(p.numel() for p in network.model.parameters())), how=how))
     if watch is not None:
         step = lambda: Call(network, True, seed)  # noqa: E731
-        found += energy.measure(case, step, watch, device, judge=lambda *_: (None, True))
+        found += energy.measure(step, watch, device, judge=lambda *_: (None, True))
     return found
 
 

@@ -119,9 +119,7 @@ class Workbench:
         if case.probe == "memory":
             return memory.measure(case, self.device, seed)
         if case.probe == "energy":
-            return energy.measure(
-                case, lambda: Timed(build(case, self.device, seed), case, seed), self.watch, self.device
-            )
+            return energy.measure(lambda: Timed(build(case, self.device, seed), case, seed), self.watch, self.device)
         gallery, shown = self.setup["gallery"], self.setup["shown"]
         return retention.measure(
             case, self.device, seed, self.setup["images"], Path(gallery) if gallery else None, shown

@@ -150,7 +150,7 @@ def test_energy_is_counted_above_idle(library: dict[str, str], tmp_path: Path, g
         "make = lambda: timed.Timed(subjects.build(case, torch.device('cpu'), 0), case, 0)\n"
         "with nvml.session() as n:\n"
         f"    watch = nvml.Watch(n, nvml.chosen('{gpu}')[0].uuid)\n"
-        "    f, = energy.measure(case, make, watch, torch.device('cpu'), 0.3, 1)\n"
+        "    f, = energy.measure(make, watch, torch.device('cpu'), 0.3, 1)\n"
         "print(json.dumps([f.status, f.reason, f.how, f.samples and f.samples.values]))"
     )
     done = subprocess.run([sys.executable, "-c", code], env=library, capture_output=True, text=True, check=True)

@@ -9,9 +9,6 @@ import pytest
 import torch
 
 from suites import energy
-from suites.case import Case
-
-CASE = Case("energy", "avg", "torch", "forward", (2, 2), (2, 2), (0, 0), False, (1, 2, 8, 8), "float32", "nchw")
 
 
 class Device:
@@ -48,6 +45,6 @@ def test_a_slow_preparation_is_no_part_of_idle_power(joules: float, monkeypatch:
         return device
 
     monkeypatch.setattr(energy, "time", SimpleNamespace(perf_counter=lambda: device.now, sleep=device.passes))
-    (found,) = energy.measure(CASE, make, device, torch.device("cpu"), judge=lambda *_: (None, True))
+    (found,) = energy.measure(make, device, torch.device("cpu"), judge=lambda *_: (None, True))
     assert found.how["idle_w"] == 100
     assert found.samples is not None and found.samples.values == pytest.approx([joules] * 3, abs=1e-9)

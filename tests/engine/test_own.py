@@ -143,7 +143,7 @@ def measured(path: Path, name: str, probe: str, direction: str) -> list[Finding]
         return memory.measure(case, CPU, 0)
     if probe == "energy":
         watch: Any = Meter()
-        return energy.measure(case, lambda: Timed(build(case, CPU, 0), case, 0), watch, CPU, 0.001, 0.0)
+        return energy.measure(lambda: Timed(build(case, CPU, 0), case, 0), watch, CPU, 0.001, 0.0)
     return retention.measure(case, CPU, 0, 1, None, 0)
 
 
