@@ -38,7 +38,7 @@ def packed(rows: DataFrame) -> str:
     columns["better_interval"] = [_interval(row[lo], row[hi], "1") for row in records]
     columns["rate"] = [digits.rate(row["gbps"]) for row in records]
     columns["doubt"] = [row["doubt"] if row["warned"] else None for row in records]
-    for name, of in {"value": "median", "lo": "lo", "hi": "hi", value: value, "n": "n"}.items():
+    for name, of in {"value": "median", "lo": "lo", value: value, "n": "n"}.items():
         columns[name] = [_number(v) for v in rows[of]]
     columns["share"] = [_number(v, 4) for v in rows["percent_of_copy"]]
     made = {"columns": {name: _coded(values) for name, values in columns.items()}, "explained": doubts.EXPLAINED}

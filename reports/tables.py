@@ -64,7 +64,7 @@ def latency_tables(group: Group) -> list[dict[str, Any]]:
         ):
             rows = part[part["direction"].eq(direction)]
             if len(rows):
-                made.append({"title": title, "corner": columns, **matrix(rows, columns)})
+                made.append({"title": title, **matrix(rows, columns)})
     return made
 
 
@@ -87,7 +87,7 @@ def first_calls(group: Group) -> list[dict[str, Any]]:
     for direction, word in DIRECTIONS.items():
         part = rows[rows["direction"].eq(direction)]
         if len(part):
-            made.append({"title": f"{word}: a first call's kernels", "corner": "place", **matrix(part, "place", note)})
+            made.append({"title": f"{word}: a first call's kernels", **matrix(part, "place", note)})
     return made
 
 
