@@ -1,8 +1,6 @@
 """The retained-information probe: PSNR and SSIM of photographs by protocols P1 to P3, and the gallery's pictures.
 
-P1: pooled, bicubic back to the original size, against the original. P2: pooled, against an antialiased Lanczos
-downsample. P3: restored by the method's own inverse, against the original; the inverse's side information is counted.
-Deterministic. Knows subjects and photographs; nothing of records.
+docs/measuring.md says what the protocols are. Deterministic. Knows subjects and photographs; nothing of records.
 """
 
 from __future__ import annotations
