@@ -46,7 +46,14 @@ class Rules:
     def of(cls, table: Mapping[str, Any], under: Rules | None = None) -> Rules:
         """From [tool.adapool.gate], over the rules `under` it; ValueError names the entry that is wrong."""
         under = under or cls()
-        margins = table.get("margins", {})
+        margins, detect = table.get("margins", {}), table.get("detect", under.detect)
+        controls = table.get("controls", [*under.controls])
+        if not isinstance(margins, dict):
+            raise ValueError(f"margins: expected metrics with globs each, got {margins!r}")
+        if not isinstance(controls, list) or not all(isinstance(glob, str) for glob in controls):
+            raise ValueError(f"controls: expected a list of globs, got {controls!r}")
+        if isinstance(detect, bool) or not isinstance(detect, (int, float)) or not detect > 0:
+            raise ValueError(f"detect: expected a number above 0, got {detect!r}")
         for metric, globs in margins.items():
             if not isinstance(globs, dict):
                 raise ValueError(f"margins.{metric}: expected globs with a number each, got {globs!r}")
@@ -58,7 +65,7 @@ class Rules:
             raise ValueError(f"tool.adapool.gate: expected margins, controls, detect, got {', '.join(sorted(unknown))}")
         known = under.margins
         merged = {metric: {**known.get(metric, {}), **margins.get(metric, {})} for metric in {**known, **margins}}
-        return cls(merged, tuple(table.get("controls", under.controls)), float(table.get("detect", under.detect)))
+        return cls(merged, tuple(controls), float(detect))
 
 
 def read(file: str | Path | None = None) -> Rules:

@@ -6,6 +6,7 @@ Those of `gate static` are in test_gate_faults.py.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,9 +14,10 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
-from gate import cli, counts, interleaved
+from gate import cli, counts, interleaved, outcome
 from gate.committed import Counts
 from gate.judge import Judgement, Result
+from suites.axes import UsageError
 from tests.support.gate_commands import build, run
 
 QUICK = ("--cpu", "--method", "avg", "--implementation", "plain", "--kernel", "2", "--shape", "1x2x8x8",
@@ -165,3 +167,19 @@ def test_a_source_that_does_not_build_is_infrastructure(good: Path, tmp_path: Pa
                str(tmp_path / "builds"))  # fmt: skip
     assert done.returncode == 6 and "does not build" in done.stderr, done.stdout + done.stderr
     assert not any((tmp_path / "builds").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('controls = "*/torch/*"', "controls: expected a list of globs, got"),  # not its letters
+        ("controls = [1]", "controls: expected a list of globs"), ("margins = 0.1", "margins: expected metrics with"),
+        ("margins.time = 0.1", "margins.time: expected globs"), ("detect = true", "detect: expected a number above 0"),
+        ("detect = 'much'", "detect: expected a number above 0, got 'much'"), ("other = 1", "got other"),
+    ],
+)  # fmt: skip
+def test_a_wrong_rule_is_a_usage_error_that_names_it(line: str, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "rules.toml"
+    file.write_text(f"[tool.adapool.gate]\n{line}\n")
+    with pytest.raises(UsageError, match=re.escape(says)):
+        outcome.rules(str(file))
