@@ -153,6 +153,7 @@ class Fleet:
                     if "died" in answer:
                         raise Gone(answer["died"])
                     node.about, node.facts = node.call("about"), answer["facts"]
+                    node.source = node.about["source"]
                     good.append(node)
                 except Exception as error:
                     say(f"{node} is not used: {machine.private(str(error)[-300:])}")

@@ -50,6 +50,7 @@ class Node:
     def __init__(self, number: int, kind: str, actor: Any) -> None:
         self.number, self.kind, self.actor = number, kind, actor
         self.about: dict[str, Any] = {}
+        self.source: dict[str, Any] = {}  # the code that runs there, as records state it
         self.facts: dict[str, Any] = {}
         self.mark: dict[str, Any] = {}  # what tells it from nodes that differ in nothing else
         self.gallery: Path | None = None
@@ -58,12 +59,6 @@ class Node:
 
     def __str__(self) -> str:
         return f"node {self.number}"
-
-    @property
-    def source(self) -> dict[str, Any]:
-        """The code that runs there, as records state it."""
-        code: dict[str, Any] = self.about["source"]
-        return code
 
     @property
     def team(self) -> str:
@@ -127,8 +122,7 @@ class Remote:
         for name, content in answer["pictures"].items():
             if self.node.gallery is not None and not (self.node.gallery / name).exists():
                 store.write_file(self.node.gallery / name, content)
-        reply: dict[str, Any] = answer["reply"]
-        return reply
+        return dict(answer["reply"])
 
     def kill(self) -> None:
         self.node.over.set()
