@@ -53,13 +53,13 @@ def why_none() -> str:
     """What was looked for, when there is no GPU."""
     try:
         import pynvml
-    except ImportError:
-        return "the package nvidia-ml-py is not installed"
-    try:
+
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()
         pynvml.nvmlShutdown()
-    except pynvml.NVMLError as error:
+    except ImportError:
+        return "the package nvidia-ml-py is not installed"
+    except Exception as error:
         return f"NVML (libnvidia-ml.so.1 of the NVIDIA driver) says: {error}"
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return f"NVML lists {count} GPUs; CUDA_VISIBLE_DEVICES is " + ("not set" if visible is None else repr(visible))
