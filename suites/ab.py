@@ -30,6 +30,7 @@ SIDES = ("base", "head")
 ROUNDS = 2  # a case is measured so often in a pass, far apart: a neighbour rarely hits it twice
 REPEATED = ("latency", "energy", "network")  # probes whose numbers vary from pass to pass
 FOLDER = "passes"
+TIMEOUT = 60.0  # seconds
 SMOKE = Axes(
     profile="smoke", methods=("ada", "edscw", "softpool", "idw", "lp", "max", "avg", "dpp"), kernels=("2", "3s2"),
     shapes=("1x32x56x56",), directions=("forward", "backward"), probes=("latency", "memory"),
@@ -61,8 +62,6 @@ class Experiment:
     kind: str = "cpu"
     seconds: float = 0.1  # of sampling, per clock and round
     seed: int = 0
-    threads: int = 1  # on a CPU; one, so that a neighbour finds another core
-    timeout: float = 60.0
     images: int = 1
     slow: Mapping[str, float] = field(default_factory=dict)  # case key -> injected fraction, in head
     say: Callable[[str], object] = print
@@ -95,7 +94,7 @@ class Experiment:
             order += some
         with store.Writer(self.out / FOLDER / f"{stage}-{pair:02d}-{side}") as writer:
             progress, axes, source = Progress(len(order), io.StringIO()), Axes(seed=self.seed), self.builds[side].source
-            run = Run(writer, progress, axes, source, self._learned, set(), self.timeout)
+            run = Run(writer, progress, axes, source, self._learned, set(), TIMEOUT)
             tally = run.go([self._device(side, order)], parallel=False)
         if run.gone or run.stop.is_set():
             why = run.gone[0][2] if run.gone else tally.disk or tally.faults[-1]
@@ -119,7 +118,7 @@ class Experiment:
 
     @property
     def _threads(self) -> int | None:
-        return self.threads if self.kind == "cpu" else None
+        return 1 if self.kind == "cpu" else None  # one, so that a neighbour finds another core
 
 
 def cases(axes: Axes, device: str, kind: str, builds: Mapping[str, Build], enough: int = 6) -> list[Case]:
