@@ -1,8 +1,6 @@
 """When to stop taking samples, and the loop that takes them. Knows nothing of clocks or subjects; torch-free.
 
-Stop rule: at least 30 samples and the distribution-free 95 % interval of the median narrower than 0.5 % of it, or the
-budget, or the largest number of samples; the reason goes into the record. The budget ends nothing before there are as
-many samples as the plan counted on (`Rule`).
+docs/measuring.md has the rule. The budget ends nothing before there are as many samples as the plan counts on (`Rule`).
 """
 
 from __future__ import annotations
