@@ -135,6 +135,7 @@ class Session:
         if (folder / store.MACHINE).is_file():
             known = store.read_machine(folder)
             session.entries, session.spent = known["devices"], known["run"].get("spent", {})
+            session.command = known["run"].get("command", session.command)  # what was asked, not to go on with it
         return session
 
     def run(self) -> Tally:

@@ -79,15 +79,16 @@ def test_more_shards_than_groups_is_a_usage_error() -> None:
         cases(axes, [("cpu", "cpu")])
 
 
-def test_a_run_keeps_its_shard_when_it_is_resumed(tmp_path: Path) -> None:
+def test_a_run_keeps_its_shard_and_its_command_when_it_is_resumed(tmp_path: Path) -> None:
     axes = Axes(profile="smoke", methods=("avg",), implementations=("torch",), kernels=("2", "3", "4"),
                 probes=("memory",), shapes=("1x2x12x12",), directions=("forward",), shard="2/3")  # fmt: skip
     first = Session(tmp_path, axes, [("cpu", "cpu")], parallel=False, timeout=60.0)
+    first.command = "runner.py bench --shard 2/3"
     first.run()
     wanted: list[Case] = first.plan["cpu"]
     assert len(wanted) == 1 and {records.unit_of(record) for record in store.read(tmp_path)} == {wanted[0].key}
     again = Session.resumed(tmp_path, 60.0)
-    assert (again.axes.shard, again.plan) == ("2/3", first.plan)
+    assert (again.axes.shard, again.plan, again.command) == ("2/3", first.plan, first.command)
     held = json.loads((tmp_path / "machine.json").read_bytes())["run"]["shard"]
     everything = cases(Axes(**{**vars(axes), "shard": None}), [("cpu", "cpu")])["cpu"]
     assert held == {"index": 2, "count": 3, "plan": {"cpu": shard.digest(everything)}}
