@@ -43,7 +43,7 @@ def duration(value: str) -> float:
 def percent(value: str) -> float:
     """10% or 0.1."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", value)
-    if not found:
+    if not found or (not found[2] and float(found[1]) > 1):  # 10 is rather meant as 10%
         raise click.BadParameter(f"expected a share such as 10% or 0.1, got {value!r}")
     return float(found[1]) / (100 if found[2] else 1)
 

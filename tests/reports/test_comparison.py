@@ -206,6 +206,7 @@ def test_fail_on_is_exit_1_and_a_bad_share_is_usage(tmp_path: Path) -> None:
     assert runner("compare", a, b, "--fail-on", "0.6").exit_code == 0
     assert runner("compare", a, a, "--fail-on", "1%").exit_code == 0
     assert runner("compare", a, b).exit_code == 0
+    assert runner("compare", a, b, "--fail-on", "10").exit_code == 2, "ten per cent were meant, not ten times"
     wrong = runner("compare", a, b, "--fail-on", "lots")
     assert wrong.exit_code == 2 and "10% or 0.1, got 'lots'" in wrong.stderr
 
