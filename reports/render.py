@@ -199,7 +199,8 @@ def _subtitle(tidy: DataFrame, found: list[view.Group]) -> str:
     dirty = " with uncommitted changes" if tidy["dirty"].fillna(False).any() else ""
     methods = tidy.loc[tidy["implementation"].ne("copy"), "method"].nunique()
     when = f"{tidy['time'].min()[:16].replace('T', ' ')} to {tidy['time'].max()[:16].replace('T', ' ')} UTC"
-    devices = f"{len(found)} device{'s' if len(found) > 1 else ''}" if found else "trained networks"
+    count = len({machine for group in found for machine in group.rows["machine"]})  # two runs on one are two groups
+    devices = f"{count} device{'s' if count > 1 else ''}" if found else "trained networks"
     code = ", ".join(commits) or "unknown"
     return f"{methods} methods, {devices}, {len(tidy)} records, {when}, commit {code}{dirty}."
 

@@ -28,6 +28,10 @@ class RunLocked(RuntimeError):
     """Another process is writing to this run folder."""
 
 
+class Unwritable(RuntimeError):
+    """A run folder that takes no records."""
+
+
 class Writer:
     """Appends records to a run folder, one fsynced line each; holds the lock of their file until it is closed.
 
@@ -37,8 +41,11 @@ class Writer:
 
     def __init__(self, run: Folder, file: str = RECORDS) -> None:
         self.path = Path(run) / file
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise Unwritable(f"expected a folder to write to, got {self.path.parent} ({error.strerror})") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _mend(self._file, self.path)

@@ -32,7 +32,7 @@ def check(asked: str) -> None:
         if importlib.util.find_spec(source) is None:
             raise ValueError(f"model: {source} is not installed, which has {name}: python -m pip install {source}")
     elif asked.rpartition(":")[0].endswith(".py"):
-        own.find(asked)
+        own.find(asked, "model")
     else:
         raise ValueError(f"model: expected {KNOWN}{', '.join(NETWORKS)} (resnet18:16 is of width 16), got {asked!r}")
 

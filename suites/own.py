@@ -89,22 +89,24 @@ def every(asked: str) -> tuple[str, ...]:
     return tuple(f"{path}:{own}" for own in defined)
 
 
-def find(asked: str) -> tuple[str, str] | None:
+def find(asked: str, what: str = "method") -> tuple[str, str] | None:
     """(name, where it is) when `asked` names an own operator; None when it is no such name. Runs no code of it.
 
-    ValueError when it looks like a file but the file or the function is not there.
+    ValueError, about `what`, when it looks like a file but the file or the function is not there.
     """
     path, colon, name = asked.rpartition(":")
     if not colon:
         if asked.endswith(".py") or "/" in asked:
-            raise ValueError(f"method: expected path/to/file.py:name, got {asked!r} without a name")
+            raise ValueError(f"{what}: expected path/to/file.py:name, got {asked!r} without a name")
         return (asked, f"entry:{asked}") if asked in entries() else None
     if Path(path).is_file() and not re.fullmatch(r"[A-Za-z_]\w*", name):
-        raise ValueError(f"method: expected a function's name after the colon, got {name!r}")
-    defined = _defined(path)
+        raise ValueError(f"{what}: expected a function's name after the colon, got {name!r}")
+    defined = _defined(path, what)
     if name not in defined:
-        known = ", ".join(sorted(n for n in defined if not n.startswith("_"))) or "nothing"
-        raise ValueError(f"method: expected a function of {path}, got {name!r}; it defines {known}")
+        imported = (ast.Import, ast.ImportFrom)
+        own = [n for n, node in defined.items() if not n.startswith("_") and not isinstance(node, imported)]
+        known = ", ".join(sorted(own)) or "nothing"
+        raise ValueError(f"{what}: expected a function of {path}, got {name!r}; it defines {known}")
     return name, asked
 
 
@@ -175,20 +177,23 @@ def _kind(given: Any) -> str:
 
 
 def _is_function(node: ast.stmt) -> bool:
-    """As far as one sees without running it: a lambda, or what a call gives, counts too."""
-    if isinstance(node, ast.Assign):
-        return isinstance(node.value, (ast.Call, ast.Lambda))
-    return isinstance(node, ast.FunctionDef)
+    """As far as one sees without running it: a lambda counts, and what a call gives, but of a class, `Operand()`."""
+    if not isinstance(node, ast.Assign):
+        return isinstance(node, ast.FunctionDef)
+    if not isinstance(node.value, ast.Call):
+        return isinstance(node.value, ast.Lambda)
+    called = ast.unparse(node.value.func).rpartition(".")[2]
+    return not called[:1].isupper()
 
 
-def _defined(path: str) -> dict[str, ast.stmt]:
+def _defined(path: str, what: str = "method") -> dict[str, ast.stmt]:
     """What a file's own names stand for, in its order; ValueError where it cannot be read."""
     if not Path(path).is_file():
-        raise ValueError(f"method: expected a Python file before the colon, got {path!r}, which is no file")
+        raise ValueError(f"{what}: expected a Python file before the colon, got {path!r}, which is no file")
     try:
         tree = ast.parse(Path(path).read_bytes())
     except (SyntaxError, ValueError) as error:
-        raise ValueError(f"method: {path} is not a Python file that can be read ({error})") from None
+        raise ValueError(f"{what}: {path} is not a Python file that can be read ({error})") from None
     found: dict[str, ast.stmt] = {}
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from reports.record import CLOCKS, IMPLEMENTATIONS, LAYOUTS
-from suites import layers, rounds
+from suites import layers, provenance, rounds
 from suites.axes import Axes, Names, UsageError, expect, near
 from suites.case import INVERSES, ITEM_BYTES, ORIGINAL, Case, Pane, sizes, text
 
@@ -91,6 +91,7 @@ def choose(asked: Sequence[str], names: Names) -> tuple[str, ...]:
     """The subjects meant; UsageError with the nearest name for an unknown one."""
     for name in asked:
         if name not in names.all:
+            provenance.check()  # another folder's package lacks what this one has
             raise UsageError(f"method: unknown method {name!r}; {near(name, names.all)}known: {', '.join(names.all)}")
     return tuple(dict.fromkeys((*asked, "copy"))) if asked else names.all
 

@@ -145,6 +145,8 @@ class Session:
                 return self._drive(writer)
         except store.RunLocked as error:
             raise UsageError(f"out: {error}") from None
+        except store.Unwritable as error:
+            raise UsageError(f"resume: {error}") from None
         finally:
             if self.fleet is not None:
                 self.fleet.close()

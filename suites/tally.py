@@ -23,7 +23,10 @@ class Tally:
     def words(self, folder: Path) -> list[str]:
         """Lines for who started the run of a folder."""
         counts = ", ".join(f"{n} {status}" for status, n in sorted(self.statuses.items())) or "nothing new"
-        lines = [f"{self.cases} {'case' if self.cases == 1 else 'cases'}, records: {counts}", *(f"  {fault}" for fault in self.faults[:SHOWN])]
+        lines = [
+            f"{self.cases} {'case' if self.cases == 1 else 'cases'}, records: {counts}",
+            *(f"  {fault}" for fault in self.faults[:SHOWN]),
+        ]
         if len(self.faults) > SHOWN:
             lines.append(f"  ... and {len(self.faults) - SHOWN} more, see records.csv")
         if self.late:

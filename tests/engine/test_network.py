@@ -54,7 +54,8 @@ def cases(model: str, **more: Any) -> list[Case]:
     [
         ("resnet19", "expected path/to/file.py:function, torchvision:resnet50, .* resnet18, .* got 'resnet19'"),
         ("resnet18:6", "expected a width that is a multiple of 4 behind resnet18, got 'resnet18:6'"),
-        ("absent.py:net", "expected a Python file before the colon"),
+        ("absent.py:net", "model: expected a Python file before the colon"),
+        (f"{__file__}:gone", r"model: expected a function of .*, got 'gone'; it defines (?!.*\btorch\b).*\bcases\b"),
         ("timm:resnet18", "timm is not installed, which has resnet18: python -m pip install timm"),
         ("somewhere:resnet18", "got 'somewhere:resnet18'"),
     ],

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 import runner
-from suites import options, plan
+from reports import store
+from suites import options, plan, session
 from suites.axes import Axes
 
 TABLE = """
@@ -67,6 +68,14 @@ def test_a_run_that_is_resumed_has_its_own_axes(tmp_path: Path, monkeypatch: pyt
     assert done.exit_code == 2 and "expected the folder of a run" in done.stderr and "gives" not in done.stderr
     both = CliRunner().invoke(runner.cli, ["bench", "--resume", "x", "--config", "pyproject.toml"])
     assert both.exit_code == 2 and "expected no other axes" in both.stderr
+
+
+def test_a_run_whose_folder_takes_no_records_is_a_usage_error(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    session.Session.fresh(str(run), Axes(methods=("avg",), profile="smoke"), [("cpu", "cpu")])._save()
+    (run / store.RECORDS).mkdir()  # which is no file, so that nobody may write to it
+    done = CliRunner().invoke(runner.cli, ["bench", "--resume", str(run)])
+    assert done.exit_code == 2 and "resume: expected a folder to write to, got" in done.stderr, done.output
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,8 @@ def test_the_run_goes_on_and_the_reason_is_recorded(operators: Path, tmp_path: P
 
 def test_a_star_takes_every_public_function_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
-    file.write_text("import math\nSCALE = 3\n_by = abs\ndef one(region): ...\ndef _two(region): ...\nthree = _by(1)\n")
+    private = "import math\nSCALE = 3\n_by = abs\ndef _two(region): ...\nP = a.Operand(2)\n"
+    file.write_text(f"{private}def one(region): ...\nthree = _by(1)\n")
     assert own.every(f"{file}:*") == (f"{file}:one", f"{file}:three")
     assert own.every("ada") == ("ada",) and own.every(f"{file}:one") == (f"{file}:one",)
     names, asked = axes.names((f"{file}:*", "avg"))

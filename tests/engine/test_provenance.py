@@ -70,6 +70,8 @@ def test_the_code_of_another_folder_is_refused(tmp_path: Path) -> None:
     assert bench.returncode == 2 and not (tmp_path / "run").exists()
     assert "error: adapool: expected the package of this folder, Python imports another folder's" in bench.stderr
     assert str(tmp_path) not in bench.stderr and len(bench.stderr.splitlines()) == 1
+    new = run(other, "bench", "--cpu", "--method", "of_this_folder_alone", tmp_path=tmp_path)
+    assert new.returncode == 2 and "error: adapool: expected the package of this folder" in new.stderr
     static = run(other, "gate", "static", "--part", "python", tmp_path=tmp_path)
     assert static.returncode == 6 and "Python imports another folder's, of other sources" in static.stderr
     said = run(other, "doctor", tmp_path=tmp_path)

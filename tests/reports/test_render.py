@@ -190,6 +190,7 @@ def test_several_runs_and_devices_side_by_side(tmp_path: Path) -> None:
             reports.write([a, b], own)
         assert not (own / "report.html").exists()
     text, page = page_of([a, b], tmp_path / "out")
+    assert "2 methods, 2 devices, " in text  # two runs on one of them
     for title in ("Example CPU, 2 cores · a", "Example GPU 80GB · a", "Example CPU, 2 cores · b", "Side by side"):
         assert title in text
     assert "REGRESSED" in text
