@@ -49,7 +49,6 @@ struct Job {
 struct Reduction {
   int64_t kept[5], summed[5];  // extents of (n, c, d0, d1, d2); 1 where the axis is of the other kind
   int64_t entries, terms;      // their products
-  int64_t chunks;              // terms are summed in this many fixed parts, then the parts in order
   int which;                   // operand number
 
   Point cell(int64_t entry, int64_t term) const {

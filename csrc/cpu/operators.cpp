@@ -54,7 +54,8 @@ const Table& best() {
 
 struct Cpu {
   static constexpr bool dense_cells = false;
-  static bool done(const Call& call, Direction direction, const Reduction* reduction, const Any* result) {
+  static bool run(const Call& call, Direction direction, const Reduction* reduction = nullptr,
+                  const Any* result = nullptr) {
     const int32_t method = int32_t(call.traits.method), way = int32_t(direction);
     const Job& job = call.job;
     const Entry& own = method_table().at(call.traits.method);
@@ -68,17 +69,10 @@ struct Cpu {
     const Loops loops = best().loops[call.type() == Type::float64 ? 0 : 1];
     return loops(method, way, &job, reduction, result, in_threads);
   }
-  static void run(const Call& call, Direction direction, const Reduction* reduction, double*, const Any* result = nullptr) {
-    done(call, direction, reduction, result);
-  }
-  static bool run_both(const Call& call, const Reduction& reduction, const Any& result) {
-    return done(call, Direction::gather, &reduction, &result);
-  }
   static void masks(const Tensor& y, const MaskJob& job, MaskDirection direction) {
     const bool wide = type_of(y, "y") == Type::float64 || job.window.taps() > kTerms;
     (wide ? mask_loop<double> : mask_loop<float>)(job, direction, in_threads);
   }
-  static int64_t chunks(int64_t, int64_t) { return 1; }  // no partial sums are wanted
 };
 
 STABLE_TORCH_LIBRARY_IMPL(adapool, CPU, m) { register_on<Cpu>(m); }

@@ -1,5 +1,6 @@
-// The four operators, once for every device. A Device supplies run(), run_both(), masks() and chunks(), and says whether
-// it wants the numbers of cells that it reads (`dense_cells`) in the layout of the input.
+// The four operators, once for every device. A Device supplies masks() and run(), which is false for what it cannot do
+// at once (gather with a reduction), and says whether it wants the numbers of cells that it reads (`dense_cells`) in the
+// layout of the input.
 // Knows PyTorch's stable ABI; knows no method's formula.
 #pragma once
 #include <tuple>
@@ -31,15 +32,14 @@ std::tuple<Tensor, Tensor> pool(const Tensor& x, std::vector<Tensor> operands, s
   }
   job.y = write(y);
   job.ys = strides_of(y);
-  Device::run(call, Direction::forward, nullptr, nullptr);
+  Device::run(call, Direction::forward);
   return {y, extra};
 }
 
-// The gradient of a cell operand: terms summed in fixed chunks, chunks in order.
 inline Reduction reduction_of(const Call& call, size_t i) {
   const Tensor& t = call.tensors[i];
   const int64_t rank = int64_t(call.cells.size()), missing = rank - t.dim();
-  Reduction reduction{{1, 1, 1, 1, 1}, {1, 1, 1, 1, 1}, 1, 1, 1, call.which[i]};
+  Reduction reduction{{1, 1, 1, 1, 1}, {1, 1, 1, 1, 1}, 1, 1, call.which[i]};
   for (int64_t axis = 0; axis < rank; ++axis) {
     const int64_t d = axis < 2 ? axis : axis + 5 - rank, size = call.cells[axis];
     const bool kept = axis >= missing && t.size(axis - missing) == size;
@@ -50,13 +50,10 @@ inline Reduction reduction_of(const Call& call, size_t i) {
 }
 
 template <class Device> void operand_gradient(const Call& call, size_t i, const Tensor& result) {
-  Reduction reduction = reduction_of(call, i);
+  const Reduction reduction = reduction_of(call, i);
   if (reduction.entries == 0) return;
-  reduction.chunks = Device::chunks(reduction.entries, reduction.terms);
-  const int64_t parts = reduction.chunks > 1 ? reduction.chunks * reduction.entries : 0;
-  Tensor partial = allocate({parts}, ScalarType::Double, result, false);
   const Any out = write(result);
-  Device::run(call, Direction::operand, &reduction, static_cast<double*>(partial.mutable_data_ptr()), &out);
+  Device::run(call, Direction::operand, &reduction, &out);
 }
 
 // Room for the gradients of operands that are wanted, empty tensors for the others. Before that of x: a small tensor
@@ -83,7 +80,7 @@ void operand_gradients(Call& call, const Ints& wants, size_t first, const std::v
     }
     call.job.to_logits = true;
     call.job.target = write(results[i]);
-    Device::run(call, Direction::gather, nullptr, nullptr);
+    Device::run(call, Direction::gather);
     call.job.to_logits = false;
   }
 }
@@ -92,9 +89,10 @@ void operand_gradients(Call& call, const Ints& wants, size_t first, const std::v
 template <class Device> bool input_gradient(const Call& call, const Ints& wants, const std::vector<Tensor>& operands) {
   if (operands.size() == 1 && call.which[0] >= 0 && wants[1] != 0) {
     const Reduction reduction = reduction_of(call, 0);
-    if (reduction.entries > 0 && Device::run_both(call, reduction, write(operands[0]))) return true;
+    const Any out = write(operands[0]);
+    if (reduction.entries > 0 && Device::run(call, Direction::gather, &reduction, &out)) return true;
   }
-  Device::run(call, Direction::gather, nullptr, nullptr);
+  Device::run(call, Direction::gather);
   return false;
 }
 
@@ -170,7 +168,7 @@ Tensor unpool(const Tensor& y, const Tensor& guide, std::vector<Tensor> operands
   job.normalize = normalize;
   Tensor out = call.like_input(y.scalar_type());
   job.target = write(out);
-  Device::run(call, Direction::gather, nullptr, nullptr);
+  Device::run(call, Direction::gather);
   return out;
 }
 
@@ -209,7 +207,7 @@ std::vector<Tensor> unpool_backward(const Tensor& grad, const Tensor& y, const T
     results[0] = allocate(call.cells, y.scalar_type(), y, job.channels_last);
     job.y = write(results[0]);
     job.ys = strides_of(results[0]);
-    Device::run(call, Direction::forward, nullptr, nullptr);
+    Device::run(call, Direction::forward);
   }
   const Tensor cells = Device::dense_cells ? in_layout(y, job.channels_last) : y;
   job.coefficient = read(cells, "y");
@@ -219,7 +217,7 @@ std::vector<Tensor> unpool_backward(const Tensor& grad, const Tensor& y, const T
   if (wants[1]) {
     results[1] = call.like_input(guide.scalar_type());
     job.target = write(results[1]);
-    Device::run(call, Direction::gather, nullptr, nullptr);
+    Device::run(call, Direction::gather);
   }
   const std::vector<Tensor> operand = operand_results(call, wants, 2);
   operand_gradients<Device>(call, wants, 2, operand);

@@ -90,8 +90,8 @@ int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* hole
   // With the weights held fixed, regions that are large, overlap or are cut off are the general loops'.
   job.use_through = logits || k > s || k > 3 || pad[0] + pad[1] + over[0] + over[1] > 0 || draw(2);
   const bool scalar = beta.count == 1;
-  const Reduction reduction = scalar ? Reduction{{1, 1, 1, 1, 1}, {n, c, 1, oh, ow}, 1, n * c * oh * ow, 1, 0}
-                                     : Reduction{{images, c, 1, oh, ow}, {n / images, 1, 1, 1, 1}, beta.count, n / images, 1, 0};
+  const Reduction reduction = scalar ? Reduction{{1, 1, 1, 1, 1}, {n, c, 1, oh, ow}, 1, n * c * oh * ow, 0}
+                                     : Reduction{{images, c, 1, oh, ow}, {n / images, 1, 1, 1, 1}, beta.count, n / images, 0};
   const Any result = sum.any();
   const bool learns = method == Method::ada || method == Method::power || method == Method::lp_abs ||
                       method == Method::mixed;

@@ -110,7 +110,7 @@ Job job_of(const Words& words, const Shape& traits) {
 }
 
 Reduction reduction_of(const Words& words, const Job& job) {
-  Reduction reduction{{1, 1, 1, 1, 1}, {1, 1, 1, 1, 1}, 1, 1, 1, 0};
+  Reduction reduction{{1, 1, 1, 1, 1}, {1, 1, 1, 1, 1}, 1, 1, 0};
   const int64_t extent[5] = {job.batch, job.channels, job.window.out[0], job.window.out[1], job.window.out[2]};
   for (int d = 0; d < 5; ++d) {
     const bool kept = d == 0 ? words.by_image() : d == 1 ? words.by_channel() : words.by_place();

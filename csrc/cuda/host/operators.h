@@ -9,24 +9,14 @@ namespace adapool::cuda {
 struct Cuda {
   static constexpr bool dense_cells = true;
 
-  static void run(const Call& call, Direction direction, const Reduction* reduction, double*,
-                  const Any* result = nullptr) {
-    start(call, direction, reduction, result);
-  }
-  static bool run_both(const Call& call, const Reduction& reduction, const Any& result) {
-    start(call, Direction::gather, &reduction, &result);
-    return true;
-  }
   static void masks(const Tensor& y, const MaskJob& job, MaskDirection direction) {
     Launch launch = plan_masks(type_of(y, "y") == Type::float64, job, direction);
     if (launch.grid[0] == 0) return;
     const Current current(y);
-    cuda::start(current.device, current.stream, launch, const_cast<MaskJob*>(&job));
+    start(current.device, current.stream, launch, const_cast<MaskJob*>(&job));
   }
-  static int64_t chunks(int64_t, int64_t) { return 1; }  // a plan has its own
-
- private:
-  static void start(const Call& call, Direction direction, const Reduction* reduction, const Any* result) {
+  static bool run(const Call& call, Direction direction, const Reduction* reduction = nullptr,
+                  const Any* result = nullptr) {
     const Current current(call.input.x);
     Plan plan = cuda::plan(call.traits.method, direction, call.job, reduction, result, multiprocessors(current.device));
     Tensor scratch;
@@ -41,8 +31,9 @@ struct Cuda {
       if (launch.states != kNowhere) a.states = base + launch.states;
       if (launch.out != kNowhere) a.out = base + launch.out;
       if (tunes()) launch = fastest(current.device, current.stream, launch);
-      cuda::start(current.device, current.stream, launch, &a);
+      start(current.device, current.stream, launch, &a);
     }
+    return true;
   }
 };
 
