@@ -45,12 +45,11 @@ def died(text: str, **settings: Any) -> str:
 
 def launch(
     text: str, x: Sequence[float] = (), y: int = 0, grid: Sequence[int] = (1,), block: Sequence[int] = (1,),
-    *, shared: int = 0, launches: int = 1, headers: dict[str, str] | None = None, sanitize: bool = False,
-    **settings: Any,
+    *, launches: int = 1, headers: dict[str, str] | None = None, sanitize: bool = False, **settings: Any,
 ) -> Any:  # fmt: skip
     """y of every launch; what stands on standard error if the process died."""
     request = {"text": text, "headers": headers or {}, "x": list(x), "y": y, "grid": grid, "block": block}
-    request |= {"shared": shared, "launches": launches}
+    request["launches"] = launches
     done = process(["-m", "tests.support.emulator.client"], sanitize, json.dumps(request), **settings)
     if done.returncode:
         return done.stderr
@@ -137,18 +136,6 @@ def test_parts_of_a_warp_meet_apart_and_then_together() -> None:
     assert launch(text, x, 32, (1,), (32,), launches=3) == [[2 * x[1]] * 8 + x[8:]] * 3
 
 
-def test_dynamic_shared_memory_has_exactly_the_launch_s_size() -> None:
-    text = TURN.format("__syncthreads()").replace(
-        "__shared__ float kept[256]", "float* kept = adapool::dynamic_shared<float>()"
-    )
-    x = numbers(100)
-    assert launch(text, x, 100, (1,), (100,), shared=400) == [x[40:] + x[:40]]
-    if sanitizers():
-        assert launch(text, x, 100, (1,), (100,), shared=400, sanitize=True) == [x[40:] + x[:40]]
-        assert "AddressSanitizer" in died(text, x=x, y=100, block=(100,), shared=396, sanitize=True)
-    assert "CUDA_ERROR_INVALID_VALUE" in died(text, x=x, y=100, block=(100,), shared=49156)
-
-
 def test_headers_have_names_and_the_log_has_lines() -> None:
     headers = {"cuda/add.cuh": "#pragma once\ninline __device__ float more(float v) { return v + 1; }"}
     text = '#include "cuda/add.cuh"\n' + ADD.replace("x[i] + 1", "more(x[i])")
@@ -219,9 +206,6 @@ def test_blocks_that_count_on_each_other_are_wrong() -> None:
 def test_shared_memory_begins_as_no_number_in_every_block() -> None:
     text = KERNEL + "{ __shared__ float kept[2]; y[blockIdx.x] = kept[0]; kept[0] = 1; }"
     [found] = launch(text, [], 3, (3,), (1,))
-    assert all(math.isnan(v) for v in found)
-    text = text.replace("__shared__ float kept[2]", "float* kept = adapool::dynamic_shared<float>()")
-    [found] = launch(text, [], 3, (3,), (1,), shared=4)
     assert all(math.isnan(v) for v in found)
 
 

@@ -25,8 +25,6 @@ namespace {
   F(CtxSetCurrent, (void*))                                                                                      \
   F(ModuleLoadData, (void**, const void*))                                                                       \
   F(ModuleGetFunction, (void**, void*, const char*))                                                             \
-  F(FuncGetAttribute, (int*, int, void*))                                                                        \
-  F(FuncSetAttribute, (void*, int, int))                                                                         \
   F(LaunchKernel, (void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**,   \
                    void**))                                                                                      \
   F(EventCreate, (void**, unsigned))                                                                             \
@@ -40,12 +38,11 @@ namespace {
   F(GetErrorString, (int, const char**))
 
 // Numbers of cuda.h, which never change.
-constexpr int kMultiprocessors = 16, kMajor = 75, kMinor = 76, kMaxShared = 97;  // of a device
-constexpr int kStaticShared = 1, kMaxDynamicShared = 8;                          // of a function
-constexpr int kRelaxed = 2;                                                      // of what captures forbid
+constexpr int kMultiprocessors = 16, kMajor = 75, kMinor = 76;  // of a device
+constexpr int kRelaxed = 2;                                     // of what captures forbid
 
 struct Device {
-  int handle = 0, architecture = 0, multiprocessors = 0, max_shared = 0;
+  int handle = 0, architecture = 0, multiprocessors = 0;
   std::string name;
   std::once_flag retained;
   void* context = nullptr;  // the primary one
@@ -81,7 +78,6 @@ struct Driver {
       };
       device.architecture = 10 * ask(kMajor) + ask(kMinor);
       device.multiprocessors = ask(kMultiprocessors);
-      device.max_shared = ask(kMaxShared);
       char name[256] = "";
       check(DeviceGetName(name, sizeof name, device.handle), "name a device");
       device.name = name;
@@ -151,25 +147,20 @@ Kernel load(int device, const std::string& image) {
   const Driver& d = driver();
   const Context context(d, device);
   void *module = nullptr, *function = nullptr;
-  int own = 0;
   d.check(d.ModuleLoadData(&module, image.c_str()), "load a kernel on device " + std::to_string(device));
   d.check(d.ModuleGetFunction(&function, module, "adapool_kernel"), "find the function adapool_kernel");
-  d.check(d.FuncGetAttribute(&own, kStaticShared, function), "describe a kernel");
-  const int rest = d.device(device).max_shared - own;
-  d.check(d.FuncSetAttribute(function, kMaxDynamicShared, rest), "give a kernel its shared memory");
-  return {function, unsigned(rest), device};
+  return {function, device};
 }
 
-void launch(const Kernel& kernel, const unsigned grid[3], unsigned threads, unsigned shared_bytes, void* stream,
-            void** arguments) {
+void launch(const Kernel& kernel, const unsigned grid[3], unsigned threads, void* stream, void** arguments) {
   const Driver& d = driver();
   const Context context(d, kernel.device);
-  const int status = d.LaunchKernel(kernel.function, grid[0], grid[1], grid[2], threads, 1, 1, shared_bytes, stream,
-                                    arguments, nullptr);
+  const int status =
+      d.LaunchKernel(kernel.function, grid[0], grid[1], grid[2], threads, 1, 1, 0, stream, arguments, nullptr);
   if (status == 0) return;
   const auto text = [](unsigned n) { return std::to_string(n); };
   d.check(status, "launch " + text(grid[0]) + " x " + text(grid[1]) + " x " + text(grid[2]) + " blocks of " +
-                      text(threads) + " threads and " + text(shared_bytes) + " bytes");
+                      text(threads) + " threads");
 }
 
 std::vector<float> timed(int device, void* stream, size_t count, const std::function<void(size_t)>& work) {

@@ -9,7 +9,6 @@ namespace adapool::cuda {
 
 struct Kernel {
   void* function;
-  unsigned max_dynamic;  // bytes of dynamic shared memory that a launch may ask for
   int device;
 };
 
@@ -22,8 +21,7 @@ Kernel load(int device, const std::string& image);
 
 // On `stream`, a stream of the kernel's device; null is its default stream. A thread without a context gets the
 // device's primary one, which is torch's; a thread that has another context has it again afterwards.
-void launch(const Kernel& kernel, const unsigned grid[3], unsigned threads, unsigned shared_bytes, void* stream,
-            void** arguments);
+void launch(const Kernel& kernel, const unsigned grid[3], unsigned threads, void* stream, void** arguments);
 
 // Milliseconds of each of `count` pieces of work that `work` starts one after another on a stream of the device. Waits
 // for the last.

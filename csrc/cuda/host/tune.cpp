@@ -80,7 +80,7 @@ const Kernel& kernel_of(int device, const Specification& s) {
 }
 
 void start(int device, void* stream, const Launch& l, void* arguments) {
-  launch(kernel_of(device, l.specification), l.grid, unsigned(l.specification.threads), 0, stream, &arguments);
+  launch(kernel_of(device, l.specification), l.grid, unsigned(l.specification.threads), stream, &arguments);
 }
 
 Launch fastest(int device, void* stream, const Launch& launch) {

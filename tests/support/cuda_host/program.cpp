@@ -43,12 +43,12 @@ Source source(const std::string& text) {
 Kernel get(int device, const std::string& text) {
   return kernel(device, text, [&] { return source(text); });
 }
-void start(const Kernel& kernel, unsigned shared = 64) {
+void start(const Kernel& kernel, unsigned threads = 128) {
   const unsigned grid[3] = {7, 2, 1};
   int count = 42;
   double scale = 0.5;
   void* arguments[] = {&count, &scale};
-  launch(kernel, grid, 128, shared, reinterpret_cast<void*>(0x50), arguments);
+  launch(kernel, grid, threads, reinterpret_cast<void*>(0x50), arguments);
 }
 void say(const std::function<void()>& work) {
   try {
@@ -68,8 +68,8 @@ std::string payload(const std::string& key, size_t size) {
 
 void devices(const Words&) {
   for (int i = 0; i < 3; ++i) {
-    start(get(i, "a"), 0);
-    std::printf("%d %d %u\n", architecture(i), multiprocessors(i), get(i, "a").max_dynamic);
+    start(get(i, "a"));
+    std::printf("%d %d\n", architecture(i), multiprocessors(i));
   }
   say([] { get(3, "a"); });
 }
@@ -98,7 +98,7 @@ void contexts(const Words&) {
 void faults(const Words&) {
   for (int i = 0; i < 2; ++i) say([] { get(0, "broken"); });
   for (int i = 0; i < 3; ++i) say([] { get(0, "a"); });
-  say([] { start(get(0, "a"), 1u << 20); });
+  say([] { start(get(0, "a"), 2048); });
   std::printf("%d\n", made.load());
 }
 

@@ -69,8 +69,8 @@ class Kernel:
         check(DRIVER.cuModuleLoadData(ctypes.byref(self.module), image))
         check(DRIVER.cuModuleGetFunction(ctypes.byref(self.function), self.module, b"adapool_kernel"))
 
-    def __call__(self, grid: Sequence[int], block: Sequence[int], *arguments: object, shared: int = 0) -> None:
-        sizes = [*grid, *(1,) * (3 - len(grid)), *block, *(1,) * (3 - len(block)), shared]
+    def __call__(self, grid: Sequence[int], block: Sequence[int], *arguments: object) -> None:
+        sizes = [*grid, *(1,) * (3 - len(grid)), *block, *(1,) * (3 - len(block)), 0]
         pointers = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(a) for a in arguments))
         check(DRIVER.cuLaunchKernel(self.function, *map(ctypes.c_uint, sizes), None, pointers, None))
 
@@ -89,7 +89,7 @@ def main() -> None:
     for _ in range(request["launches"]):
         y = memory(ctypes.c_float, [0.0] * request["y"])
         arguments = pointer(y), pointer(x), ctypes.c_int(len(x))
-        kernel(request["grid"], request["block"], *arguments, shared=request["shared"])
+        kernel(request["grid"], request["block"], *arguments)
         print(json.dumps(list(y)))
     kernel.close()
 

@@ -10,11 +10,6 @@
 #include "block.h"
 #include "files.h"
 
-extern "C" {
-__attribute__((weak)) void __asan_poison_memory_region(const volatile void* at, size_t size);
-__attribute__((weak)) void __asan_unpoison_memory_region(const volatile void* at, size_t size);
-}
-
 using namespace emulator;
 
 namespace {
@@ -35,8 +30,7 @@ constexpr Error kErrors[] = {
     {not_found, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
 };
 
-constexpr unsigned kMostShared = 232448, kMostSharedUnasked = 49152, kMostBlocks = 65535;  // the last of y and z
-constexpr size_t kBeyond = 4096;  // poisoned memory behind the dynamic shared memory
+constexpr unsigned kMostBlocks = 65535;  // of y and z
 
 struct Module {
   void* object;
@@ -44,7 +38,6 @@ struct Module {
   std::string name;  // of its code
   char* shared[2];   // begin and end of its shared arrays
   int number = -1;   // in the order in which functions were first started
-  unsigned most_dynamic = kMostSharedUnasked;
 };
 
 char primary;  // its address is the only context
@@ -67,15 +60,6 @@ void fill(char* at, char* end) {
     asm volatile("" ::: "memory");
   }
   for (; at < end; ++at) *at = char(0xff);
-}
-
-char* dynamic_shared(unsigned size) {
-  static char* const memory = static_cast<char*>(std::aligned_alloc(1024, kMostShared + kBeyond));
-  if (__asan_poison_memory_region) {
-    __asan_poison_memory_region(memory, kMostShared + kBeyond);
-    __asan_unpoison_memory_region(memory, size);
-  }
-  return memory;
 }
 
 Module* load(const char* image) {
@@ -119,7 +103,6 @@ ADAPOOL_EXPORT int cuDeviceGetAttribute(int* value, int attribute, int device) {
   switch (attribute) {
     case 16: *value = std::stoi(environment("ADAPOOL_EMULATOR_MULTIPROCESSORS", "4")); break;
     case 75: *value = 9; break;  // compute capability 9.0
-    case 97: *value = kMostShared; break;
     default: *value = 0;
   }
   return device ? invalid_device : success;
@@ -166,21 +149,12 @@ ADAPOOL_EXPORT int cuModuleGetFunction(void** function, void* module, const char
   return *function = module, std::strcmp(name, "adapool_kernel") ? not_found : success;
 }
 
-ADAPOOL_EXPORT int cuFuncSetAttribute(void* function, int attribute, int value) {
-  if (attribute != 8) return success;  // 8: the dynamic shared memory that launches may ask for
-  if (value < 0 || value > int(kMostShared)) return invalid_value;
-  at(function)->most_dynamic = value;
-  return success;
-}
-
-ADAPOOL_EXPORT int cuFuncGetAttribute(int* value, int, void*) { return *value = 0, success; }
-
 ADAPOOL_EXPORT int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned x,
                                   unsigned y, unsigned z, unsigned shared, void*, void** parameters, void** extra) {
   if (!context) return invalid_context;
-  if (!function || extra || !grid_x || !grid_y || !grid_z || grid_x > 0x7fffffff || grid_y > kMostBlocks ||
+  if (!function || shared || extra || !grid_x || !grid_y || !grid_z || grid_x > 0x7fffffff || grid_y > kMostBlocks ||
       grid_z > kMostBlocks || !x || !y || !z || x > kMostThreads || y > kMostThreads || z > 64 ||
-      x * y * z > kMostThreads || shared > at(function)->most_dynamic)
+      x * y * z > kMostThreads)
     return invalid_value;
   const std::lock_guard one_at_a_time(launching);
   if (at(function)->number < 0) at(function)->number = functions++;
@@ -197,7 +171,6 @@ ADAPOOL_EXPORT int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid
   machine.grid_size = {grid_x, grid_y, grid_z};
   machine.meet_block = meet_block;
   machine.meet_warp = meet_warp;
-  machine.dynamic_shared = dynamic_shared(shared);
   set_block({x, y, z});
   // Blocks come in a turned order too, forwards or backwards: none may count on another.
   const uint64_t blocks = uint64_t(grid_x) * grid_y * grid_z, turn = random_bits() % blocks;
@@ -206,7 +179,6 @@ ADAPOOL_EXPORT int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid
     const uint64_t turned = (i + turn) % blocks, block = backwards ? blocks - 1 - turned : turned;
     machine.block = {unsigned(block % grid_x), unsigned(block / grid_x % grid_y), unsigned(block / grid_x / grid_y)};
     fill(launched->shared[0], launched->shared[1]);
-    fill(static_cast<char*>(machine.dynamic_shared), static_cast<char*>(machine.dynamic_shared) + shared);
     run_block();
   }
   return success;

@@ -13,7 +13,6 @@ struct Place { const char* file; int line; };  // where the program calls a meet
 struct Machine {
   Index thread, block, block_size, grid_size;
   unsigned lane;
-  void* dynamic_shared;
   void (*meet_block)(Place);
   // Waits for the lanes of `mask`. Returns the value that lane `source` brought; of a vote, the ballot.
   unsigned long long (*meet_warp)(Meeting, unsigned mask, unsigned source, unsigned long long value, Place);

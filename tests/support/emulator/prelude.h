@@ -113,13 +113,6 @@ inline unsigned __ballot_sync(unsigned mask, int predicate, ADAPOOL_HERE) {
 
 #undef ADAPOOL_HERE
 
-// The launch's dynamic shared memory, of exactly its size.
-inline void* emulator_dynamic_shared() { return emulator::machine->dynamic_shared; }
-
-namespace adapool {
-template <class T> inline T* dynamic_shared() { return static_cast<T*>(emulator_dynamic_shared()); }
-}  // namespace adapool
-
 extern "C" __attribute__((visibility("hidden"))) char __bss_start[], _end[];  // the linker's
 
 // What the driver looks up in the compiled program: one call at loading, one for every thread.
