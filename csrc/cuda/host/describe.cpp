@@ -35,14 +35,6 @@ Type type_of(const std::string& word) {
   refuse("type", word);
 }
 
-Strides dense(const Job& job, const int64_t* extent) {
-  const int64_t step = job.channels_last ? job.channels : 1;
-  Strides s{0, 0, {step * extent[2] * extent[1], step * extent[2], step}};
-  s.c = job.channels_last ? 1 : extent[0] * extent[1] * extent[2];
-  s.n = job.channels * extent[0] * extent[1] * extent[2];
-  return s;
-}
-
 struct Words {
   std::string method, direction, type, layout, window, shape, operand = "number";
 
@@ -93,8 +85,6 @@ Job job_of(const Words& words, const Shape& traits) {
   job.window = window_of(words, job.batch, job.channels);
   job.channels_last = words.layout == "channels_last";
   job.x = {kSomewhere, type_of(words.type)};
-  job.xs = dense(job, job.window.in);
-  job.ys = job.cs = dense(job, job.window.out);
   if (traits.logits) job.logits = job.x;
   const Window& w = job.window;
   for (int k = 0; k < traits.operands; ++k) {
