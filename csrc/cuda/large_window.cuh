@@ -91,9 +91,6 @@ ADAPOOL_HD void write_planes(const Arguments& a, const Unit<S>& u, const R& r, F
   struct alignas(16) Room {
     Out number[(all + 7) / 8 * 8];
   };
-  struct alignas(sizeof(Out) * size) Some {
-    Out number[size];
-  };
   __shared__ Room rooms[S::threads / 32];
   Out* room = rooms[threadIdx.x / 32].number;
   const int lane = int(threadIdx.x % 32);
@@ -104,7 +101,7 @@ ADAPOOL_HD void write_planes(const Arguments& a, const Unit<S>& u, const R& r, F
 #pragma unroll
     for (int i = 0; i < all; i += 32 * size)
       if (const int at = i + lane * size; at < all)
-        *reinterpret_cast<Some*>(to + at) = *reinterpret_cast<const Some*>(room + at);
+        *reinterpret_cast<Piece<Out, size>*>(to + at) = *reinterpret_cast<const Piece<Out, size>*>(room + at);
   } else {
     to = tensor<Out>(a.out, 0) + (a.units - u.left) * R::size;  // those that are not real stand for the first
 #pragma unroll 1

@@ -14,7 +14,7 @@ template <> ADAPOOL_HD uint32_t pair_of<Half>(float a, float b) { return half_pa
 template <> ADAPOOL_HD uint32_t pair_of<BFloat16>(float a, float b) { return bfloat16_pair(a, b); }
 
 // `size` neighbours, at an address that is a multiple of their bytes, which are 16 at most.
-template <class T, int size> struct alignas(sizeof(T) * size) Piece {
+template <class T, int size, bool pairs = sizeof(T) == 2 && size % 2 == 0> struct alignas(sizeof(T) * size) Piece {
   T number[size];
   template <class A> ADAPOOL_HD void get(A* to) const {
 #pragma unroll
@@ -25,7 +25,7 @@ template <class T, int size> struct alignas(sizeof(T) * size) Piece {
     for (int i = 0; i < size; ++i) number[i] = narrow<T>(from[i]);
   }
 };
-template <int size, class T> struct alignas(2 * size) Words {
+template <class T, int size> struct alignas(2 * size) Piece<T, size, true> {
   uint32_t word[size / 2];
   template <class A> ADAPOOL_HD void get(A* to) const {
 #pragma unroll
@@ -39,12 +39,6 @@ template <int size, class T> struct alignas(2 * size) Words {
     for (int i = 0; i < size / 2; ++i) word[i] = pair_of<T>(float(from[2 * i]), float(from[2 * i + 1]));
   }
 };
-template <> struct Piece<Half, 2> : Words<2, Half> {};
-template <> struct Piece<Half, 4> : Words<4, Half> {};
-template <> struct Piece<Half, 8> : Words<8, Half> {};
-template <> struct Piece<BFloat16, 2> : Words<2, BFloat16> {};
-template <> struct Piece<BFloat16, 4> : Words<4, BFloat16> {};
-template <> struct Piece<BFloat16, 8> : Words<8, BFloat16> {};
 
 // A copy of the whole piece is one access, where its members one by one would be several.
 template <int size, class T, class A> ADAPOOL_HD void read_piece(const T* p, A* to) {
