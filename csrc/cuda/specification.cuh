@@ -9,17 +9,6 @@
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
-template <int k, class A, class B, class C> struct ChosenOf {
-  using Type = A;
-};
-template <class A, class B, class C> struct ChosenOf<1, A, B, C> {
-  using Type = B;
-};
-template <class A, class B, class C> struct ChosenOf<2, A, B, C> {
-  using Type = C;
-};
-template <int k, class A, class B, class C> using Chosen = typename ChosenOf<k, A, B, C>::Type;
-
 template <class S> using ComputeOf = AccOf<typename S::X>;
 
 // A tensor by its type; `image` and what is inside it are in elements.
@@ -41,10 +30,9 @@ template <class S> struct Layout {
 };
 
 // The operand k of a cell. Constants say whether it is a number, a tensor or the method's default.
-template <class S, int k>
+template <class S, int k, class T>
 ADAPOOL_HD ComputeOf<S> operand_at(const Arguments& a, int64_t n, int64_t c, const int* cell) {
   const OperandArgument& o = a.operand[k];
-  using T = typename S::template Operand<k>;
   if constexpr (S::operand(k) != 2 && sizeof(ComputeOf<S>) == 8) return o.number;
   else if constexpr (S::operand(k) != 2) return o.rounded;
   else
@@ -55,9 +43,9 @@ template <class S>
 ADAPOOL_HD CellOperands<ComputeOf<S>> operands_at(const Arguments& a, int64_t n, int64_t c, const int* cell) {
   constexpr int count = S::template Method<ComputeOf<S>>::operands;
   CellOperands<ComputeOf<S>> all{};
-  if constexpr (count > 0) all.at[0] = operand_at<S, 0>(a, n, c, cell);
-  if constexpr (count > 1) all.at[1] = operand_at<S, 1>(a, n, c, cell);
-  if constexpr (count > 2) all.at[2] = operand_at<S, 2>(a, n, c, cell);
+  if constexpr (count > 0) all.at[0] = operand_at<S, 0, typename S::Operand0>(a, n, c, cell);
+  if constexpr (count > 1) all.at[1] = operand_at<S, 1, typename S::Operand1>(a, n, c, cell);
+  if constexpr (count > 2) all.at[2] = operand_at<S, 2, typename S::Operand2>(a, n, c, cell);
   for (int k = 0; k < 3; ++k) all.given[k] = S::operand(k) != 0;
   return all;
 }

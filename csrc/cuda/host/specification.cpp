@@ -91,8 +91,7 @@ Source source_of(const Specification& s) {
   type("Operand0", s.operands[0]);
   type("Operand1", s.operands[1]);
   type("Operand2", s.operands[2]);
-  text << "  template <int k> using Operand = Chosen<k, Operand0, Operand1, Operand2>;\n"
-       << "  using Index = " << (s.wide ? "int64_t" : "int32_t") << ";\n";
+  text << "  using Index = " << (s.wide ? "int64_t" : "int32_t") << ";\n";
   list("operand", s.given);
 #define ADAPOOL_NUMBER(its, value) text << "  static constexpr int " #its " = " << s.its << ";\n";
 #define ADAPOOL_TRUTH(its) text << "  static constexpr bool " #its " = " << (s.its ? "true" : "false") << ";\n";
