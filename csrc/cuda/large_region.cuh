@@ -4,7 +4,6 @@
 // method.
 #pragma once
 #include "cuda/specification.cuh"
-#include "math/window.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

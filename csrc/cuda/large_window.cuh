@@ -24,13 +24,8 @@ template <class S> struct Unit {
     left = Count(a.units) - rest;
     real = within < left;
     number = rest = real ? rest + within : 0;
-    const auto next = [&](Count extent) {
-      const Count at = rest % extent;
-      rest /= extent;
-      return at;
-    };
-    channel = S::channels_last ? next(Count(a.channels)) : 0;
-    for (int d = 2; d >= 0; --d) cell[d] = S::whole || (S::flat && d == 0) ? 0 : int(next(a.cell[d]));
+    channel = S::channels_last ? split(rest, Count(a.channels)) : 0;
+    for (int d = 2; d >= 0; --d) cell[d] = S::whole || (S::flat && d == 0) ? 0 : int(split(rest, Count(a.cell[d])));
     image = n = rest;
     c = S::channels_last ? channel : split(n, a.channels);
   }
@@ -141,15 +136,10 @@ template <class S> ADAPOOL_HD void large_gather(const Arguments& a) {
   const Count all = Count(a.batch * a.channels) * a.in[0] * a.in[1] * a.in[2], step = Count(gridDim.x) * blockDim.x;
   for (Count place = Count(blockIdx.x) * blockDim.x + threadIdx.x; place < all; place += step) {
     Count image = place;
-    const auto next = [&](Count extent) {
-      const Count at = image % extent;
-      image /= extent;
-      return at;
-    };
-    const Count channel = S::channels_last ? next(Count(a.channels)) : 0;
+    const Count channel = S::channels_last ? split(image, Count(a.channels)) : 0;
     int at[3] = {}, lo[3] = {}, hi[3] = {1, 1, 1}, windows = 1;
     for (int d = 2; d >= (S::flat ? 1 : 0); --d) {
-      at[d] = int(next(a.in[d]));
+      at[d] = int(split(image, Count(a.in[d])));
       const int before = at[d] + padding(d) - kernel(d) + 1, last = (at[d] + padding(d)) / stride(d);
       lo[d] = before <= 0 ? 0 : (before + stride(d) - 1) / stride(d);
       hi[d] = last < a.cell[d] ? last + 1 : a.cell[d];

@@ -5,6 +5,7 @@
 #include "cuda/arguments.h"
 #include "cuda/memory.cuh"
 #include "math/cell.h"
+#include "math/window.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

@@ -2,7 +2,6 @@
 // Device only (and its emulator); knows no method.
 #pragma once
 #include "cuda/specification.cuh"
-#include "math/window.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {
@@ -203,19 +202,14 @@ template <class S> struct ThreadWalk {
   ADAPOOL_HD ThreadWalk(const Arguments& a) {
     const Index thread = Index(blockIdx.x) * Index(blockDim.x) + Index(threadIdx.x);  // no more than it counts
     const Index all = Index(a.lanes) * a.groups[0] * a.groups[1] * a.groups[2];
-    Index at = thread % all;
-    image = thread / all;
+    image = thread;
+    Index at = split(image, all);
     real = image < Index(a.parts);
     end = Index(a.images);
     step = Index(a.parts);
-    const auto next = [&](Index extent) {
-      const Index rest = at % extent;
-      at /= extent;
-      return int(rest);
-    };
-    channel = int64_t(next(a.lanes)) * S::width;
-    cell[2] = next(a.groups[2]) * S::windows;
-    cell[1] = next(a.groups[1]);
+    channel = int64_t(split(at, Index(a.lanes))) * S::width;
+    cell[2] = int(split(at, Index(a.groups[2]))) * S::windows;
+    cell[1] = int(split(at, Index(a.groups[1])));
     cell[0] = S::flat ? 0 : int(at);
   }
 };

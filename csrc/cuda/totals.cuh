@@ -3,7 +3,6 @@
 // Device only.
 #pragma once
 #include "cuda/specification.cuh"
-#include "math/window.h"
 
 namespace adapool {
 inline namespace ADAPOOL_ISA {

@@ -45,6 +45,12 @@ ADAPOOL_HD int64_t split(int64_t& index, int64_t extent) {
   return rest;
 }
 
+ADAPOOL_HD int32_t split(int32_t& index, int32_t extent) {
+  const int32_t rest = index % extent;
+  index /= extent;
+  return rest;
+}
+
 // The point of a flat index, in memory order: channels innermost for channels_last, else after the batch.
 ADAPOOL_HD Point point_at(int64_t index, int64_t channels, const int64_t* extent, bool channels_last) {
   Point p;
