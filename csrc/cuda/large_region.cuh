@@ -75,7 +75,7 @@ template <class S> struct SharedRegion : Wanted<S> {
   template <class F, class... Gathered> ADAPOOL_HD void each(F f, Gathered&... gathered) const {
     if constexpr (held) {
 #pragma unroll
-      for (int j = 0; j < S::taps; ++j) offer(f, tap(j, false), inside(j), gathered...);
+      for (int j = 0; j < S::taps; ++j) offer<false>(f, tap(j, false), inside(j), gathered...);
     } else {
       walk_in_blocks(f, gathered...);
     }
@@ -139,15 +139,6 @@ template <class S> struct SharedRegion : Wanted<S> {
 #pragma unroll
     for (int j = 0; j < S::taps; ++j)
       if (inside(j)) f(tap(j, known));
-  }
-  // A tap for what is gathered: one that is outside is computed with and left out, except where its other tensors
-  // would be read, or a pick has a state of its own.
-  template <class F, class... Gathered>
-  ADAPOOL_HD static void offer(F& f, const Tap<V>& t, bool inside, Gathered&... gathered) {
-    constexpr bool reads = rows && (S::has_logits || S::spreads);
-    const auto call = [&](auto... gates) { f(t, gates...); };
-    if constexpr (!reads && !(... || is_running<Gathered>)) call(Gated<Gathered>{gathered, inside}...);
-    else if (inside) f(t, gathered...);
   }
 
   // Taps in memory.
@@ -216,13 +207,15 @@ template <class S> struct SharedRegion : Wanted<S> {
       int i = 0;
       (take(sums[i++], gathered), ...);
     };
-    if constexpr (rows)
-      walk_rows([&](const Tap<V>& t, bool inside) { offer(f, t, inside, gathered...); }, [&] { added(width); });
-    else
+    if constexpr (rows) {
+      constexpr bool reads = S::has_logits || S::spreads;
+      walk_rows([&](const Tap<V>& t, bool in) { offer<reads>(f, t, in, gathered...); }, [&] { added(width); });
+    } else {
       walk([&](const Tap<V>& t) {
         f(t, gathered...);
         added(1);
       });
+    }
     int i = 0;
     (give(sums[i++], gathered), ...);
   }

@@ -100,6 +100,15 @@ template <class V> struct Gated<Pick<V>> {
 template <class G> constexpr bool is_running = false;
 template <class V> constexpr bool is_running<Running<V>> = true;
 
+// A tap for what is gathered: one that is outside is computed with and left out, except where its other tensors would be
+// read (`reads`), or what gathers has a state of its own beside it.
+template <bool reads, class T, class F, class... Gathered>
+ADAPOOL_HD void offer(F& f, const T& t, bool inside, Gathered&... gathered) {
+  const auto call = [&](auto... gates) { f(t, gates...); };
+  if constexpr (!reads && !(... || is_running<Gathered>)) call(Gated<Gathered>{gathered, inside}...);
+  else if (inside) f(t, gathered...);
+}
+
 // The tap of one place, for a window that is prepared.
 template <class S> struct OnePlace : Wanted<S> {
   using V = ComputeOf<S>;

@@ -150,12 +150,8 @@ template <class S> struct TileRegion : Wanted<S> {
   template <class F, class... Gathered> ADAPOOL_HD void each(F f, Gathered&... gathered) const {
 #pragma unroll
     for (int i = 0; i < size; ++i) {
-      if constexpr ((... || is_running<Gathered>)) {  // it has a state of its own beside what it gathers
-        if (inside(i)) f(tap(i, false), gathered...);
-      } else {
-        const bool in = inside(i);
-        gate(f, tap(i, false), Gated<Gathered>{gathered, in}...);
-      }
+      const bool in = inside(i);
+      offer<false>(f, tap(i, false), in, gathered...);
     }
   }
   ADAPOOL_HD void keep(const Tap<V>& t, int slot, V number) const {
@@ -170,9 +166,6 @@ template <class S> struct TileRegion : Wanted<S> {
       return g * (covers[row(i) / S::kernel(1)] * covers[S::kernel(0) + row(i) % S::kernel(1)] *
                   covers[S::kernel(0) + S::kernel(1) + column(i)]);
   }
-
- private:
-  template <class F, class... G> ADAPOOL_HD static void gate(F& f, const Tap<V>& t, G... gated) { f(t, gated...); }
 };
 
 // One over the windows that hold each coordinate of a tile.
