@@ -12,19 +12,10 @@ const char* word_of(Type type) {
   constexpr const char* words[] = {"double", "float", "Half", "BFloat16"};
   return words[int(type)];
 }
-struct Place {  // of a kernel's body
-  const char *file, *function;
-};
-Place place_of(Kind kind) {
-  constexpr Place places[] = {{"forward", "forward"},
-                               {"backward_apart", "backward_apart"},
-                               {"backward_overlap", "backward_overlap"},
-                               {"large_window", "large_forward"},
-                               {"large_window", "large_backward"},
-                               {"large_window", "large_gather"},
-                               {"totals", "totals"},
-                               {"masks", "masks"}};
-  return places[int(kind)];
+std::string function_of(Kind kind) {
+  constexpr const char* names[] = {"forward",        "backward_apart", "backward_overlap", "large_forward",
+                                   "large_backward", "large_gather",   "totals",           "masks"};
+  return names[int(kind)];
 }
 std::string axes(const int32_t* n) {
   return std::to_string(n[0]) + "x" + std::to_string(n[1]) + "x" + std::to_string(n[2]);
@@ -50,10 +41,9 @@ Shape shape_of(Method method, bool wide) {
 }
 
 std::string name_of(const Specification& s) {
-  const Place entry = place_of(s.kind);
   std::ostringstream name;
-  name << (s.kind == Kind::totals || s.kind == Kind::masks ? "" : entry_of(s.method).name) << ' ' << entry.function << ' '
-       << word_of(s.x) << (s.channels_last ? " channels_last" : "");
+  name << (s.kind == Kind::totals || s.kind == Kind::masks ? "" : entry_of(s.method).name) << ' ' << function_of(s.kind)
+       << ' ' << word_of(s.x) << (s.channels_last ? " channels_last" : "");
   if (s.kernel[0] > 0) name << ' ' << axes(s.kernel) << " stride " << axes(s.stride) << " padding " << axes(s.padding);
   if (s.unpool) name << " unpool";
   if (s.spreads) name << " gradient";
@@ -65,10 +55,10 @@ std::string name_of(const Specification& s) {
 }
 
 Source source_of(const Specification& s) {
-  const Place entry = place_of(s.kind);
-  const std::string name = name_of(s);
+  const std::string name = name_of(s), function = function_of(s.kind);
+  const std::string file = function.starts_with("large_") ? "large_window" : function;
   std::ostringstream text;
-  text << "// " << name << "\n#include \"cuda/" << entry.file << ".cuh\"\n\nusing namespace adapool;\n\n";
+  text << "// " << name << "\n#include \"cuda/" << file << ".cuh\"\n\nusing namespace adapool;\n\n";
   const std::string entry_line = "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads) + ", " +
                                  std::to_string(s.blocks) + ") adapool_kernel(const ";
   if (s.kind == Kind::masks) {
@@ -101,7 +91,7 @@ Source source_of(const Specification& s) {
 #undef ADAPOOL_TRUTH
 #undef ADAPOOL_AXES
   text << "  static constexpr bool has_logits = Method<float>::logits, method_ordered = Method<float>::ordered;\n};\n\n"
-       << entry_line << "Arguments a) { " << entry.function << "<S>(a); }\n";
+       << entry_line << "Arguments a) { " << function << "<S>(a); }\n";
   return {name, text.str()};
 }
 
