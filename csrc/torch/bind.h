@@ -181,6 +181,7 @@ std::vector<Tensor> unpool_backward(const Tensor& grad, const Tensor& y, const T
   STD_TORCH_CHECK(wants.size() == 2 + operands.size(), "wants: expected one for y, guide and each operand");
   if (method == "weights") {
     MaskJob job = mask_job(y, guide, spatial_of(grad), kernel, stride, padding, ceil_mode, normalize);
+    check_shape(grad, with_spatial(y, job.window.in), y, "grad");
     job.out = read(grad, "grad");
     job.os = strides_of(grad);
     job.channels_last = !y.is_contiguous() && is_channels_last(y);
@@ -196,6 +197,7 @@ std::vector<Tensor> unpool_backward(const Tensor& grad, const Tensor& y, const T
   }
   Call call(guide, operands, method, kernel, stride, padding, ceil_mode, constants);
   Job& job = call.job;
+  STD_TORCH_CHECK(call.traits.weighted, "method: ", method, " has no weights");
   check_shape(grad, shape_of(guide), guide, "grad");
   check_shape(y, call.cells, guide, "y");
   const Tensor spread = in_layout(grad, job.channels_last);

@@ -177,3 +177,11 @@ def test_the_second_fence() -> None:
         )
     with pytest.raises(RuntimeError):
         op(x, [], "avg", [2**63 - 1, 2], [1, 1], [2**62, 0], True, [], False)
+    back, weights = torch.ops.adapool.unpool_backward, torch.rand(2, 2, 2, 2, 4)
+    y, right = torch.randn(2, 2, 2, 2), (2, 2, 4, 4)
+    assert back(torch.randn(right), y, weights, [], "weights", *WINDOW, [], True, [1, 1])[0].shape == y.shape
+    for wrong in ((1, 2, 4, 4), (2, 1, 4, 4), (2, 2, 4), (2, 2, 4, 4, 4)):
+        with pytest.raises(RuntimeError):
+            back(torch.randn(wrong), y, weights, [], "weights", *WINDOW, [], True, [1, 1])
+    with pytest.raises(RuntimeError, match="method: max has no weights"):
+        back(torch.randn(right), y, torch.randn(right), [], "max", *WINDOW, [], True, [1, 1])
