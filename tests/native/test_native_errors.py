@@ -182,11 +182,19 @@ def _ready() -> bool:
     return native.status()["cpu"] == "ok"
 
 
-def test_an_axis_too_long_for_cuda() -> None:
-    """Coordinates are counted in 32 bits there: one sentence, and not a wrong place."""
+AXIS = "adapool: on CUDA expected fewer than 2^30 places of a spatial axis and of its window together, got "
+
+
+@pytest.mark.parametrize(
+    ("words", "refusal"),
+    [("avg forward float32 nchw 2/2+0 1x1x1073741824", AXIS + "1073741824 and 2"),
+     ("avg forward float32 nchw 2/2+0 4x1x1073741000", ""),
+     ("avg forward float32 nchw 1073741824/1+536870912 1x1x5", AXIS + "5 and 1073741824")],
+)  # fmt: skip
+def test_what_is_too_large_for_cuda(words: str, refusal: str) -> None:
+    """Places are counted in 32 bits there: one sentence, and not a wrong place."""
     need("cpu")
     said = ctypes.c_char_p()
-    library = native_library.inspector()
-    assert library.adapool_sources(b"avg forward float32 nchw 2/2+0 1x1x1073741824", 132, ctypes.byref(said)) == 1
-    assert said.value is not None and b"fewer than 2^30 places" in said.value and b"1073741824" in said.value
-    assert library.adapool_sources(b"avg forward float32 nchw 2/2+0 4x1x1073741000", 132, ctypes.byref(said)) == 0
+    refused = native_library.inspector().adapool_sources(words.encode(), 132, ctypes.byref(said))
+    assert refused == bool(refusal) and said.value is not None
+    assert not refused or said.value.decode() == refusal

@@ -57,8 +57,8 @@ Launch begun(Method method, Direction direction, const Job& job, const Shape& sh
   int64_t places = job.channels_last ? job.channels : 1, overlaps = 0;
   for (int d = 0; d < 3; ++d) {
     if (w.in[d] + w.kernel[d] >= int64_t(1) << 30)  // coordinates are counted in 32 bits, beyond the last one too
-      throw std::runtime_error("adapool: on CUDA expected fewer than 2^30 places on every spatial axis, got " +
-                               std::to_string(w.in[d]));
+      throw std::runtime_error("adapool: on CUDA expected fewer than 2^30 places of a spatial axis and of its window "
+                               "together, got " + std::to_string(w.in[d]) + " and " + std::to_string(w.kernel[d]));
     a.in[d] = int32_t(w.in[d]);
     a.cell[d] = int32_t(w.out[d]);
     a.kernel[d] = int32_t(w.kernel[d]);
