@@ -118,9 +118,9 @@ def test_a_capture_tries_nothing_and_remembers_nothing(device: subprocess.Popen[
     told = {"CACHE": tmp_path / "cache", "TUNE": 1}
     plain = ask(device, "unpool")
     captured = ask(device, "unpool", **told, EMULATOR_FASTEST=3, EMULATOR_CAPTURES=1)
-    assert captured["events"] == 0 and captured["started"] == plain["started"]
+    assert captured["events"] == 0 and captured["started"] == plain["started"], "kernels are loaded meanwhile"
     tuned = ask(device, "unpool", **told, EMULATOR_FASTEST=3)
-    assert tuned["events"] > 0
+    assert tuned["events"] > 0 and tuned["mode"] == captured["mode"] == 0
     captured = ask(device, "unpool", **told, EMULATOR_CAPTURES=1)
     assert captured["events"] == 0
     assert kept(captured["started"], 1) == kept(tuned["started"], 1) != kept(plain["started"], 1)

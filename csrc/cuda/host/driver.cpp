@@ -132,6 +132,22 @@ class Context {
   void* before_ = nullptr;
 };
 
+// While it lives, the thread says that it knows of captures of graphs, its own and those of other threads: they forbid
+// all else to load a module or to ask an event.
+class BesideCaptures {
+ public:
+  explicit BesideCaptures(const Driver& d) : driver_(d) {
+    d.check(d.ThreadExchangeStreamCaptureMode(&mode_), "leave the captures of graphs alone");
+  }
+  ~BesideCaptures() { driver_.ThreadExchangeStreamCaptureMode(&mode_); }
+  BesideCaptures(const BesideCaptures&) = delete;
+  BesideCaptures& operator=(const BesideCaptures&) = delete;
+
+ private:
+  const Driver& driver_;
+  int mode_ = kRelaxed;
+};
+
 }  // namespace
 
 void refuse_after_fork() {
@@ -146,6 +162,7 @@ std::string name(int device) { return driver().device(device).name; }
 Kernel load(int device, const std::string& image) {
   const Driver& d = driver();
   const Context context(d, device);
+  const BesideCaptures beside(d);
   void *module = nullptr, *function = nullptr;
   d.check(d.ModuleLoadData(&module, image.c_str()), "load a kernel on device " + std::to_string(device));
   d.check(d.ModuleGetFunction(&function, module, "adapool_kernel"), "find the function adapool_kernel");
@@ -166,10 +183,7 @@ void launch(const Kernel& kernel, const unsigned grid[3], unsigned threads, void
 std::vector<float> timed(int device, void* stream, size_t count, const std::function<void(size_t)>& work) {
   const Driver& d = driver();
   const Context context(d, device);
-  // Another thread may capture a graph, which forbids all others to ask events unless they say that they know.
-  int mode = kRelaxed;
-  d.check(d.ThreadExchangeStreamCaptureMode(&mode), "leave the captures of other threads alone");
-  const std::shared_ptr<int> restored(&mode, [&](int* before) { d.ThreadExchangeStreamCaptureMode(before); });
+  const BesideCaptures beside(d);
   std::vector<std::shared_ptr<void>> events;
   const auto mark = [&] {
     void* event = nullptr;

@@ -16,7 +16,7 @@ namespace {
 
 enum Result {
   success = 0, invalid_value = 1, not_initialized = 3, invalid_device = 101, invalid_image = 200, invalid_context = 201,
-  not_found = 500
+  not_found = 500, unsupported = 900
 };
 
 struct Error { Result code; const char *name, *meaning; };
@@ -28,6 +28,7 @@ constexpr Error kErrors[] = {
     {invalid_image, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
     {invalid_context, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
     {not_found, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+    {unsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing"},
 };
 
 constexpr unsigned kMostBlocks = 65535;  // of y and z
@@ -83,6 +84,8 @@ Module* load(const char* image) {
   return module.release();
 }
 
+bool captures() { return environment("ADAPOOL_EMULATOR_CAPTURES", "0") == "1"; }
+
 Module* at(void* handle) { return static_cast<Module*>(handle); }
 
 }  // namespace
@@ -125,6 +128,7 @@ ADAPOOL_EXPORT int cuCtxSetCurrent(void* to) { return context = to, initialized 
 ADAPOOL_EXPORT int cuModuleLoadData(void** module, const void* image) try {
   if (!module || !image) return invalid_value;
   if (!context) return invalid_context;
+  if (captures() && capture_mode != 2) return unsupported;
   const std::lock_guard one_at_a_time(launching);
   *module = load(static_cast<const char*>(image));
   return *module ? success : invalid_image;
@@ -195,7 +199,7 @@ ADAPOOL_EXPORT int cuEventElapsedTime(float* time, double* from, double* to) {
 ADAPOOL_EXPORT int cuEventDestroy_v2(double* event) { return delete event, success; }
 ADAPOOL_EXPORT int cuThreadExchangeStreamCaptureMode(int* mode) { return std::swap(*mode, capture_mode), success; }
 ADAPOOL_EXPORT int cuStreamIsCapturing(void*, int* status) {
-  return *status = environment("ADAPOOL_EMULATOR_CAPTURES", "0") == "1", success;
+  return *status = captures(), success;
 }
 
 // For tests: what was started, and the number of events that were recorded.

@@ -1,7 +1,7 @@
 """Calls of the emulated device under ADAPOOL_TUNE, each in a process of its own: run as a module.
 
 Reads lines of [case, environment] as JSON and answers each with what the process found: its results in digits, those
-of a second call, what was started by then, how many events were recorded; or the error.
+of a second call, what was started by then, how many events were recorded, the thread's capture mode; or the error.
 """
 
 from __future__ import annotations
@@ -63,8 +63,10 @@ def found(case: str) -> dict[str, Any]:
         results, again = (digits(CASES[case]()) for _ in range(2))
     except RuntimeError as error:
         return {"error": str(error)}
+    DRIVER.cuThreadExchangeStreamCaptureMode(ctypes.byref(mode := ctypes.c_int()))
     started = [line.split() for line in DRIVER.emulator_started().decode().splitlines()]
-    return {"results": results, "again": again, "started": started, "events": DRIVER.emulator_events()}
+    driver = {"started": started, "events": DRIVER.emulator_events(), "mode": mode.value}
+    return {"results": results, "again": again, **driver}
 
 
 def forked(work: Callable[[], Any], variables: dict[str, str]) -> str:
