@@ -183,13 +183,19 @@ def _ready() -> bool:
 
 
 AXIS = "adapool: on CUDA expected fewer than 2^30 places of a spatial axis and of its window together, got "
+TAPS = "adapool: on CUDA expected fewer than 2^31 taps of a window that one is chosen of, got "
 
 
 @pytest.mark.parametrize(
     ("words", "refusal"),
     [("avg forward float32 nchw 2/2+0 1x1x1073741824", AXIS + "1073741824 and 2"),
      ("avg forward float32 nchw 2/2+0 4x1x1073741000", ""),
-     ("avg forward float32 nchw 1073741824/1+536870912 1x1x5", AXIS + "5 and 1073741824")],
+     ("avg forward float32 nchw 1073741824/1+536870912 1x1x5", AXIS + "5 and 1073741824"),
+     *((f"{call} float32 nchw 65536x32768/1x1+0x0 1x1x65536x32768", TAPS + "2147483648")
+       for call in ("max extra", "max backward", "mixed forward", "mixed backward", "stochastic extra")),
+     ("max forward float16 nchw 65536x32768/1x1+0x0 1x1x65536x32768", ""),
+     ("avg backward float32 nchw 65536x32768/1x1+0x0 1x1x65536x32768", ""),
+     ("max extra float64 channels_last 65536x32767/1x1+0x0 1x1x65536x32768", "")],
 )  # fmt: skip
 def test_what_is_too_large_for_cuda(words: str, refusal: str) -> None:
     """Places are counted in 32 bits there: one sentence, and not a wrong place."""

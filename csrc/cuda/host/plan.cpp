@@ -81,6 +81,10 @@ Launch begun(Method method, Direction direction, const Job& job, const Shape& sh
   a.extra = direction == Direction::forward ? job.extra : nullptr;
   s.extra = a.extra != nullptr;
   s.picks = direction != Direction::forward || s.extra;
+  const bool chooses = method == Method::mixed || (s.picks && method_table().at(method).traits.indices);
+  if (chooses && w.taps() >= int64_t(1) << 31)  // the tap that is chosen is a number of 32 bits
+    throw std::runtime_error("adapool: on CUDA expected fewer than 2^31 taps of a window that one is chosen of, got " +
+                             std::to_string(w.taps()));
   a.batch = job.batch;
   a.channels = job.channels;
   a.images = job.channels_last ? job.batch : job.batch * job.channels;

@@ -24,7 +24,7 @@ struct Plan {
 };
 
 // The kernels of a direction. With a reduction the gradient of an operand: of direction `gather` beside that of x.
-// Throws std::runtime_error where an axis is too long.
+// Throws std::runtime_error where an axis is too long, or a window too large.
 Plan plan(Method method, Direction direction, const Job& job, const Reduction* reduction, const Any* result,
           int multiprocessors);
 Launch plan_masks(bool wide, const MaskJob& job, MaskDirection direction);  // a grid of 0: nothing to do
