@@ -1,11 +1,11 @@
 #include "kernels.h"
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <stdexcept>
-#include <unordered_map>
 
 #include "device_sources.h"
 #include "digest.h"
@@ -16,26 +16,6 @@ namespace {
 
 thread_local int compiled = 0;
 
-struct Name {  // of a kernel in the table; NameView is one that owns nothing
-  int device;
-  std::string key;
-};
-struct NameView {
-  int device;
-  std::string_view key;
-};
-struct Hash {
-  using is_transparent = void;
-  size_t operator()(const NameView& v) const { return std::hash<std::string_view>()(v.key) ^ size_t(v.device) << 1; }
-  size_t operator()(const Name& n) const { return (*this)(NameView{n.device, n.key}); }
-};
-struct Equal {
-  using is_transparent = void;
-  template <class A, class B> bool operator()(const A& a, const B& b) const {
-    return a.device == b.device && a.key == b.key;
-  }
-};
-
 struct Slot {
   std::atomic<bool> ready = false;  // the kernel is there and stays
   Kernel kernel{};
@@ -43,18 +23,18 @@ struct Slot {
   std::string error;  // of a source that does not compile
 };
 
-// Nodes stay where they are. Never destroyed: a thread may still launch while the process ends.
-auto& table = *new std::unordered_map<Name, Slot, Hash, Equal>;
+// By device and key; nodes stay where they are. Never destroyed: a thread may still launch while the process ends.
+auto& table = *new std::map<int, std::map<std::string, Slot, std::less<>>>;
 auto& table_mutex = *new std::shared_mutex;
 
-Slot& slot(const NameView& view) {
+Slot& slot(int device, std::string_view key) {
   {
     const std::shared_lock lock(table_mutex);
-    const auto at = table.find(view);
-    if (at != table.end()) return at->second;
+    if (const auto its = table.find(device); its != table.end())
+      if (const auto at = its->second.find(key); at != its->second.end()) return at->second;
   }
   const std::unique_lock lock(table_mutex);
-  return table.try_emplace(Name{view.device, std::string(view.key)}).first->second;
+  return table[device].try_emplace(std::string(key)).first->second;
 }
 
 std::string machine_code(const Source& source, int architecture) {
@@ -87,7 +67,7 @@ void make(Slot& slot, int device, const std::function<Source()>& source) {
 
 const Kernel& kernel(int device, std::string_view key, const std::function<Source()>& source) {
   refuse_after_fork();
-  Slot& found = slot({device, key});
+  Slot& found = slot(device, key);
   if (!found.ready.load(std::memory_order_acquire)) make(found, device, source);
   return found.kernel;
 }
