@@ -188,6 +188,12 @@ def test_faults_are_sentences_and_a_source_is_compiled_once(host: Host) -> None:
     assert made == "4" and len(host.noted("NVRTC")) == 2  # one broken, three of the other, two from the cache
 
 
+def test_a_compiler_without_memory_is_asked_again(host: Host) -> None:
+    said = host.given(NVRTC_STAND_IN_FULL=3).lines("faults")
+    full = "adapool: the CUDA kernel `kernel {}` does not compile with NVRTC 13.0: NVRTC_ERROR_OTHER"
+    assert said[:5] == [full.format("broken"), full.format("broken"), full.format("a"), "done", "done"]
+
+
 def test_without_a_driver(host: Host) -> None:
     shutil.copy(built() / "cuda" / "libnvrtc.so.13", host.home)
     alone = host.given(LD_LIBRARY_PATH=host.home)

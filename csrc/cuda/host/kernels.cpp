@@ -51,15 +51,14 @@ void make(Slot& slot, int device, const std::function<Source()>& source) {
   if (slot.ready) return;
   if (!slot.error.empty()) throw std::runtime_error(slot.error);
   const int wanted = architecture(device);
-  version();  // throws without NVRTC, which may be installed before the next call
   std::string code;
   try {
     code = machine_code(source(), wanted);
-  } catch (const std::runtime_error& error) {
+  } catch (const Uncompilable& error) {
     slot.error = error.what();
     throw;
   }
-  slot.kernel = load(device, code);  // what fails here, as for want of memory, may succeed the next time
+  slot.kernel = load(device, code);  // all else that fails, as for want of memory, may succeed the next time
   slot.ready = true;
 }
 

@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kNewest = 13, kOldest = 12;  // majors of CUDA
 constexpr int kLinesOfLog = 12;
+constexpr int kCompilation = 6;  // the status of a source that is wrong
 
 std::atomic<int> wanted_major = 0;
 
@@ -183,6 +184,7 @@ Program compile(const std::string& text, std::span<const DeviceSource> headers, 
   status = n.CompileProgram(made, int(given.size()), given.data());
   Program out;
   out.log = text_of(result(made, n.GetProgramLogSize, n.GetProgramLog));
+  if (status == kCompilation) throw Uncompilable(complaint(text, n.GetErrorString(status), out.log));
   if (status != 0) throw std::runtime_error(complaint(text, n.GetErrorString(status), out.log));
   const bool exact = known(architecture) == architecture;
   if (want_ptx || !exact) out.ptx = text_of(result(made, n.GetPTXSize, n.GetPTX));

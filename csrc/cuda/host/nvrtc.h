@@ -2,6 +2,7 @@
 // Needs no GPU and no driver; knows no kernel and no cache. Nothing is opened before the first call that needs it.
 #pragma once
 #include <span>
+#include <stdexcept>
 #include <string>
 
 #include "device_sources.h"
@@ -14,12 +15,16 @@ struct Program {
   std::string log;    // the compiler's; with registers and spills if PTX was wanted
 };
 
+struct Uncompilable : std::runtime_error {  // a fault in the text, which will not compile the next time either
+  using runtime_error::runtime_error;
+};
+
 // The major version of torch's CUDA, which NVRTC must have as well; 0, the default: the newest known that is found.
 // Has no effect once NVRTC is found.
 void set_cuda_major(int major);
 
 // `text` begins with a line `// ...` that names the specification, for errors. `architecture`: 90 for sm_90.
-// Throws std::runtime_error with one sentence, and for faults in `text` the first lines of the log.
+// Throws std::runtime_error with one sentence; for faults in `text` Uncompilable, with the first lines of the log.
 Program compile(const std::string& text, std::span<const DeviceSource> headers, int architecture, bool want_ptx);
 
 // What NVRTC is told when `architecture` is wanted, in one line: part of the name of what it makes.

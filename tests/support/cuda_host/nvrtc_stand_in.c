@@ -1,5 +1,5 @@
 /* NVRTC's functions that csrc/cuda/host/nvrtc.cpp uses, of version MAJOR.MINOR. Its code is the options and the source; a
-   source with the word `broken` does not compile. A compile takes NVRTC_STAND_IN_WAIT milliseconds and appends the
+   source with the word `broken` does not compile. The first NVRTC_STAND_IN_FULL compiles find no memory. A compile takes NVRTC_STAND_IN_WAIT milliseconds and appends the
    source's first line and its options to the file NVRTC_STAND_IN_LOG. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +27,9 @@ int nvrtcDestroyProgram(Program **program) {
     return 0;
 }
 int nvrtcCompileProgram(Program *program, int count, const char *const *options) {
-    const char *wait = getenv("NVRTC_STAND_IN_WAIT");
+    const char *wait = getenv("NVRTC_STAND_IN_WAIT"), *full = getenv("NVRTC_STAND_IN_FULL");
+    static int compiled;
+    if (full && compiled++ < atoi(full)) return 1;
     program->code = calloc(1, strlen(program->source) + 1000);
     strcpy(program->code, "code");
     for (int i = 0; i < count; i++) strcat(strcat(program->code, " "), options[i]);
