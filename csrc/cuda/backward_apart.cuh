@@ -67,7 +67,7 @@ template <class S> ADAPOOL_HD void backward_apart(const Arguments& a) {
           Prepared<S::template Method, V> cell;
           cell.prepare(r, operands[w][v], S::through && !S::to_logits);
           const V share = coefficient<S>(r, now.cells[w * width + v]);
-          if constexpr (S::sums) terms[w][v] += share * cell.operand(S::which, r);
+          if constexpr (S::term >= 0) terms[w][v] += share * cell.operand(S::term, r);
           const Sharing<S::template Method, V> sharing = cell.times(share);
 #pragma unroll
           for (int i = 0; i < r.size; ++i)
@@ -109,7 +109,7 @@ template <class S> ADAPOOL_HD void backward_apart(const Arguments& a) {
         }
       }
   }
-  if constexpr (S::sums)
+  if constexpr (S::term >= 0)
     if (here > 0) store_terms<S>(a, walk, at, here, terms);
 }
 

@@ -208,7 +208,7 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
       const V c = coefficient<S>(r, gradient);
       state.sharing = prepared.times(c);
       state.real = 1;
-      if constexpr (S::sums) terms += c * prepared.operand(S::which, r);
+      if constexpr (S::term >= 0) terms += c * prepared.operand(S::term, r);
     }
     if (worker < O::all) shared[turn][to].write(state);
     __syncthreads();
@@ -218,7 +218,7 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
     if (S::prefetches && image + Index(a.parts) < Index(a.images)) load();  // is under way while places are gathered
     if (gathers) gather<S>(a, corner, place, slab, line, column * O::apart, lane, shared[turn], places);
   }
-  if constexpr (S::sums)
+  if constexpr (S::term >= 0)
     if (real && mine) static_cast<V*>(a.terms)[blockIdx.y * int64_t(cells.image) + at] = terms;
 }
 

@@ -112,8 +112,8 @@ template <class S> ADAPOOL_HD void large_backward(const Arguments& a) {
   Prepared<S::template Method, V> cell;
   cell.prepare(r, operands_at<S>(a, u.n, u.c, u.cell), S::through && !S::to_logits);
   const V c = coefficient<S>(r, V(widen(tensor<typename S::Cells>(a.cells, 0)[u.number])));
-  if constexpr (S::sums) {
-    const V term = c * cell.operand(S::which, r);
+  if constexpr (S::term >= 0) {
+    const V term = c * cell.operand(S::term, r);
     if (u.real && u.part == 0) static_cast<V*>(a.terms)[u.number] = term;
   }
   const Sharing<S::template Method, V> sharing = cell.times(c);

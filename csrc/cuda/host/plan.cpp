@@ -166,20 +166,17 @@ Plan plan(Method method, Direction direction, const Job& job, const Reduction* r
   }
   const Shape shape = shape_of(method, wide);
   Launch launch = begun(method, direction, job, shape);
-  if (direction == Direction::operand) launch.specification.term = reduction->which;
-  launch.specification.sums = direction == Direction::gather && reduction != nullptr;
-  launch.specification.which = launch.specification.sums ? reduction->which : 0;
   const bool terms = reduction != nullptr;
+  if (terms) launch.specification.term = reduction->which;
   if (!choose(launch, direction, reduction, multiprocessors)) {  // windows first, then places
     Launch first = launch;
     Specification& s = first.specification;
     s.kind = Kind::large_forward;
     s.states = true;
-    s.term = s.sums ? reduction->which : -1;
     launch.states = first.states = plan.scratch;
     plan.scratch += (launch.arguments.units * state_size(shape) + 15) / 16 * 16;
     if (terms) place_terms(plan, first, job, first.arguments.images);
-    launch.specification.sums = false;
+    launch.specification.term = -1;
     cut_gather(launch, multiprocessors);
     launch.terms = first.terms;
     plan.launches.push_back(first);

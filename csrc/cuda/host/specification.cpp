@@ -48,7 +48,8 @@ std::string name_of(const Specification& s) {
   if (s.unpool) name << " unpool";
   if (s.spreads) name << " gradient";
   if (s.to_logits) name << " of logits";
-  if (s.term >= 0) name << " of operand " << s.term;
+  const bool alone = s.kind == Kind::forward || s.kind == Kind::large_forward;  // beside no gradient of x
+  if (s.term >= 0 && alone) name << " of operand " << s.term;
   if (s.extra) name << " with extra";
   if (s.kind == Kind::totals && s.out != s.x) name << " to " << word_of(s.out);
   return name.str();

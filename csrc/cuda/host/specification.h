@@ -28,12 +28,11 @@ constexpr int kThreads = 256;
   NUMBER(in_warp, 1) NUMBER(warps, 1)            /* threads of a warp, and warps, that share a window */           \
   NUMBER(taps, 0) TRUTH(whole)                   /* of a window, that each has in registers; a plane is a window */ \
   NUMBER(across, 1)                              /* entries of a block that sums */                                \
-  NUMBER(which, 0)                               /* the operand that a backward sums the gradient of */            \
   NUMBER(term, -1)                               /* the operand whose gradient's terms are written; -1: none */    \
   TRUTH(channels_last) TRUTH(wide) TRUTH(flat)   /* flat: the outermost axis has one place */                      \
   TRUTH(spreads) TRUTH(weighs) TRUTH(through) TRUTH(to_logits) TRUTH(unpool) TRUTH(normalize) TRUTH(averages)      \
   TRUTH(picks) TRUTH(prefetches)                 /* asked which tap is chosen; loads the next image's numbers */   \
-  TRUTH(extra) TRUTH(sums) TRUTH(operands_move) TRUTH(keeps) TRUTH(states)
+  TRUTH(extra) TRUTH(operands_move) TRUTH(keeps) TRUTH(states)
 
 struct Specification {
   Kind kind{};
