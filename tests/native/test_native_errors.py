@@ -14,6 +14,7 @@ from torch import Tensor
 
 from adapool import native_library
 from adapool.functional import pool
+from suites import inspector
 from tests.support.native_places import DEVICES, need
 
 METHODS = ("softpool", "edscw", "idw", "ada")
@@ -204,3 +205,15 @@ def test_what_is_too_large_for_cuda(words: str, refusal: str) -> None:
     refused = native_library.inspector().adapool_sources(words.encode(), 132, ctypes.byref(said))
     assert refused == bool(refusal) and said.value is not None
     assert not refused or said.value.decode() == refusal
+
+
+def test_windows_far_apart_are_asked_for_by_places_on_cuda() -> None:
+    """A thread would write the places between two windows one by one, by thousands of instructions."""
+    need("cpu")
+    for words, kinds in (
+        ("ada backward float32 nchw 2x2/8x8+0x0 2x8x64x64", ["backward_apart"]),
+        ("ada backward float32 nchw 3x3/32x32+0x0 2x8x256x256", ["large_forward", "large_gather"]),
+        ("max backward float32 channels_last 1x1/256x256+0x0 2x8x512x512", ["large_forward", "large_gather"]),
+        ("max forward float32 nchw 1x1/256x256+0x0 2x8x512x512", ["forward"]),
+    ):
+        assert [name.split()[1] for name, *_ in inspector.launches(words)] == kinds, words

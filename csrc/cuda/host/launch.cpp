@@ -212,7 +212,11 @@ bool choose(Launch& launch, Direction direction, const Reduction* reduction, int
   const bool whole = a.cell[0] == 1 && a.cell[1] == 1 && a.cell[2] == 1 && !s.channels_last;
   const int64_t taps = taps_of(launch),
                 numbers = taps * (s.x == Type::float64 ? 2 : 1) * (1 + (a.logits != nullptr) + s.spreads);
-  const bool small = numbers <= (backward ? kLargestBackward : kLargest) && !(whole && taps > 8);
+  // Windows far apart: each thread of backward would write the places up to the next one, one after the other. The places
+  // ask for their window then.
+  const int64_t steps = int64_t(a.stride[0]) * a.stride[1] * a.stride[2];
+  const bool far = backward && steps > std::max<int64_t>(256, 16 * taps);
+  const bool small = numbers <= (backward ? kLargestBackward : kLargest) && !(whole && taps > 8) && !far;
   if (small && !(backward && overlaps(launch))) {
     s.kind = backward ? Kind::apart : Kind::forward;
     cut_walk(launch, reduction, multiprocessors);

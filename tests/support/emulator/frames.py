@@ -46,6 +46,12 @@ def gaps(pick: random.Random) -> Frame:
     return _frame(pick, kernel, stride, padding, (pick.randint(3, 9), _widths(pick, 3)), pick.random() < 0.5)
 
 
+def far(pick: random.Random) -> Frame:
+    """So far apart that places ask for their window, instead of windows for their places."""
+    kernel = pick.choice(((1, 1), (2, 1), (2, 2)))
+    return _frame(pick, kernel, (24, 20), [pick.choice((0, k // 2)) for k in kernel], (30, 45), pick.random() < 0.5, 2)
+
+
 def line(pick: random.Random) -> Frame:
     k = pick.choice((2, 3, 4, 5, 8))
     stride = pick.choice((1, 2, k, k + 1))
@@ -88,8 +94,8 @@ def many(pick: random.Random) -> Frame:
 
 
 FRAMES: dict[str, Callable[[random.Random], Frame]] = {
-    "apart": apart, "overlap": overlap, "gaps": gaps, "line": line, "solid": solid, "whole": whole, "large": large,
-    "many": many,
+    "apart": apart, "overlap": overlap, "gaps": gaps, "far": far, "line": line, "solid": solid, "whole": whole,
+    "large": large, "many": many,
 }  # fmt: skip
 
 
