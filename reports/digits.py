@@ -41,13 +41,20 @@ def quantity(value: float, unit: str, lo: float = math.nan, hi: float = math.nan
 
     >>> quantity(0.00123456, "s", 0.00121, 0.00126, 30), quantity(32.12345, "dB"), quantity(3211264, "B")
     ('1.23 ms', '32.12 dB', '3.211 MB')
+    >>> quantity(0.0009996, "s"), quantity(0.0009996, "s", 0.0009995, 0.0009997)
+    ('1.00 ms', '999.6 µs')
     """
     if not math.isfinite(value):
         return NONE
     if unit in _FIXED:
         return f"{value:.{_FIXED[unit]}f}" + ("" if unit == "1" else f" {unit}")
-    scale, name = scale_of(value, unit)
-    return f"{trimmed(value / scale, lo / scale, hi / scale, exact=unit == 'B' and n == 1)} {name}"
+
+    def shown(scale: float) -> str:
+        return trimmed(value / scale, lo / scale, hi / scale, exact=unit == "B" and n == 1)
+
+    scale, _ = scale_of(value, unit)
+    scale, name = scale_of(scale * float(shown(scale)), unit)  # rounded up, 999.6 µs are milliseconds
+    return f"{shown(scale)} {name}"
 
 
 def scale_of(value: float, unit: str) -> tuple[float, str]:

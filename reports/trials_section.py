@@ -106,7 +106,7 @@ def _differences(anchor: str, result: Result, rows: DataFrame) -> list[Chart]:
     ]
     values = [v for column in ("x", "lo", "hi") for v in own[column].dropna()]
     limits = (min(*values, -1e-3), max(*values, 1e-3))
-    title = f"{trials_text.WORDS[result.metric]} less that of {result.reference}"
+    title = f"{trials_text.WORDS[result.metric]} minus that of {result.reference}"
     return [plots.dots(own, f"{anchor}-difference", title, plots.signed_tick(), 0.0, True, limits)]
 
 

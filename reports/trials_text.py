@@ -20,7 +20,8 @@ def number(metric: str, value: float, sign: bool = False) -> str:
     """A score or a difference of scores, with two decimals."""
     if not math.isfinite(value):
         return digits.NONE
-    return f"{scaled(metric, value):{'+' if sign else ''}.{4 if metric == 'ssim' else 2}f}"
+    text = f"{scaled(metric, value):{'+' if sign else ''}.{4 if metric == 'ssim' else 2}f}"
+    return text if float(text) else text.lstrip("+-")  # -0.00 is none
 
 
 def ends(metric: str, interval: Interval, sign: bool = False) -> str:
@@ -31,7 +32,7 @@ def ends(metric: str, interval: Interval, sign: bool = False) -> str:
 
 def heads(result: Result) -> list[str]:
     more = [WORDS[name] for name in (result.lines[0].others if result.lines else ())]
-    score = [WORDS[result.metric], "95 %", f"less {result.reference}", "95 %"]
+    score = [WORDS[result.metric], "95 %", f"minus {result.reference}", "95 %"]
     return ["method", *score, *more, "step ms", "cost", "parameters"]
 
 

@@ -66,7 +66,7 @@ def prepared(frame: DataFrame) -> DataFrame:
 
 def _without_name(reason: Any, method: str) -> Any:
     """A reason that names its method, as the reason of all methods alike, so that they can be told together."""
-    return re.sub(rf"(?<!\w){re.escape(method)}(?!\w)", "‹method›", reason) if isinstance(reason, str) else reason
+    return re.sub(rf"(?<!\w){re.escape(method)}(?!\w)", "the method", reason) if isinstance(reason, str) else reason
 
 
 def value_text(row: dict[Any, Any]) -> str:

@@ -122,7 +122,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
         (digits.trimmed(98765.0, 90000, 99000), "99000"),
         (digits.trimmed(0.0), "0"),
         (digits.trimmed(math.nan), digits.NONE),
-        (digits.quantity(999.9e-6, "s", 998e-6, 1001e-6, 30), "1000 µs"),
+        (digits.quantity(999.9e-6, "s", 998e-6, 1001e-6, 30), "1.000 ms"),
         (digits.quantity(5e-11, "s", 4e-11, 6e-11, 30), "0.05 ns"),
         (digits.quantity(0, "B"), "0 B"),
         (digits.quantity(31.23456, "dB"), "31.23 dB"),
