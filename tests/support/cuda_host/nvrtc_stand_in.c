@@ -1,6 +1,7 @@
 /* NVRTC's functions that csrc/cuda/host/nvrtc.cpp uses, of version MAJOR.MINOR. Its code is the options and the source; a
-   source with the word `broken` does not compile. The first NVRTC_STAND_IN_FULL compiles find no memory. A compile takes NVRTC_STAND_IN_WAIT milliseconds and appends the
-   source's first line and its options to the file NVRTC_STAND_IN_LOG. */
+   source with the word `broken` does not compile. The first NVRTC_STAND_IN_FULL compiles find no memory. A compile
+   takes NVRTC_STAND_IN_WAIT milliseconds and appends the source's first line and its options to the file
+   NVRTC_STAND_IN_LOG. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
