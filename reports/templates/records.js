@@ -107,7 +107,7 @@
         cell.append(button);
       } else {
         if (c.sort) cell.className = "number";
-        if (c.name === "value" && data.doubt[r]) cell.append(make("span", { class: "warning", title: data.doubt[r].split("; ").map(explained).join("\n"), "aria-label": data.doubt[r] }, "!"));
+        if (c.name === "value" && data.doubt[r]) cell.append(make("span", { class: "warning", title: data.doubt[r].split("; ").map(explained).join("\n"), "aria-label": data.doubt[r] }, "⚠"));
         if (c.name === "value" && !data.text[r]) cell.className = "number hole " + data.status[r];
         cell.append(String(c.text(r)));
       }
