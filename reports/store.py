@@ -28,7 +28,7 @@ class RunLocked(RuntimeError):
     """Another process is writing to this run folder."""
 
 
-class Unwritable(RuntimeError):
+class Unwritable(OSError):
     """A run folder that takes no records."""
 
 

@@ -113,6 +113,13 @@ def test_no_space_left_is_said_in_words(tmp_path: Path) -> None:
         writer.append(record(1))
 
 
+def test_a_folder_that_takes_no_records_is_an_error_of_the_system(tmp_path: Path) -> None:
+    """As which the commands tell it: one sentence, and how to go on."""
+    (tmp_path / store.RECORDS).mkdir()
+    with pytest.raises(OSError, match="expected a folder to write to, got"):
+        store.Writer(tmp_path)
+
+
 def test_machine_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="machine.json is missing"):
         assert store.read_machine(tmp_path) == {"run": {}, "devices": {}}
