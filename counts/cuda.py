@@ -24,6 +24,9 @@ ARCHITECTURES = (75, 80, 90, 100, 120)
 LONGEST_LOG = 300
 
 
+SIDES = 4  # of a multiprocessor, each with a quarter of its registers and of its warps
+
+
 @dataclass(frozen=True)
 class Multiprocessor:
     """What limits the blocks that fit: CUDA C++ Programming Guide, compute capabilities."""
@@ -38,7 +41,7 @@ class Multiprocessor:
         """Resident warps in percent of the most there can be."""
         per_block = -(-threads // 32)
         per_warp = -(-max(registers, 1) * 32 // 256) * 256
-        by_registers = self.registers // per_warp // per_block
+        by_registers = SIDES * (self.registers // SIDES // per_warp) // per_block
         taken = -(-(shared + self.reserved) // 128) * 128
         fitting = min(self.blocks, self.warps // per_block, by_registers, self.shared // max(taken, 1))
         return 100 * fitting * per_block // self.warps
@@ -46,7 +49,8 @@ class Multiprocessor:
     def allowed(self, threads: int, blocks: int) -> int:
         """Registers of a thread with which as many blocks fit as a kernel's launch bound says, or as there can be."""
         fitting = min(blocks, max(1, 32 * self.warps // threads))
-        return min(255, self.registers // (threads * fitting) // 8 * 8)
+        warps = -(-fitting * -(-threads // 32) // SIDES)  # of a side
+        return min(255, self.registers // SIDES // warps // 32 // 8 * 8)
 
 
 SM = {

@@ -1,6 +1,6 @@
 // Backward where windows overlap: a block owns a box of places (for channels_last of some channels) and walks images.
-// First every thread prepares one of the windows that meet the box, into shared memory; then it gathers some places
-// from the windows that hold them, in the order of the windows. One writer for every number.
+// First every thread computes what one of the windows that meet the box adds to each of its taps, into shared memory;
+// then it sums that for some places, in the order of the windows. One writer for every number.
 #pragma once
 #include "cuda/tile.cuh"
 
@@ -27,96 +27,27 @@ template <class S> struct Overlap {
   }
 };
 
-// What is left of a prepared window; unreal where there is none.
-template <class S> struct State {
-  Sharing<S::template Method, ComputeOf<S>> sharing;
-  int32_t real;
-};
-
-// A state in shared memory: 16 bytes at once, an odd number of them, so that neighbours lie in banks of their own.
-template <class S> struct StoredState {
-  static constexpr int words = words_in<State<S>>, pieces = ((words + 3) / 4) | 1;
-  Piece<float, 4> piece[pieces];
-
-  ADAPOOL_HD void write(const State<S>& state) {
-    const AsWords<State<S>> all = bit_cast<AsWords<State<S>>>(state);
-#pragma unroll
-    for (int i = 0; i < pieces; ++i) {
-      Piece<float, 4> some{};
-#pragma unroll
-      for (int j = 0; j < 4 && 4 * i + j < words; ++j) some.number[j] = bit_cast<float>(all.word[4 * i + j]);
-      if (4 * i < words) piece[i] = some;
-    }
-  }
-  ADAPOOL_HD State<S> read() const {
-    AsWords<State<S>> all;
-#pragma unroll
-    for (int i = 0; i < pieces; ++i) {
-      if (4 * i >= words) continue;
-      const Piece<float, 4> some = piece[i];
-#pragma unroll
-      for (int j = 0; j < 4 && 4 * i + j < words; ++j) all.word[4 * i + j] = bit_cast<uint32_t>(some.number[j]);
-    }
-    return bit_cast<State<S>>(all);
-  }
-};
-
-// A thread's places along a row.
-template <class S, class T, class V>
-ADAPOOL_HD void read_places(const Arguments& a, const void* data, int64_t row, int at, const Layout<S>& places, V* to) {
-  constexpr int count = Overlap<S>::mine(2);
-  const T* from = tensor<T>(data, row);
-  if constexpr (!S::channels_last && S::together_in == count) {
-    read_row<T, count, S::together_in>(from, to);
-  } else {
-#pragma unroll
-    for (int i = 0; i < count; ++i) to[i] = at + i < a.in[2] ? V(widen(from[i * places.step])) : V(0);
-  }
-}
-
-// The places of a thread from `at` on, which lie from `corner` on; the windows that may hold them begin with (slab,
-// line, column) of the box.
+// The places of a thread from `at` on, which lie from `corner` on, get what the windows that hold them share out; those
+// begin with (slab, line, column) of the box.
 template <class S>
 ADAPOOL_HD void gather(const Arguments& a, int64_t corner, const int* at, int slab, int line, int column, int lane,
-                       const StoredState<S>* windows, const Layout<S>& places) {
+                       const ComputeOf<S> (*shares)[Overlap<S>::slots * S::lanes], const Layout<S>& places) {
   using V = ComputeOf<S>;
   using O = Overlap<S>;
   using Out = typename S::Out;
   constexpr int m0 = O::mine(0), m1 = O::mine(1), m2 = O::mine(2);
-  V x[m0 * m1][m2], logits[m0 * m1][m2], spread[m0 * m1][m2], sum[m0 * m1][m2] = {};
-#pragma unroll
-  for (int i = 0; i < m0 * m1; ++i) {
-    const int64_t row = corner + i / m1 * places.slab + i % m1 * places.row;
-    if (at[0] + i / m1 >= a.in[0] || at[1] + i % m1 >= a.in[1]) continue;
-    read_places<S, typename S::X>(a, a.x, row, at[2], places, x[i]);
-    if constexpr (S::has_logits) read_places<S, typename S::Logits>(a, a.logits, row, at[2], places, logits[i]);
-    if constexpr (S::spreads) {
-      read_places<S, typename S::Spread>(a, a.spread, row, at[2], places, spread[i]);
-      if constexpr (S::averages)
-#pragma unroll
-        for (int j = 0; j < m2; ++j)
-          spread[i][j] /=
-              V(cover<S>(a, 0, at[0] + i / m1) * cover<S>(a, 1, at[1] + i % m1) * cover<S>(a, 2, at[2] + j));
-    }
-  }
+  V sum[m0 * m1][m2] = {};
 #pragma unroll
   for (int w = 0; w < O::over(0) * O::over(1) * O::over(2); ++w) {
     const int w0 = w / (O::over(1) * O::over(2)), w1 = w / O::over(2) % O::over(1), w2 = w % O::over(2);
-    const State<S> state = windows[O::slot(slab + w0, line + w1, column + w2) * S::lanes + lane].read();
-    if (!state.real) continue;
+    const int slot = O::slot(slab + w0, line + w1, column + w2) * S::lanes + lane;
 #pragma unroll
     for (int i = 0; i < m0 * m1 * m2; ++i) {
       const int t0 = i / (m1 * m2) + S::padding(0) - (w0 + O::low(0)) * S::stride(0);
       const int t1 = i / m2 % m1 + S::padding(1) - (w1 + O::low(1)) * S::stride(1);
       const int t2 = i % m2 + S::padding(2) - (w2 + O::low(2)) * S::stride(2);
       if (t0 < 0 || t0 >= S::kernel(0) || t1 < 0 || t1 >= S::kernel(1) || t2 < 0 || t2 >= S::kernel(2)) continue;
-      Tap<V> t{};
-      t.index = (t0 * S::kernel(1) + t1) * S::kernel(2) + t2;
-      t.a = x[i / m2][i % m2];
-      OnePlace<S> r{};
-      if constexpr (S::has_logits) r.other = logits[i / m2][i % m2];
-      if constexpr (S::spreads) r.back = spread[i / m2][i % m2];
-      sum[i / m2][i % m2] += state.sharing.share(r, t);
+      sum[i / m2][i % m2] += shares[(t0 * S::kernel(1) + t1) * S::kernel(2) + t2][slot];
     }
   }
 #pragma unroll
@@ -141,9 +72,9 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
   using V = ComputeOf<S>;
   using O = Overlap<S>;
   using Index = typename S::Index;
-  constexpr int lanes = S::lanes;
+  constexpr int lanes = S::lanes, taps = S::kernel(0) * S::kernel(1) * S::kernel(2);
   static_assert(O::all * lanes <= S::threads && O::workers * lanes <= S::threads, "a thread has one window at most");
-  __shared__ StoredState<S> shared[2][O::slots * lanes];  // in turns, so that a window may be written while others are read
+  __shared__ V shared[2][taps][O::slots * lanes];  // in turns, so that some may be written while others are read
   const Layout<S> places(a, a.in), cells(a, a.cell);
 
   int64_t block = blockIdx.x;
@@ -170,7 +101,8 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
   const int to = O::slot(w[0], w[1], w[2]) * lanes + lane;
   const Reach<S> reach(a, cell, places);
   const Covers<S> covers(a, reach);
-  const int64_t at = cell[0] * cells.slab + cell[1] * cells.row + cell[2] * cells.step + channel;
+  const Index at = cell[0] * cells.slab + cell[1] * cells.row + cell[2] * cells.step + channel;
+  const Index first = Index(reach.corner) + channel;
   CellOperands<V> operands;
   const auto read_operands = [&](int64_t image) {
     const Whose<S> whose(a, image, channel);
@@ -186,37 +118,38 @@ template <class S> ADAPOOL_HD void backward_overlap(const Arguments& a) {
 
   V terms = 0;
   int turn = 0;
-  const int64_t image_at = blockIdx.y * int64_t(places.image) + channel;
-  int64_t first = image_at + reach.corner, cell_at = blockIdx.y * int64_t(cells.image) + at;
-  const Index gap = place[0] * places.slab + place[1] * places.row + place[2] * places.step - Index(reach.corner);
+  const Index corner = place[0] * places.slab + place[1] * places.row + place[2] * places.step + channel;
   Tiles<S> tiles;
   V gradient = 0;
-  const auto load = [&] {
+  const auto load = [&](Index image) {
     if (!real) return;
-    tiles.load(a, first, reach, places);
-    gradient = V(widen(*tensor<typename S::Cells>(a.cells, cell_at)));
+    tiles.load(a, image * int64_t(places.image) + first, reach, places);
+    gradient = V(widen(*tensor<typename S::Cells>(a.cells, image * int64_t(cells.image) + at)));
   };
-  if constexpr (S::prefetches) load();
+  if constexpr (S::prefetches) load(Index(blockIdx.y));
   for (Index image = blockIdx.y; image < Index(a.images); image += Index(a.parts), turn ^= 1) {
     if constexpr (S::operands_move) read_operands(image);
-    State<S> state{};
-    if constexpr (!S::prefetches) load();
+    V shares[taps] = {};
+    if constexpr (!S::prefetches) load(image);
     if (real) {
       const TileRegion<S> r(tiles, reach, covers.share, 0, 0);
       Prepared<S::template Method, V> prepared;
       prepared.prepare(r, operands, S::through && !S::to_logits);
       const V c = coefficient<S>(r, gradient);
-      state.sharing = prepared.times(c);
-      state.real = 1;
+      const Sharing<S::template Method, V> sharing = prepared.times(c);
       if constexpr (S::term >= 0) terms += c * prepared.operand(S::term, r);
+      if constexpr (!S::keeps) tiles.x.forget(uint32_t(a.lanes) >> 31);  // there is a lane, and not 2^31 of them
+#pragma unroll
+      for (int i = 0; i < taps; ++i) shares[i] = sharing.share(r, r.tap(i, S::keeps));
     }
-    if (worker < O::all) shared[turn][to].write(state);
+    if (worker < O::all)
+#pragma unroll
+      for (int i = 0; i < taps; ++i) shared[turn][i][to] = shares[i];
     __syncthreads();
-    const int64_t corner = first + gap;
-    first += a.next;
-    cell_at += a.next_cell;
-    if (S::prefetches && image + Index(a.parts) < Index(a.images)) load();  // is under way while places are gathered
-    if (gathers) gather<S>(a, corner, place, slab, line, column * O::apart, lane, shared[turn], places);
+    const Index next = image + Index(a.parts);
+    if (S::prefetches && next < Index(a.images)) load(next);  // is under way while places are gathered
+    const int64_t from = image * int64_t(places.image) + corner;
+    if (gathers) gather<S>(a, from, place, slab, line, column * O::apart, lane, shared[turn], places);
   }
   if constexpr (S::term >= 0)
     if (real && mine) static_cast<V*>(a.terms)[blockIdx.y * int64_t(cells.image) + at] = terms;

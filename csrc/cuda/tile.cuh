@@ -49,6 +49,18 @@ template <class S, class T> struct Tile {
   static constexpr int own = S::windows * S::stride(2);
   ComputeOf<S> number[rows][columns][channels];
 
+  // What was computed of the numbers is computed again where it is asked for, and takes no registers until then: `zero`
+  // is not known to the compiler. In double alone, which has fewer numbers in as many registers.
+  ADAPOOL_HD void forget(uint64_t zero) {
+#pragma unroll
+    for (int i = 0; i < rows * columns; ++i)
+#pragma unroll
+      for (int v = 0; v < channels; ++v) {
+        double& x = number[i / columns][i % columns][v];
+        x = bit_cast<double>(bit_cast<uint64_t>(x) ^ zero);
+      }
+  }
+
   // From the place of the first tap on.
   ADAPOOL_HD void load(const T* first, const Reach<S>& reach, const Layout<S>& layout) {
 #pragma unroll

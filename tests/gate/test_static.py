@@ -42,6 +42,7 @@ def needs_nvrtc() -> None:
     [  # by CUDA's occupancy calculator
         (90, 32, 0, 256, 100), (90, 40, 0, 256, 75), (90, 128, 0, 256, 25), (90, 255, 0, 256, 12),
         (90, 32, 50000, 256, 50),
+        (90, 48, 0, 448, 43), (90, 40, 0, 448, 65), (90, 72, 0, 448, 43),  # 14 warps, in quarters of a multiprocessor
         (80, 64, 0, 1024, 50), (86, 32, 0, 256, 100), (86, 64, 0, 1024, 66), (75, 64, 0, 256, 100),
     ],
 )  # fmt: skip
@@ -50,7 +51,8 @@ def test_occupancy(architecture: int, registers: int, shared: int, threads: int,
 
 
 @pytest.mark.parametrize(
-    ("threads", "blocks", "registers"), [(256, 4, 64), (256, 3, 80), (256, 2, 128), (256, 1, 255), (32, 16, 128)]
+    ("threads", "blocks", "registers"),
+    [(256, 4, 64), (256, 3, 80), (256, 2, 128), (256, 1, 255), (32, 16, 128), (448, 2, 72), (448, 3, 40)],
 )
 def test_registers_of_a_launch_bound(threads: int, blocks: int, registers: int) -> None:
     assert cuda.SM[90].allowed(threads, blocks) == registers

@@ -217,3 +217,15 @@ def test_windows_far_apart_are_asked_for_by_places_on_cuda() -> None:
         ("max forward float32 nchw 1x1/256x256+0x0 2x8x512x512", ["forward"]),
     ):
         assert [name.split()[1] for name, *_ in inspector.launches(words)] == kinds, words
+
+
+def test_a_block_of_overlapping_windows_is_as_large_as_its_work() -> None:
+    """A plane of a few windows is not left to a block of hundreds of threads, most of which would wait."""
+    need("cpu")
+    for words, threads, blocks in (
+        ("ada backward float32 nchw 3x3/2x2+1x1 64x64x112x112 place", 448, 2),
+        ("ada backward float32 nchw 3x3/2x2+1x1 16x64x14x14 place", 64, 14),
+        ("max backward float32 nchw 3x3/2x2+1x1 16x64x7x7", 32, 16),
+    ):
+        name, found, at_once, _ = inspector.launches(words)[0]
+        assert (name.split()[1], found, at_once) == ("backward_overlap", threads, blocks), words

@@ -138,8 +138,6 @@ void cut_box(Launch& launch) {
   a.lanes = int32_t(s.channels_last ? up(a.channels, s.lanes) : 1);
   for (int d = 0; d < 3; ++d) a.groups[d] = int32_t(up(a.in[d], s.box[d]));
   fix_edges(launch);
-  s.together_in = together_places(launch, s.gathered, {s.gathered, a.in[2]});
-  if (s.together_in != s.gathered || s.channels_last) s.together_in = 1;
   s.together_out = together(a.out, s.out, s.gathered, {s.gathered, a.in[2]});
   if (s.together_out != s.gathered || s.channels_last) s.together_out = 1;
 }

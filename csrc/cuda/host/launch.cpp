@@ -172,6 +172,19 @@ void cut_large(Launch& launch, int multiprocessors) {
   launch.arguments.parts = a.images;
 }
 
+// What is known of a tap when its window is prepared is kept for its share, but in double, which would spill: 72 registers
+// for nine taps, 168 above sixteen, 40 for few words (three blocks of softpool took 194 us, two 240, of max 157 and 210).
+void bound_overlap(Specification& s, int64_t numbers) {
+  const Shape shape = shape_of(s);
+  const bool powers = !without_powers(shape), simple = !powers && !s.spreads && !s.averages;
+  const bool few = simple && shape.words <= 4, wide = s.x == Type::float64;
+  const bool tight = few ? s.stride[2] == 1 || s.channels_last : shape.words > 6 && !shape.scales;
+  s.threads = numbers > 16 && !few ? 192 : numbers > 9 ? kThreads : !simple ? 320 : tight ? 384 : 448;
+  s.blocks = numbers <= 9 && few ? 3 : numbers > 9 && wide ? 1 : 2;
+  s.keeps = !wide;
+  s.prefetches = !powers && shape.words <= 10 && shape.words != 4 && (s.channels_last || size_of(s.x) > 2);
+}
+
 bool cut_overlap(Launch& launch, const Reduction* reduction, int multiprocessors) {
   Specification& s = launch.specification;
   Arguments& a = launch.arguments;
@@ -180,13 +193,7 @@ bool cut_overlap(Launch& launch, const Reduction* reduction, int multiprocessors
   while (s.channels_last && s.lanes < lanes && s.lanes < a.channels) s.lanes *= 2;
   s.gathered = s.stride[2];
   while (!s.channels_last && s.gathered < 2 && 2 * s.gathered < a.in[2] + s.stride[2]) s.gathered *= 2;
-  const int64_t taps = taps_of(launch) * (s.x == Type::float64 ? 4 : 1);
-  const Shape shape = shape_of(s);
-  const bool simple = without_powers(shape), large = shape.words > (simple ? 10 : 6), small = simple && shape.words <= 4;
-  s.blocks = taps > 27 ? 1 : taps > 16 ? small ? 3 : 2 : large || s.stride[2] == 1 || s.averages ? 3 : 4;
-  s.prefetches = simple && !large && shape.words != 4 && (s.channels_last || size_of(s.x) > 2);  // softpool spills
-  // Three blocks of a method with few numbers: softpool 194 us in place of 240, max 157 in place of 210.
-  if (s.blocks == 4) s.threads = 512, s.blocks = small && !s.channels_last ? 3 : 2;
+  bound_overlap(s, taps_of(launch) * (s.x == Type::float64 ? 2 : 1));
   if (!choose_box(launch, kShared)) return false;
   cut_box(launch);
   share_images(launch, reduction, threads_of_image(launch) * s.threads, multiprocessors, 65535);
@@ -222,13 +229,11 @@ bool choose(Launch& launch, Direction direction, const Reduction* reduction, int
     cut_walk(launch, reduction, multiprocessors);
     return true;
   }
-  if (small) {
-    Launch tried = launch;
-    tried.specification.kind = Kind::overlap;
-    if (cut_overlap(tried, reduction, multiprocessors)) {
-      launch = tried;
-      return true;
-    }
+  Launch tried = launch;
+  tried.specification.kind = Kind::overlap;
+  if (small && cut_overlap(tried, reduction, multiprocessors)) {
+    launch = tried;
+    return true;
   }
   s.kind = backward ? Kind::large_backward : Kind::large_forward;
   cut_large(launch, multiprocessors);

@@ -23,7 +23,7 @@ constexpr int kThreads = 256;
   AXES(before) AXES(beyond)                      /* coordinates of a tile that may lie before and beyond x */      \
   AXES(box) NUMBER(gathered, 1) NUMBER(lanes, 1) /* places of a block, along a row of a thread; its channels */    \
   NUMBER(windows, 1) NUMBER(width, 1)            /* of a thread: side by side, channels */                         \
-  NUMBER(together, 1) NUMBER(together_in, 1) NUMBER(together_out, 1) NUMBER(together_cells, 1) /* read at once */  \
+  NUMBER(together, 1) NUMBER(together_out, 1) NUMBER(together_cells, 1) /* read or written at once */              \
   NUMBER(threads, kThreads)                      /* of a block */                                                  \
   NUMBER(in_warp, 1) NUMBER(warps, 1)            /* threads of a warp, and warps, that share a window */           \
   NUMBER(taps, 0) TRUTH(whole)                   /* of a window, that each has in registers; a plane is a window */ \
