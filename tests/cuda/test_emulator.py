@@ -110,6 +110,7 @@ def test_edges_of_values() -> None:
 PLANTED = {  # fault -> frame, method
     "load-beyond-the-end": ("line", "softpool"),
     "missing-barrier": ("overlap", "avg"),
+    "missing-warp-barrier": ("apart", "softpool"),
     "off-by-one-tail": ("apart", "ada"),
     "window-shifted-where-padded": ("overlap", "avg"),
     "operand-of-the-first-channel": ("overlap", "ada"),

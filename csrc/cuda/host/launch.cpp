@@ -9,8 +9,7 @@
 namespace adapool::cuda {
 namespace {
 
-constexpr int kLargest = 49, kLargestBackward = 27;  // numbers of a window in registers
-constexpr int64_t kResident = 2048;    // threads of a multiprocessor
+constexpr int kLargest = 49, kLargestBackward = 27, kResident = 2048;  // a window's numbers; a multiprocessor's threads
 
 // Shares images among threads: as many as fill the device some times over, each walking equally many. Once over where
 // each part of the images has terms of its own, which are written and read again (139 us of 148 with 689 parts).
@@ -18,8 +17,7 @@ void share_images(Launch& launch, const Reduction* reduction, int64_t threads, i
   const Specification& s = launch.specification;
   Arguments& a = launch.arguments;
   const int64_t wanted = up(int64_t(multiprocessors) * kResident * (reduction ? 1 : 4), std::max<int64_t>(threads, 1));
-  int64_t parts = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(a.images, 1));
-  parts = up(a.images, up(a.images, parts));
+  int64_t parts = up(a.images, up(a.images, std::clamp<int64_t>(wanted, 1, std::max<int64_t>(a.images, 1))));
   const auto moves = [&](auto of) {
     for (int k = 0; k < 3; ++k)
       if (s.given[k] == Given::tensor && of(a.operand[k])) return true;
@@ -92,11 +90,14 @@ void bound_registers(Specification& s) {
   const bool backward = s.kind == Kind::apart;
   const Shape shape = shape_of(s);
   s.prefetches = prefetches(s, shape);
-  s.keeps = backward && s.kernel[0] * s.kernel[1] * s.kernel[2] * s.windows * s.width <= 16;
+  const int taps = s.kernel[0] * s.kernel[1] * s.kernel[2];
+  const bool many = backward && taps > 9 && shape.words > 4 && s.x != Type::float64;
+  s.keeps = backward && (taps * s.windows * s.width <= 16 || many);
   s.threads = kThreads / 2;  // 2 % faster than blocks of twice as many
   s.blocks = 2 * blocks_for(s, shape, backward);
   const bool near = backward ? s.blocks == 6 : s.prefetches && words_of(s, shape) > 16;
-  if (near && shape.words > 6) --s.blocks;  // or else some spill
+  if (many) s.blocks = std::min(s.blocks, 3);  // 168 registers
+  else if (near && shape.words > 6) --s.blocks;  // or else some spill
 }
 
 void cut_walk(Launch& launch, const Reduction* reduction, int multiprocessors) {
@@ -217,10 +218,9 @@ bool choose(Launch& launch, Direction direction, const Reduction* reduction, int
   const Arguments& a = launch.arguments;
   const bool backward = direction == Direction::gather;
   const bool whole = a.cell[0] == 1 && a.cell[1] == 1 && a.cell[2] == 1 && !s.channels_last;
-  const int64_t taps = taps_of(launch),
-                numbers = taps * (s.x == Type::float64 ? 2 : 1) * (1 + (a.logits != nullptr) + s.spreads);
-  // Windows far apart: each thread of backward would write the places up to the next one, one after the other. The places
-  // ask for their window then.
+  const int64_t taps = taps_of(launch), tensors = 1 + (a.logits != nullptr) + s.spreads;
+  const int64_t numbers = taps * (s.x == Type::float64 ? 2 : 1) * tensors;
+  // Windows far apart: a thread of backward would write all places up to the next one. The places ask for their window.
   const int64_t steps = int64_t(a.stride[0]) * a.stride[1] * a.stride[2];
   const bool far = backward && steps > std::max<int64_t>(256, 16 * taps);
   const bool small = numbers <= (backward ? kLargestBackward : kLargest) && !(whole && taps > 8) && !far;

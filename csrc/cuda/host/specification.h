@@ -32,7 +32,7 @@ constexpr int kThreads = 256;
   TRUTH(channels_last) TRUTH(wide) TRUTH(flat)   /* flat: the outermost axis has one place */                      \
   TRUTH(spreads) TRUTH(weighs) TRUTH(through) TRUTH(to_logits) TRUTH(unpool) TRUTH(normalize) TRUTH(averages)      \
   TRUTH(picks) TRUTH(prefetches)                 /* asked which tap is chosen; loads the next image's numbers */   \
-  TRUTH(extra) TRUTH(operands_move) TRUTH(keeps) TRUTH(states)
+  TRUTH(extra) TRUTH(operands_move) TRUTH(keeps) TRUTH(states) TRUTH(turns) /* rows of lanes, to those of a warp */
 
 struct Specification {
   Kind kind{};
