@@ -113,7 +113,7 @@ void cut_tile(Launch& launch) {
     s.together_out = backward && s.padding[2] > 0 ? 1
                      : backward                   ? together(a.out, s.out, 16, {own, a.in[2]})
                                 : together(a.out, s.out, s.windows, {a.cell[2], s.windows});
-    // avg 3/3 took 149 us in float32 and 148 in 16 bits, where channels_last took 84 and 45: a lane's every third place.
+    // On an H100 avg 3/3 took 149 us in float32, 148 in 16 bits, channels_last 84 and 45: lanes wrote every third place.
     const bool close = s.kernel[0] == s.stride[0] && s.kernel[1] == s.stride[1] && s.kernel[2] == s.stride[2];
     s.turns = backward && close && s.windows == 1 && own > 2 && s.together_out < own;
     if (a.cells) s.together_cells = together(a.cells, s.cells, s.windows, {a.cell[2], s.windows});
