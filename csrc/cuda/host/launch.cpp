@@ -181,7 +181,7 @@ void bound_overlap(Specification& s, int64_t numbers) {
   const bool few = simple && shape.words <= 4, wide = s.x == Type::float64;
   const bool tight = few ? s.stride[2] == 1 || s.channels_last : shape.words > 6 && !shape.scales;
   s.threads = numbers > 16 && !few ? 192 : numbers > 9 ? kThreads : !simple ? 320 : tight ? 384 : 448;
-  s.blocks = numbers <= 9 && few ? 3 : numbers > 9 && wide ? 1 : 2;
+  s.blocks = numbers > 9 && wide ? 1 : few ? 3 : 2;
   s.keeps = !wide;
   s.prefetches = !powers && shape.words <= 10 && shape.words != 4 && (s.channels_last || size_of(s.x) > 2);
 }
