@@ -35,7 +35,7 @@ struct Arguments {
   int32_t groups[3];                         // work items along the axes
   int32_t lanes;                             // work items along the channels of channels_last, else 1
   int64_t images, parts;                     // images in all, and walked side by side
-  int64_t next, next_cell;                   // elements between two images of a walk: of places, of cells
+  int64_t next, next_cell;                   // elements between two images of a thread's walk: of places, of cells
   int64_t units;                             // windows in all, where each is a work item
   Totals totals;
 };

@@ -4,7 +4,7 @@
 
 namespace adapool::cuda {
 
-constexpr int64_t kShared = 48 << 10;  // bytes of a block's prepared windows, twice: what a kernel has without asking
+constexpr int64_t kShared = 48 << 10;  // bytes of what a block's windows share out, twice: what a kernel has without asking
 
 // Chooses it for the launch's threads, lanes and places of a thread; false where none fits.
 bool choose_box(Launch& launch, int64_t shared);

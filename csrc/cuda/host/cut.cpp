@@ -146,7 +146,6 @@ void cut_box(Launch& launch) {
 }
 
 void start_boxes(Launch& launch) {
-  fix_steps(launch);
   launch.grid[0] = unsigned(threads_of_image(launch));
   launch.grid[1] = unsigned(launch.arguments.parts);
   launch.specification.wide = launch.specification.wide || 2 * launch.arguments.images >= (int64_t(1) << 31);
