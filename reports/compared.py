@@ -150,5 +150,6 @@ def _change(row: dict[Any, Any]) -> str:
 
 
 def _side(row: dict[Any, Any], side: str) -> str:
-    value, lo, hi, n = (row[f"{name}_{side}"] for name in ("median", "lo", "hi", "n"))
-    return digits.quantity(value, row["unit"], lo, hi, n)
+    """A side's median with as many digits as the percent beside it needs, for how sure it is that one's interval says."""
+    value, n = row[f"median_{side}"], row[f"n_{side}"]
+    return digits.quantity(value, row["unit"], 0.995 * value, 1.005 * value, n)
