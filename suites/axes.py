@@ -101,7 +101,7 @@ def names(methods: Sequence[str]) -> tuple[Names, tuple[str, ...]]:
     return Names((*region(), *kernels), tuple(LEARNED), found, compiled), tuple(asked)
 
 
-def near(name: str, known: Iterable[str], cutoff: float = 0.4) -> str:
+def near(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """The nearest known name as a question, or nothing."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"did you mean {found[0]!r}? " if found else ""
@@ -111,5 +111,5 @@ def expect(name: str, values: Sequence[str], allowed: Sequence[str]) -> None:
     """UsageError with the nearest word for one that is not allowed."""
     for value in values:
         if value not in allowed:
-            hint = near(ALSO.get(value.lower(), value), allowed, 0.6).rstrip()
+            hint = near(ALSO.get(value.lower(), value), allowed).rstrip()
             raise UsageError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}{hint and '; ' + hint}")

@@ -18,6 +18,6 @@ def only(
             keys = keys if ":" in glob else dict.fromkeys(key.partition(":")[2] for key in keys)
             raise UsageError(
                 f"{option}: expected {what} of the plan or a glob that fits some, such as 'ada/native/*', "
-                f"got {glob!r}; {near(glob, keys)}`runner.py plan` with the same axes lists them"
+                f"got {glob!r}; {near(glob, keys, 0.4)}`runner.py plan` with the same axes lists them"
             )
     return {d: [case for case in cases if not globs or any(map(case.fits, globs))] for d, cases in plan.items()}
