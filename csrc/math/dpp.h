@@ -51,6 +51,7 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
       highest.take(p);
     }, squares, most);
     power = squares / n;
+    // e^60 is 1e26: sums of it over any region, weighed by values, stay finite in float32, whose end is e^88.
     lower = select(half * log_of(most.value / power) > V(60), power / most.value, V(1));
     alpha = alpha * factor();
     V all = V(0), weighed = V(0), p = V(0), p_v = V(0), d1 = V(0), d1_p = V(0), d1_pv = V(0);
