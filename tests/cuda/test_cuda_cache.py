@@ -57,11 +57,14 @@ def test_what_was_compiled_is_not_compiled_again(host: Host) -> None:
     folder = host.home / ".cache" / "adapool"
     assert folder.stat().st_mode & 0o777 == 0o700 and [p.stat().st_mode & 0o777 for p in files(folder)] == [0o600]
     assert [compiled(0, "a\nchanged"), compiled(1, "a"), compiled(0, "a")] == [1, 1, 0]
-    stand_in_nvrtc(host.home / "conda" / "lib", 1)
-    assert compiled(0, "a", host.given(CONDA_PREFIX=host.home / "conda")) == 1
+    library = stand_in_nvrtc(host.home / "conda" / "lib", 1)
+    conda = host.given(CONDA_PREFIX=host.home / "conda")
+    assert [compiled(0, "a", conda), compiled(0, "a", conda)] == [1, 0]
+    library.write_bytes(library.read_bytes() + b"another release of this version")
+    assert [compiled(0, "a", conda), compiled(0, "a", conda)] == [1, 0]
     for _ in range(2):
         assert compiled(0, "a", host.given(ADAPOOL_CACHE=0)) == 1
-    assert len(files(folder)) == 4
+    assert len(files(folder)) == 5
 
 
 def test_changed_headers_compile_again(host: Host) -> None:

@@ -82,7 +82,7 @@ std::string cache_key(const Source& source, int architecture) {
     for (const auto& [name, text] : device_sources()) all += fingerprint(name) + fingerprint(text);
     return fingerprint(all);
   }();
-  return "sources " + headers + " " + fingerprint(source.text) + "\nNVRTC " + version() + "\narchitecture " +
+  return "sources " + headers + " " + fingerprint(source.text) + "\nNVRTC " + build() + "\narchitecture " +
          std::to_string(architecture) + "\noptions " + options(architecture) + "\n" + source.name;
 }
 

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -201,5 +202,12 @@ std::string options(int architecture) {
 
 std::string version() { return nvrtc().version; }
 std::string path() { return nvrtc().library.path(); }
+std::string build() {
+  static const std::string said = [] {
+    std::error_code failed;  // then it has no size that tells it apart
+    return version() + " of " + std::to_string(std::filesystem::file_size(path(), failed)) + " bytes";
+  }();
+  return said;
+}
 
 }  // namespace adapool::cuda

@@ -31,6 +31,7 @@ Program compile(const std::string& text, std::span<const DeviceSource> headers, 
 std::string options(int architecture);
 
 std::string version();  // "13.0"
+std::string build();    // "13.0 of 106112344 bytes": releases that compile otherwise may share a version
 std::string path();     // the library's file
 
 }  // namespace adapool::cuda
