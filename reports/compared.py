@@ -150,6 +150,6 @@ def _change(row: dict[Any, Any]) -> str:
 
 
 def _side(row: dict[Any, Any], side: str) -> str:
-    """A side's median with as many digits as the percent beside it needs, for how sure it is that one's interval says."""
+    """A side's median with the digits that the percent beside it needs; how sure it is, that one's interval says."""
     value, n = row[f"median_{side}"], row[f"n_{side}"]
     return digits.quantity(value, row["unit"], 0.995 * value, 1.005 * value, n)

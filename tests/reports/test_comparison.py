@@ -85,6 +85,12 @@ def test_every_verdict_and_nothing_vanishes(runs: tuple[Path, Path]) -> None:
     assert "5 and 5 samples" in table.set_index("case").loc["few", "note"]
 
 
+def test_the_medians_have_the_digits_of_their_change(tmp_path: Path) -> None:
+    """An interval as wide as these leaves two digits of a median, with which 25 to 14 would be 44 % less."""
+    a, b = (written(tmp_path / name, [timed(value, 0.5)]) for name, value in (("a", 0.0246), ("b", 0.0138)))
+    assert " 24.6 ms  -> 13.80 ms  -43.9 %" in reports.compare(a, b).text
+
+
 def test_the_interval_of_a_ratio_and_the_margin(runs: tuple[Path, Path]) -> None:
     row = reports.compare(*runs).table.set_index("case").loc["slower"]
     assert row["b_over_a"] == pytest.approx(1.2)
