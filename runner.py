@@ -8,6 +8,7 @@ Nothing heavy is imported until a command needs it. Exit codes: 0 all measured, 
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 try:
@@ -120,6 +121,7 @@ def main() -> None:
     """The command line; a package that is not there is named, with what brings it."""
     from suites.doctor import EXTRA, NEEDED
 
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # no line of this code, which says nothing
     try:
         cli()
     except ModuleNotFoundError as error:

@@ -89,7 +89,9 @@ def write(runs: Folder | Sequence[Folder], out: Folder | None = None, pictures: 
     notes += frame.notes(paths, rows)
     for one in caught:
         warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    page, charts = _page(rows, paths, notes, folder, pictures)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what is read again warns again
+        page, charts = _page(rows, paths, notes, folder, pictures)
     files = {
         "columns.txt": columns.as_text(),
         "records.csv": tidy.to_csv(index=False),
@@ -127,6 +129,12 @@ def _page(
     places = dict(zip(frame.names(paths), paths, strict=True))
     unseen = dict(places)  # a run's pictures are shown once
     trained = trials_section.sections(list(places.items()))
+    shown = {section["run"] for section in trained}
+    notes = notes + [
+        f"{run}: what its networks learned is not shown, for machine.json does not say what they were trained for"
+        for run in rows.loc[rows["probe"].eq(trials.PROBE), "run"].unique()
+        if run not in shown
+    ]
     devices: list[dict[str, Any]] = []
     for group in found:
         devices.append(
@@ -212,12 +220,10 @@ def _together(found: list[view.Group], paths: list[Path]) -> dict[str, Any] | No
     table = together.together(found)
     text = None
     if len(paths) == 2:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # they are on the page already
-            try:
-                made = comparison.compare(paths[0], paths[1], across=True)
-            except ValueError as error:
-                return {"table": table, "text": f"Not compared: {error}"}
+        try:
+            made = comparison.compare(paths[0], paths[1], across=True)
+        except ValueError as error:
+            return {"table": table, "text": f"Not compared: {error}"}
         rows, machines = made.table, [set(group.rows["machine"]) for group in found]
         if not machines[0] & machines[1]:  # a CPU and a GPU have other batches: what one alone has is no loss
             rows = rows[rows["b_over_a"].notna()]
@@ -228,9 +234,7 @@ def _together(found: list[view.Group], paths: list[Path]) -> dict[str, Any] | No
 def _environments(paths: list[Path]) -> list[dict[str, Any]]:
     made = []
     for name, path in zip(frame.names(paths), paths, strict=True):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            machine = store.read_machine(path)
+        machine = store.read_machine(path)
         devices = [
             (str(facts.get("name", key)), [("key", key), *extras.flat(facts)])
             for key, facts in machine["devices"].items()

@@ -29,6 +29,7 @@ def sections(runs: list[tuple[str, Path]]) -> list[dict[str, Any]]:
             made.append(
                 {
                     "anchor": anchor,
+                    "run": run,
                     "title": title,
                     "verdict": trials_text.verdict(result),
                     "says": trials_text.betas(result),

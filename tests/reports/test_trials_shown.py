@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import reports
 from reports import store, trials, trials_text
+from tests.support.command_line import ROOT
 from tests.support.reports_made import make
 
 ABOUT = {
@@ -60,9 +63,14 @@ def test_tasks_come_in_the_order_of_the_plan(run: Path, tmp_path: Path) -> None:
 
 def test_a_run_without_what_its_tasks_are_is_shown_by_its_records(run: Path, tmp_path: Path) -> None:
     store.append(tmp_path, store.read(run))
-    with pytest.warns(UserWarning, match=r"machine.json is missing"):
-        page = reports.write(tmp_path).read_text()
+    command = [sys.executable, ROOT / "runner.py", "report", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = [f"warning: {tmp_path}/machine.json is missing: the environment of this run is unknown"]
+    assert done.returncode == 0 and done.stderr.splitlines() == said
+    page = (tmp_path / "report.html").read_text()
     assert "machine.json is missing" in page and 'id="task-1"' not in page and "30 records" in page
+    assert f"{tmp_path.name}: what its networks learned is not shown, for machine.json" in page
+    assert "nothing was measured" not in page
 
 
 def test_a_floor_that_is_not_reached_takes_the_claims_away(run: Path, tmp_path: Path) -> None:
