@@ -103,7 +103,9 @@ template <class V_> struct Region {
   V logit(const Tap<V>& t) const { return read(job.logits, place_of(job.logits), t.offset); }
   V spread(const Tap<V>& t) const {
     const V g = read(job.spread, place_of(job.spread), t.offset);
-    return job.normalize ? g / cover_of<V>(window, t.at, lanes) : g;
+    if (!job.normalize) return g;
+    const int64_t at[3] = {t.at[0], t.at[1], t.at[2]};  // a copy: the address of a tap's own would keep it out of registers
+    return g / cover_of<V>(window, at, lanes);
   }
   bool spreads() const { return job.spread.given(); }
   bool weighs() const { return job.use_weight; }
