@@ -94,22 +94,47 @@ template <class P, class... C> inline ADAPOOL_OFTEN P horner(P x, P sum, C... mo
   return sum;
 }
 
-// e^x = 2^n e^r, |r| <= ln 2 / 2, by Cephes' polynomial: 1e-7 relative. Two factors of about 2^(n/2) reach inf and
-// the denormals. NaN stays NaN.
+// e^x = 2^n e^r, |r| <= ln 2 / 2, by Cephes' polynomial: 1e-7 relative. NaN stays NaN.
+struct Reduced {
+  using P = Pack<float>;
+  P part;  // e^r
+  P::Bits whole;  // n
+
+  explicit Reduced(P x) {
+    const P magic(12582912.0f), shifted = x * P(1.44269504f) + magic, n = shifted - magic;
+    const P r = (x - n * P(0.693359375f)) + n * P(2.12194440e-4f);
+    const P most = horner(r, P(1.9875691500e-4f), 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
+                          5.0000001201e-1f);
+    part = most * r * r + r + P(1);
+    whole = shifted.bits() - magic.bits();
+  }
+};
+
+// Two factors of about 2^(n/2) reach inf and the denormals.
 inline Pack<float> exp_of(Pack<float> x) {
   using P = Pack<float>;
-  x = select(x < P(-150), P(-150), select(x > P(150), P(150), x));
-  const P magic(12582912.0f), shifted = x * P(1.44269504f) + magic, n = shifted - magic;
-  const P r = (x - n * P(0.693359375f)) + n * P(2.12194440e-4f);
-  const P most = horner(r, P(1.9875691500e-4f), 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
-                        5.0000001201e-1f);
-  const P poly = most * r * r + r + P(1);
-  const P::Bits whole = shifted.bits() - magic.bits(), half = whole >> 1;
-  const P low = bit_cast<P::Raw>((half + 127) << 23), high = bit_cast<P::Raw>((whole - half + 127) << 23);
-  return poly * low * high;
+  const Reduced e(select(x < P(-150), P(-150), select(x > P(150), P(150), x)));
+  const P::Bits half = e.whole >> 1;
+  const P low = bit_cast<P::Raw>((half + 127) << 23), high = bit_cast<P::Raw>((e.whole - half + 127) << 23);
+  return e.part * low * high;
 }
 
-// The same in double, by Cephes' rational form: 2e-16 relative.
+// e^(k a) of a <= 0, all that it is asked; 0 for less than 2^-125.
+template <int k> Pack<float> exp_times(Pack<float> a) {
+  using P = Pack<float>;
+  const P x = a * P(k), least(-86.6f);
+  const auto small = x < least;
+  const Reduced e(select(small, least, x));
+  return select(small, P(0), P(bit_cast<P::Raw>(e.part.bits() + (e.whole << 23))));
+}
+
+// e^x of x in [0, 1], all that exp_steps() is asked: minimax, 1e-7 relative, without any steps.
+inline Pack<float> exp_steps(Pack<float> x) {
+  return horner(x, Pack<float>(2.2720648e-3f), 7.06467452e-3f, 4.25258726e-2f, 1.6637598e-1f, 5.00045776e-1f,
+                9.99997377e-1f, 1.0f);
+}
+
+// The same as exp_of() in double, by Cephes' rational form: 2e-16 relative.
 inline Pack<double> exp_of(Pack<double> x) {
   using P = Pack<double>;
   x = select(x < P(-1000), P(-1000), select(x > P(1000), P(1000), x));
