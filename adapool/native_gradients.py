@@ -108,9 +108,10 @@ class _Pool(Function):
             return (None,) * len(needs)
         frame, detached = ctx.frame, ctx.detached
         x, *tensors = ctx.saved_tensors
-        # Weights that are constants carry no gradient to the operands they are made from.
-        reached = [not detached or spec.mixes for spec in given_as_tensors(frame[0], frame[-1])]
-        wants = [int(needs[1]), *(int(need and there) for need, there in zip(needs[2:], reached, strict=True))]
+        wants = [int(need) for need in needs[1:]]
+        if detached:  # weights that are constants carry no gradient to the operands they are made from
+            mixes = [spec.mixes for spec in given_as_tensors(frame[0], frame[-1])]
+            wants[1:] = [int(need and there) for need, there in zip(wants[1:], mixes, strict=True)]
         grads = _backward(POOL_BACKWARD, (grad, x, *tensors), grad, x, tensors, *frame, detached, wants)
         return (None, *_wanted(grads, wants))
 
