@@ -119,8 +119,8 @@ inline Pack<float> exp_of(Pack<float> x) {
   return e.part * low * high;
 }
 
-// e^(k a) of a <= 0, all that it is asked; 0 for less than 2^-125.
-template <int k> Pack<float> exp_times(Pack<float> a) {
+// e^(k a) of a <= 0: one power of two is enough for it; 0 where that is less than 2^-125.
+template <int k> Pack<float> exp_of_negative(Pack<float> a) {
   using P = Pack<float>;
   const P x = a * P(k), least(-86.6f);
   const auto small = x < least;
@@ -128,7 +128,7 @@ template <int k> Pack<float> exp_times(Pack<float> a) {
   return select(small, P(0), P(bit_cast<P::Raw>(e.part.bits() + (e.whole << 23))));
 }
 
-// e^x of x in [0, 1], all that exp_steps() is asked: minimax, 1e-7 relative, without any steps.
+// e^x of x in [0, 1]: minimax, 1e-7 relative, with no power of two at all.
 inline Pack<float> exp_steps(Pack<float> x) {
   return horner(x, Pack<float>(2.2720648e-3f), 7.06467452e-3f, 4.25258726e-2f, 1.6637598e-1f, 5.00045776e-1f,
                 9.99997377e-1f, 1.0f);

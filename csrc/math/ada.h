@@ -17,7 +17,7 @@ template <class V> struct SoftPool : Weighing<V> {
     V all = V(0), weighed = V(0);
     r.each(
         [&](const Tap<V>& t, auto& sum, auto& product) {
-          const V e = exp_times<4>(relative(t));
+          const V e = exp_of_negative<4>(relative(t));
           sum += e;
           product += e * v(*this, t);
           r.keep(t, 2, e);
@@ -30,7 +30,7 @@ template <class V> struct SoftPool : Weighing<V> {
     V top, share, mean, level;
     ADAPOOL_HD static V unit() { return V(0.25); }
     ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * V(0.25) - top; }
-    ADAPOOL_HD V mass(const Tap<V>& t) const { return t.known ? t.kept[2] : exp_times<4>(relative(t)); }
+    ADAPOOL_HD V mass(const Tap<V>& t) const { return t.known ? t.kept[2] : exp_of_negative<4>(relative(t)); }
     ADAPOOL_HD V weight(const Tap<V>& t) const { return mass(t) * share * V(0.25); }
     template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {
       return v.real(*this, weight(t) * (v(*this, t) - mean));
@@ -42,7 +42,7 @@ template <class V> struct SoftPool : Weighing<V> {
   };
   ADAPOOL_HD Scaled times(V c) const { return {top * V(0.25), share * c * V(4), this->mean, this->mean - V(0.25)}; }
   ADAPOOL_HD static V unit() { return V(0.25); }
-  ADAPOOL_HD V weight(const Tap<V>& t) const { return (t.known ? t.kept[2] : exp_times<4>(relative(t))) * share; }
+  ADAPOOL_HD V weight(const Tap<V>& t) const { return (t.known ? t.kept[2] : exp_of_negative<4>(relative(t))) * share; }
   ADAPOOL_HD V relative(const Tap<V>& t) const { return t.a * V(0.25) - top * V(0.25); }
   ADAPOOL_HD V pooled() const { return top + this->mean * V(4); }
   template <class Values> ADAPOOL_HD V through(const Tap<V>& t, const Values& v) const {

@@ -132,7 +132,7 @@ template <class V> V about(V a, V b) { return a / b; }
 template <class V> V over(V a, V b) { return a / b; }
 #endif
 
-// e^x where x is given in steps for which a platform has an instruction; `half` is 1 / (2 steps).
+// e^x of x in [0, 1], where x is given in steps for which a platform has an instruction; `half` is 1 / (2 steps).
 template <class S> struct Steps {
   static constexpr double half = 0.5;
 };
@@ -146,9 +146,9 @@ template <> struct Steps<float> {
 constexpr float kLog2e = 1.44269504f, kLn2 = 0.693147181f;
 ADAPOOL_HD float exp_of(float a) { return power_of_two(a * kLog2e); }
 ADAPOOL_HD float log_of(float a) { return logarithm_of_two(a) * kLn2; }
-// e^(k a): what is known of the factor is multiplied when compiled.
-template <int k> ADAPOOL_HD float exp_times(float a) { return power_of_two(a * (k * kLog2e)); }
-template <int k> ADAPOOL_HD double exp_times(double a) { return exp_of(k * a); }
+// e^(k a) of a <= 0: what is known of the factor is multiplied when compiled.
+template <int k> ADAPOOL_HD float exp_of_negative(float a) { return power_of_two(a * (k * kLog2e)); }
+template <int k> ADAPOOL_HD double exp_of_negative(double a) { return exp_of(k * a); }
 ADAPOOL_HD float exp_steps(float x) { return power_of_two(x); }
 ADAPOOL_HD double exp_steps(double x) { return exp_of(x); }
 ADAPOOL_HD float any_pow(float a, float p) {  // of |a|, then the sign of an integer power
@@ -160,7 +160,7 @@ ADAPOOL_HD float any_pow(float a, float p) {  // of |a|, then the sign of an int
 inline float exp_of(float a) { return std::exp(a); }
 inline float log_of(float a) { return std::log(a); }
 inline float any_pow(float a, float p) { return std::pow(a, p); }
-template <int k, class V> V exp_times(V a) { return exp_of(V(k) * a); }
+template <int k, class V> V exp_of_negative(V a) { return exp_of(V(k) * a); }
 template <class V> V exp_steps(V x) { return exp_of(x); }
 template <class V> V reciprocal(V a) { return V(1) / a; }
 #endif

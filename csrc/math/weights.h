@@ -174,7 +174,7 @@ template <class V> struct Lip : Weighing<V> {
   V top, z, first;  // first: the largest tap; differences are quarters, which leave room for the largest
   ADAPOOL_HD V mass(V logit) const {
     const V below = logit - top;
-    return exp_times<1>(select(below < V(-1e4), V(-1e4), below));
+    return exp_of_negative<1>(select(below < V(-1e4), V(-1e4), below));
   }
   template <class R, class Values> ADAPOOL_HD void prepare(const R& r, const CellOperands<V>&, const Values& v, bool) {
     Most<V> logit, tap;
