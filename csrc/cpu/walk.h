@@ -33,7 +33,7 @@ struct Walk {
     const Window& w = job.window;
     lo = (w.padding[2] + w.stride[2] - 1) / w.stride[2];
     hi = std::min(w.out[2], floor_div(w.in[2] + w.padding[2] - w.kernel[2], w.stride[2]) + 1);
-    if (job.channels_last || job.channels >= size / 2 || hi - lo < size / 2) lo = hi = 0;
+    if (job.channels >= size / 2 || hi - lo < size / 2) lo = hi = 0;
     group = lo == 0 && hi == w.out[2] ? 1 : std::min<int64_t>(size, job.channels);
     groups = group > 0 ? (job.channels + group - 1) / group : 0;
   }
