@@ -11,7 +11,7 @@ from torch import Tensor
 from adapool import native
 from adapool.functional import pool
 
-WINDOWS = [(2, 2), (3, 3), (3, 2), (5, 5), (7, 7), (3, 1)]
+WINDOWS = [(2, 2), (3, 3), (3, 2), (4, 4), (5, 5), (7, 7), (3, 1)]
 BLENDS = ("ada", "edscw", "softpool")
 OWN = (*BLENDS, "power", "lp_abs")  # with arithmetic of their own; the others compute with their structs
 METHODS = (*OWN, "max", "avg", "sum", "idw", "mixed", "power_sum")

@@ -89,7 +89,7 @@ template <int K, int S> constexpr Kernel kernel_for() {
 }  // namespace
 
 template <> const Kernel* find_kernel<Method::ADAPOOL_METHOD>(const Window& w) {
-  static constexpr Kernel kernels[] = {kernel_for<2, 2>(), kernel_for<3, 3>(), kernel_for<3, 2>(),
+  static constexpr Kernel kernels[] = {kernel_for<2, 2>(), kernel_for<3, 3>(), kernel_for<3, 2>(), kernel_for<4, 4>(),
                                        kernel_for<5, 5>(), kernel_for<7, 7>(), kernel_for<3, 1>()};
   for (const Kernel& kernel : kernels)
     if (w.kernel[1] == kernel.k && w.kernel[2] == kernel.k && w.stride[1] == kernel.s && w.stride[2] == kernel.s)

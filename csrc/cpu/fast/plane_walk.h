@@ -29,7 +29,7 @@ class PlaneWalk {
                job.cs.d[2] == planes_ && job.cs.d[1] == w_.out[2] * planes_ && job.cs.n == w_.cells() * planes_),
         grads_(job.coefficient, lines(w_.out), w_.out[2], planes_, apart_, kLanes),
         weighed_(kernel.weighed && w_.in[2] >= kLanes * kernel.s + kernel.k), soft_(weighed_ ? kernel.k * planes_ : 0, w_.in[2]),
-        columns_(kernel.rows[0] ? 0 : 2 * kernel.k * kernel.k * std::max<int64_t>(w_.out[2], kLanes)),
+        columns_(kernel.rows[0] ? 0 : 2 * kernel.k * (kernel.k + 1) * std::max<int64_t>(w_.out[2], kLanes)),
         beta_(copied(job.operand[0].tensor, job.operand[0].strides)), grad_(forward_ ? 0 : copied(job.coefficient, job.cs)),
         by_beta_(forward_ ? 0 : padded(rows_ * w_.out[2])) {
     row_.across = w_.out[2];
@@ -113,14 +113,15 @@ class PlaneWalk {
     columns.grad = row_.grad.p;
     if (!forward_ && row_.grad.lane == 0) columns.grad = std::fill_n(grad_.at(0), pitch, *row_.grad.p) - pitch;
     columns.by_cell = 1;
+    float* const spare = columns_.at(2 * k * k * pitch);
     for (int64_t r = 0; r < k; ++r) {
       float* const taps = columns_.at(2 * r * k * pitch);
-      take_apart(taps, pitch, row_.rows[r], k, cells, nullptr);
+      take_apart(taps, pitch, row_.rows[r], k, cells, spare);
       columns.rows[r] = taps;
       columns.to[r] = taps + k * pitch;
     }
     kernel_.channels[computes_](columns);
-    for (int64_t r = 0; !row_.out && r < k; ++r) put_together(row_.to[r], columns.to[r], pitch, k, cells, nullptr);
+    for (int64_t r = 0; !row_.out && r < k; ++r) put_together(row_.to[r], columns.to[r], pitch, k, cells, spare);
   }
 
   void gradients(int64_t group, int64_t plane, int64_t i, int64_t rows, BetaSums* sums) {
