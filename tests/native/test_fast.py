@@ -34,6 +34,7 @@ from tests.support.fast_oracle import (
     hold_to_the_row,
     incoming,
     leaf,
+    operand,
     place,
 )
 
@@ -249,6 +250,37 @@ def test_gradients_of_any_strides() -> None:
             got = torch.autograd.grad(ys[0], leaves[0], grad, retain_graph=True)[0]
             want = torch.autograd.grad(ys[1], leaves[1], grad.double(), retain_graph=True)[0]
             torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-4)
+
+
+def of_each_slab(x: Tensor, method: str, window: tuple[int, int], operands: dict[str, Any]) -> Tensor:
+    """[N, C, D, H, W] pooled one D at a time."""
+    slabs = []
+    for i in range(x.shape[2]):
+        its = {
+            name: v.expand(*x.shape[:3], 1, 1)[:, :, i] if isinstance(v, Tensor) else v for name, v in operands.items()
+        }
+        slabs.append(pool(x[:, :, i], method, *window, **its))
+    return torch.stack(slabs, 2)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("n", "c", "d"), [(2, 3, 4), (1, 20, 2), (2, 1, 3), (1, 1, 2)])
+def test_windows_of_one_slab(method: str, channels_last: bool, n: int, c: int, d: int) -> None:
+    """What a video network pools in space alone, whatever beta varies with, is what each slab is on its own."""
+    torch.manual_seed(4)
+    x = torch.rand(n, c, d, 9, 21) + 0.1
+    x = x.contiguous(memory_format=torch.channels_last_3d) if channels_last else x
+    shapes = [(), (c, 1, 1, 1), (d, 1, 1), (c, d, 1, 1), (n, 1, 1, 1, 1), (n, c, d, 1, 1)]
+    for (k, s), shape in itertools.product([(2, 2), (3, 2), (4, 4)], shapes):
+        beta = torch.rand(shape)
+        got = gradients(x, method, ((1, k, k), (1, s, s)), beta, "exact", 5)  # type: ignore[arg-type]
+        own, operands = leaf(x), operand(method, beta)
+        y = of_each_slab(own, method, (k, s), operands)
+        leaves = [own, *(v for v in operands.values() if isinstance(v, Tensor))]
+        want = [y, *torch.autograd.grad(y, leaves, incoming(y.shape, x.dtype, 5))]
+        for a, b in zip(got, want, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 if __name__ == "__main__":

@@ -42,13 +42,13 @@ struct Tensor {
   }
 };
 
-Strides strides(bool last, int64_t c, int64_t h, int64_t w) {
-  return last ? Strides{h * w * c, 1, {h * w * c, w * c, c}} : Strides{h * w * c, h * w, {h * w, w, 1}};
+Strides strides(bool last, int64_t c, int64_t d, int64_t h, int64_t w) {
+  return last ? Strides{d * h * w * c, 1, {h * w * c, w * c, c}} : Strides{d * h * w * c, d * h * w, {h * w, w, 1}};
 }
 
 // 1 where it ran; counts places that were never written.
 int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* holes) {
-  const int64_t n = 1 + draw(3), h = k + draw(17), w = k + draw(draw(2) ? 90 : 16);
+  const int64_t n = 1 + draw(3), d = draw(3) ? 1 : 2 + draw(2), h = k + draw(17), w = k + draw(draw(2) ? 90 : 16);
   int64_t c = 1 + draw(40);
   if (ADAPOOL_VECTOR == 64 && last && c >= 8 && c < 16) c += 8;  // AVX2 does those
   const bool logits = method == Method::lip;
@@ -61,22 +61,25 @@ int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* hole
     int64_t out = (size + 2 * pad[d] - k + over[d]) / s + 1;
     return (out - 1) * s < size + pad[d] ? out : out - 1;
   };
-  job.window = {{1, h, w}, {1, cells(0, h), cells(1, w)}, {1, k, k}, {1, s, s}, {0, pad[0], pad[1]}};
+  job.window = {{d, h, w}, {d, cells(0, h), cells(1, w)}, {1, k, k}, {1, s, s}, {0, pad[0], pad[1]}};
   job.batch = n;
   job.channels = c;
   job.channels_last = last;
   const int64_t oh = job.window.out[1], ow = job.window.out[2];
   const int64_t images = draw(2) ? n : 1;  // whose entries of beta are apart
-  const Tensor x(type, n * c * h * w, true), g(type, n * c * oh * ow, true), beta(Type::float32, draw(2) ? 1 : images * c * oh * ow, true);
+  const bool scalar = draw(2) || (last && d > 1);  // of slabs of channels_last other operands are the general loops'
+  const Tensor x(type, n * c * d * h * w, true), g(type, n * c * d * oh * ow, true);
+  const Tensor beta(Type::float32, scalar ? 1 : images * c * d * oh * ow, true);
   for (int64_t i = 0; (method == Method::power || method == Method::lp_abs) && i < beta.count; ++i)  // exponents are 1 at least
     beta.any().store(i, 1 + std::fabs(beta.any().load<float>(i)));
   const Tensor scores(type, x.count, true);
   const Tensor y(type, g.count, false), target(type, x.count, false), sum(Type::float32, beta.count, false);
   job.x = x.any();
-  job.xs = strides(last, c, h, w);
+  job.xs = strides(last, c, d, h, w);
   if (logits) job.logits = scores.any();
-  job.ys = job.cs = strides(last, c, oh, ow);
-  job.operand[0] = {beta.any(), beta.count == 1 ? Strides{} : Strides{images == n ? c * oh * ow : 0, oh * ow, {0, ow, 1}}, 0.5, true};
+  job.ys = job.cs = strides(last, c, d, oh, ow);
+  const Strides of_beta{images == n ? c * d * oh * ow : 0, d * oh * ow, {oh * ow, ow, 1}};
+  job.operand[0] = {beta.any(), scalar ? Strides{} : of_beta, 0.5, true};
   const auto call = [&](Direction direction, const Reduction* reduction, const Any* result) {
     return ADAPOOL_FAST_LOOPS(ADAPOOL_ISA)(int32_t(method), int32_t(direction), &job, reduction, result, in_turn);
   };
@@ -89,9 +92,8 @@ int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* hole
   job.use_weight = true;
   // With the weights held fixed, regions that are large, overlap or are cut off are the general loops'.
   job.use_through = logits || k > s || k > 3 || pad[0] + pad[1] + over[0] + over[1] > 0 || draw(2);
-  const bool scalar = beta.count == 1;
-  const Reduction reduction = scalar ? Reduction{{1, 1, 1, 1, 1}, {n, c, 1, oh, ow}, 1, n * c * oh * ow, 0}
-                                     : Reduction{{images, c, 1, oh, ow}, {n / images, 1, 1, 1, 1}, beta.count, n / images, 0};
+  const Reduction reduction = scalar ? Reduction{{1, 1, 1, 1, 1}, {n, c, d, oh, ow}, 1, n * c * d * oh * ow, 0}
+                                     : Reduction{{images, c, d, oh, ow}, {n / images, 1, 1, 1, 1}, beta.count, n / images, 0};
   const Any result = sum.any();
   const bool learns = method == Method::ada || method == Method::power || method == Method::lp_abs ||
                       method == Method::mixed;
@@ -111,7 +113,7 @@ int run(Method method, Type type, int64_t k, int64_t s, bool last, int64_t* hole
 }  // namespace
 
 int main(int, char** words) {
-  const int64_t windows[][2] = {{2, 2}, {3, 3}, {3, 2}, {5, 5}, {7, 7}, {3, 1}};
+  const int64_t windows[][2] = {{2, 2}, {3, 3}, {3, 2}, {4, 4}, {5, 5}, {7, 7}, {3, 1}};
   const int rounds = std::atoi(words[1]);
   int64_t holes = 0;
   int ran = 0;

@@ -1,4 +1,6 @@
 // Chooses the fast kernel of a job, or none. Compiled once for each instruction set, ADAPOOL_ISA.
+#include <utility>
+
 #include "cpu/fast/channel_walk.h"
 #include "cpu/fast/methods.h"
 #include "cpu/fast/plane_walk.h"
@@ -29,9 +31,36 @@ Method named_for(Method method) {
   }
 }
 
+// Windows of one slab are windows of planes: a video's [N, C, D, H, W] is [N, C D, H, W], or [N D, C, H, W] where channels
+// lie last. False where the slabs of a tensor, or of an operand and its gradient, are no more planes or images of it.
+bool fold_slabs(Job& job, Reduction* reduction) {
+  Window& w = job.window;
+  const int64_t slabs = w.in[0];
+  if (w.kernel[0] != 1 || w.stride[0] != 1 || w.padding[0] != 0) return false;
+  if (slabs == 1) return true;
+  int64_t& planes = job.channels_last ? job.batch : job.channels;
+  bool fits = true;
+  const auto fold = [&](Strides& s) {
+    int64_t& step = job.channels_last ? s.n : s.c;
+    fits = fits && (planes == 1 || step == slabs * s.d[0]);
+    step = s.d[0];
+  };
+  for (Strides* s : {&job.xs, &job.ys, &job.cs, &job.operand[0].strides}) fold(*s);
+  if (reduction) {
+    const int axis = job.channels_last ? 0 : 1;
+    int64_t *kept = reduction->kept, *summed = reduction->summed;
+    const bool alike = planes == 1 || (kept[axis] > 1) == (kept[2] > 1);
+    if (!alike || (job.channels_last && kept[1] > 1 && kept[2] > 1)) return false;  // an operand's channels lie first
+    kept[axis] *= std::exchange(kept[2], 1);
+    summed[axis] *= std::exchange(summed[2], 1);
+  }
+  planes *= slabs;
+  w.in[0] = w.out[0] = 1;
+  return fits;
+}
+
 bool plain(const Job& job, Direction direction) {
-  const Window& w = job.window;
-  const bool planes = job.batch * job.channels > 0 && w.in[0] == 1 && w.kernel[0] == 1 && w.padding[0] == 0;
+  const bool planes = job.batch * job.channels > 0;
   const bool typed = conversion_of(job.x.type) && (direction != Direction::gather || job.target.type == job.x.type);
   return planes && typed && job.extra == nullptr && !job.spread.given();
 }
@@ -103,7 +132,10 @@ bool run(Method method, Direction direction, Job job, const Reduction* reduction
 
 extern "C" bool ADAPOOL_FAST_LOOPS(ADAPOOL_ISA) ADAPOOL_PARAMETERS {
   using namespace adapool;
-  const Job& of = *static_cast<const Job*>(job);
-  return plain(of, Direction(direction)) && run(Method(method), Direction(direction), of, static_cast<const Reduction*>(reduction),
-                                                static_cast<const Any*>(result), parallel);
+  Job of = *static_cast<const Job*>(job);
+  Reduction sums;
+  if (reduction) sums = *static_cast<const Reduction*>(reduction);
+  Reduction* const of_operand = reduction ? &sums : nullptr;
+  return fold_slabs(of, of_operand) && plain(of, Direction(direction)) &&
+         run(Method(method), Direction(direction), of, of_operand, static_cast<const Any*>(result), parallel);
 }
