@@ -119,13 +119,14 @@ inline Pack<float> exp_of(Pack<float> x) {
   return e.part * low * high;
 }
 
-// e^(k a) of a <= 0: one power of two is enough for it; 0 where that is less than 2^-125.
+// e^(k a) of a <= 0: one power of two is enough for it; 0 where that is less than 2^-125. By
+// a factor, and not by adding to the exponent's bits, which can make a number of a NaN.
 template <int k> Pack<float> exp_of_negative(Pack<float> a) {
   using P = Pack<float>;
   const P x = a * P(k), least(-86.6f);
   const auto small = x < least;
   const Reduced e(select(small, least, x));
-  return select(small, P(0), P(bit_cast<P::Raw>(e.part.bits() + (e.whole << 23))));
+  return select(small, P(0), e.part * P(bit_cast<P::Raw>((e.whole + 127) << 23)));
 }
 
 // e^x of x in [0, 1]: minimax, 1e-7 relative, with no power of two at all.

@@ -234,3 +234,13 @@ def test_nothing_is_laundered(device: str) -> None:
     x = torch.tensor([[[1.0, torch.nan, 3.0, 2.0, 5.0, 5.0]]], device=device)
     y, index = pool_with_extra(x, "max", 2, implementation="native")
     assert y[0, 0, 0].isnan() and index.tolist() == [[[1, 2, 4]]]
+
+
+@pytest.mark.skipif(not native.LOADED, reason="no compiled library")
+@pytest.mark.parametrize("bits", [0x7FC00001, -0x3FFFFF])  # the last ones of its fraction, which no operation sets
+def test_a_nan_of_any_bits_stays_one(bits: int) -> None:
+    odd = torch.zeros(1, 16, 8, 8)
+    odd.view(torch.int32)[..., 0, 0] = bits
+    assert pool(torch.rand_like(odd), "lip", (4, 2), implementation="native", logits=odd).isnan().sum() == 16
+    _, weights = pool_with_extra(odd, "softpool", (4, 2), implementation="native")
+    assert weights.isnan().all(-1).sum() == 16

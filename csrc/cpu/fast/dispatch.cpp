@@ -36,8 +36,9 @@ Method named_for(Method method) {
 bool fold_slabs(Job& job, Reduction* reduction) {
   Window& w = job.window;
   const int64_t slabs = w.in[0];
-  if (w.kernel[0] != 1 || w.stride[0] != 1 || w.padding[0] != 0) return false;
+  if (w.kernel[0] != 1 || w.padding[0] != 0) return false;
   if (slabs == 1) return true;
+  if (w.stride[0] != 1) return false;
   int64_t& planes = job.channels_last ? job.batch : job.channels;
   bool fits = true;
   const auto fold = [&](Strides& s) {
