@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -114,10 +115,13 @@ def test_a_run_says_where_its_time_went(tmp_path: Path) -> None:
         probes=("latency", "memory"), directions=("forward",), clocks=("hot",),
     )  # fmt: skip
     run = Session(tmp_path / "run", axes, [("cpu", "cpu")], parallel=False, timeout=60)
+    begin = time.monotonic()
     run.run()
+    elapsed = time.monotonic() - begin
     (spent,) = store.read_machine(run.folder)["run"]["spent"].values()
     assert set(spent) == {"start", "inputs", "sampling", "verifying", "memory", "other"}
-    assert spent["sampling"] >= 0.05 and spent["memory"] > 0 and spent["start"] > 0.2
+    assert min(spent["sampling"], spent["memory"], spent["start"]) > 0, "a few samples may be precise enough"
+    assert sum(spent.values()) < elapsed
     again = Session.resumed(run.folder, 60)
     again.run()
     (longer,) = store.read_machine(run.folder)["run"]["spent"].values()
