@@ -174,7 +174,8 @@ def test_an_optimizer_that_was_there_before_learns_a_lazy_beta(kind: Any) -> Non
         model(X).square().sum().backward()
         optimizer.step()
     assert model.body[2].beta is optimizer.param_groups[0]["params"][2]
-    assert (model.body[2].beta - 0.5).abs().min() > 0
+    moved = (model.body[2].beta != 0.5).double().mean()
+    assert moved > 0.5, "the gradient of one may be 0"
 
 
 def test_a_lazy_beta_is_compiled_and_loaded() -> None:

@@ -26,8 +26,11 @@ DRIVE = """
 <script>
 var out = { errors: [], found: {}, took: {} };
 window.addEventListener("error", function (event) { out.errors.push(event.message); });
-function clock(name, act) {
-  var from = performance.now(); act(); document.body.offsetHeight; out.took[name] = performance.now() - from;
+function clock(name, act) {  // thrice, as a busy machine may take its processor away; a sort is one then too
+  for (var turn = 0; turn < 3; turn += 1) {
+    var from = performance.now(); act(); document.body.offsetHeight;
+    out.took[name] = Math.min(out.took[name] || Infinity, performance.now() - from);
+  }
 }
 var words = document.getElementById("words"), count = document.querySelector("#records-table output");
 out.opened = count.textContent;
