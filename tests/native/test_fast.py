@@ -26,6 +26,7 @@ from tests.support.fast_oracle import (
     METHODS,
     OWN,
     PLACE,
+    ROWS,
     WEIGHTLESS,
     WINDOWS,
     beta_shapes,
@@ -101,6 +102,11 @@ def answers() -> dict[str, list[Tensor]]:
                     x = place(hard_plane(window, dtype).expand(1, channels, -1, -1), last)
                     y, dx = gradients(x, method, window, 0.3, "exact", 5)
                     found[f"hard {method} {window} {dtype} {channels}"] = [y, dx, largest(x, window).clamp(min=least)]
+        for kernel in ROWS:
+            torch.manual_seed(17)
+            x = torch.randn(2, 3, *(4, 6, 41)[-len(kernel) :])
+            beta = torch.rand(41 // kernel[-1])
+            found[f"random {method} {kernel}"] = gradients(x, method, (kernel, kernel), beta, "exact", 5)
         x = torch.randn(2, 3, 12, 20, generator=torch.Generator().manual_seed(1))
         y = torch.randn(2, 3, 6, 10, generator=torch.Generator().manual_seed(2))
         if method not in WEIGHTLESS:
@@ -274,7 +280,7 @@ def test_windows_of_one_slab(method: str, channels_last: bool, n: int, c: int, d
     shapes = [(), (c, 1, 1, 1), (d, 1, 1), (c, d, 1, 1), (n, 1, 1, 1, 1), (n, c, d, 1, 1)]
     for (k, s), shape in itertools.product([(2, 2), (3, 2), (4, 4)], shapes):
         beta = torch.rand(shape)
-        got = gradients(x, method, ((1, k, k), (1, s, s)), beta, "exact", 5)  # type: ignore[arg-type]
+        got = gradients(x, method, ((1, k, k), (1, s, s)), beta, "exact", 5)
         own, operands = leaf(x), operand(method, beta)
         y = of_each_slab(own, method, (k, s), operands)
         leaves = [own, *(v for v in operands.values() if isinstance(v, Tensor))]

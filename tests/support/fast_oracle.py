@@ -12,6 +12,7 @@ from adapool import native
 from adapool.functional import pool
 
 WINDOWS = [(2, 2), (3, 3), (3, 2), (4, 4), (5, 5), (7, 7), (3, 1)]
+ROWS = [(2,), (3,), (1, 2), (1, 3), (2, 1), (1, 1, 2), (2, 2, 2)]  # windows that abut and are not square
 BLENDS = ("ada", "edscw", "softpool")
 OWN = (*BLENDS, "power", "lp_abs")  # with arithmetic of their own; the others compute with their structs
 METHODS = (*OWN, "max", "avg", "sum", "idw", "mixed", "power_sum")
@@ -29,8 +30,9 @@ def fast_here() -> bool:
 
 def place(x: Tensor, channels_last: bool, offset: int = 0) -> Tensor:
     """A copy of `x` in a layout, its storage `offset` elements away from where an allocation starts."""
-    order = (0, 2, 3, 1) if channels_last else (0, 1, 2, 3)
-    back = (0, 3, 1, 2) if channels_last else (0, 1, 2, 3)
+    inner = range(2, x.dim())
+    order = (0, *inner, 1) if channels_last else (0, 1, *inner)
+    back = [order.index(axis) for axis in range(x.dim())]
     room = torch.empty(offset + x.numel(), dtype=x.dtype)[offset:]
     return room.view([x.shape[d] for d in order]).copy_(x.permute(order)).permute(back)
 
@@ -40,7 +42,7 @@ def leaf(x: Tensor) -> Tensor:
 
 
 def gradients(
-    x: Tensor, method: str, window: tuple[int, int], beta: Any, how: str, seed: int, **frame: Any
+    x: Tensor, method: str, window: tuple[Any, Any], beta: Any, how: str, seed: int, **frame: Any
 ) -> list[Tensor]:
     """y, dx and, where beta is a tensor, dbeta of the compiled operator."""
     how = "exact" if method in WEIGHTLESS else how
@@ -66,7 +68,7 @@ def beta_shapes(c: int, h: int, w: int, n: int) -> list[tuple[int, ...]]:
 
 
 def hold_to_the_row(
-    x: Tensor, method: str, window: tuple[int, int], beta: Tensor, how: str, seed: int, **frame: Any
+    x: Tensor, method: str, window: tuple[Any, Any], beta: Tensor, how: str, seed: int, **frame: Any
 ) -> None:
     got = gradients(x, method, window, beta, how, seed, **frame)
     how = "exact" if method in WEIGHTLESS else how
@@ -74,7 +76,7 @@ def hold_to_the_row(
     operands = {name: leaf(value.double()) for name, value in operand(method, beta).items()}
     y = pool(x64, method, *window, implementation="plain", gradient=how, **frame, **operands)
     want = [y.detach(), *torch.autograd.grad(y, [x64, *operands.values()], incoming(y.shape, dtype, seed).double())]
-    means = torch.nn.functional.avg_pool2d(x64.detach(), *window, **frame, count_include_pad=False)
+    means = pool(x64.detach(), "avg", *window, implementation="plain", **frame)
     top, mean = float(torch.cat([x64.detach().flatten(), want[0].flatten()]).abs().max()), float(means.abs().min())
     own = PLACE[dtype] if dtype != torch.float32 else 0.0
     steep = float(want[1].abs().max())

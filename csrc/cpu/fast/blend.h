@@ -24,7 +24,7 @@ template <class Taps> struct Opened {  // what windows begin with
 // come with e^a, which regions share: t = a - m then. Taps::partial are those of a region that the padding cuts off: taps
 // of the kernel that are not there read 0 and have no weight.
 template <bool dice, bool soft, int K, class Taps> struct BlendWindows : Opened<Taps> {
-  static constexpr int N = K * K;
+  static constexpr int N = Taps::height * K;
   using Opened<Taps>::taps, Opened<Taps>::top, Opened<Taps>::mean, Opened<Taps>::inverse, Opened<Taps>::bad;
   V p1, p2, ratio, inverse1, inverse2;  // ratio: k
   V by_dice[N], by_slope[N], by_soft[N];  // e^D (1 + u F), e^D F, e^t
@@ -35,7 +35,7 @@ template <bool dice, bool soft, int K, class Taps> struct BlendWindows : Opened<
   ADAPOOL_INLINE int opened() {
     V sum{};
     const float count = taps.count();
-    each_of<K>([&](int i) __attribute__((always_inline)) {
+    each_row_of<Taps::height, K>([&](int i) __attribute__((always_inline)) {
       V a[K];
       taps.row(i, a);
       sum = sum + sum_of<K>(a);
@@ -67,7 +67,7 @@ template <bool dice, bool soft, int K, class Taps> struct BlendWindows : Opened<
   // p1 and p2. beside(i) is called with row i.
   template <class F = Nothing> ADAPOOL_INLINE void weigh(const F& beside = {}) {
     V n1{}, n2{}, z1{}, z2{};
-    each_of<K>([&](int i) __attribute__((always_inline)) {
+    each_row_of<Taps::height, K>([&](int i) __attribute__((always_inline)) {
       beside(i);
       V a[K], part[K], e[K];
       taps.row(i, a);
@@ -94,7 +94,7 @@ template <bool dice, bool soft, int K, class Taps> struct BlendWindows : Opened<
   // Before share(k), which is g dy / da_k, or g times the weight alone; and before apart(), which is dy / dbeta.
   template <bool exact, class F = Nothing> ADAPOOL_INLINE void differentiate(V beta, V g, const F& beside = {}) {
     V sum_u{}, by{}, by_u{}, n2{}, z1{}, z2{};
-    each_of<K>([&](int i) __attribute__((always_inline)) {
+    each_row_of<Taps::height, K>([&](int i) __attribute__((always_inline)) {
       beside(i);
       V a[K];
       taps.row(i, a);

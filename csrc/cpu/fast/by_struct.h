@@ -7,7 +7,7 @@
 namespace adapool {
 inline namespace ADAPOOL_ISA {
 
-// The taps of K by K windows as methods see a region. An unpooled gradient is another matter: nothing spreads here.
+// The taps of windows of K columns as methods see a region. An unpooled gradient is another matter: nothing spreads here.
 template <int K, class Taps> struct WindowRegion {
   using V = Pack<float>;
   const Taps& taps;
@@ -15,7 +15,7 @@ template <int K, class Taps> struct WindowRegion {
   V count{taps.count()};
 
   template <class F, class... Gathered> ADAPOOL_INLINE void each(const F& f, Gathered&... gathered) const {
-    each_of<K>([&](int i) __attribute__((always_inline)) {
+    each_row_of<Taps::height, K>([&](int i) __attribute__((always_inline)) {
       adapool::V a[K];
       taps.row(i, a);
       for (int k = 0; k < K; ++k) {
@@ -66,7 +66,7 @@ template <template <class> class Method> struct ByStruct {
 
    private:
     template <class F> ADAPOOL_INLINE void prepare(V operand, bool slopes, const F& beside) {
-      for (int i = 0; i < K; ++i) beside(i);
+      for (int i = 0; i < Taps::height; ++i) beside(i);
       cell.prepare(WindowRegion<K, Taps>{taps, slopes}, CellOperands<P>{{P(operand)}, {true}}, slopes);
     }
   };

@@ -36,7 +36,8 @@ Method named_for(Method method) {
 bool fold_slabs(Job& job, Reduction* reduction) {
   Window& w = job.window;
   const int64_t slabs = w.in[0];
-  if (w.kernel[0] != 1 || w.padding[0] != 0) return false;
+  if (w.kernel[0] != 1) return true;  // see join_slabs()
+  if (w.padding[0] != 0) return false;
   if (slabs == 1) return true;
   if (w.stride[0] != 1) return false;
   int64_t& planes = job.channels_last ? job.batch : job.channels;
@@ -58,6 +59,19 @@ bool fold_slabs(Job& job, Reduction* reduction) {
   planes *= slabs;
   w.in[0] = w.out[0] = 1;
   return fits;
+}
+
+// The rows of cells of all slabs as those of one, for the windows that lie in several slabs; the walk finds their taps. False
+// where an operand has entries for rows and none for slabs, or the other way round.
+bool join_slabs(Job& job, Reduction* reduction) {
+  Window& w = job.window;
+  for (int64_t* extent : {w.in, w.out}) extent[1] *= std::exchange(extent[0], 1);
+  if (reduction == nullptr) return true;
+  int64_t *kept = reduction->kept, *summed = reduction->summed;
+  const bool alike = (kept[2] > 1) == (kept[3] > 1) || kept[2] * summed[2] == 1 || kept[3] * summed[3] == 1;
+  kept[3] *= std::exchange(kept[2], 1);
+  summed[3] *= std::exchange(summed[2], 1);
+  return alike;
 }
 
 bool plain(const Job& job, Direction direction) {
@@ -101,14 +115,25 @@ void run_walk(const Job& job, const Kernel& kernel, const Fallback& fallback, co
   if (reduction) sums.write();
 }
 
-bool run(Method method, Direction direction, Job job, const Reduction* reduction, const Any* result, Parallel threads) {
+// Whether a window that is not square has what it needs: whole regions, none of its slabs or rows left over, lanes that are
+// cells.
+bool rows_serve(const Kernel& kernel, const Job& job, int computes) {
+  const Window& w = job.window;
+  bool covered = w.padding[0] == 0;
+  for (int d = 0; d < 2; ++d) covered = covered && w.in[d] == w.out[d] * w.kernel[d];
+  const bool lanes_are_cells = w.out[2] >= kLanes && !(job.channels_last && job.channels >= kFewLanes);
+  return kernel.rows[computes] && !Rim(w).there() && (covered || kernel.depth == 1) && lanes_are_cells;
+}
+
+bool run(Method method, Direction direction, Job job, Reduction* reduction, const Any* result, Parallel threads) {
   const bool twin = named_for(method) != method;
   const Kernel* kernel = find_kernel(named_for(method), job.window);
   if (kernel == nullptr || (job.unpool && job.normalize && kernel->k > kernel->s)) return false;
-  const bool cut_off = Rim(job.window).there();
-  if ((cut_off ? kernel->edges : kernel->channels)[kernel->computes(job, direction)] == nullptr) return false;
+  const bool cut_off = Rim(job.window).there(), square = kernel->square();
+  const int computes = kernel->computes(job, direction);
+  if (square ? (cut_off ? kernel->edges : kernel->channels)[computes] == nullptr : !rows_serve(*kernel, job, computes)) return false;
   if (direction == Direction::operand) {  // with a gradient of x that nobody asked for
-    std::vector<char> room(job.batch * job.channels * job.window.in[1] * job.window.in[2] * conversion_of(job.x.type)->size);
+    std::vector<char> room(job.batch * job.channels * job.window.places() * conversion_of(job.x.type)->size);
     job.target = {room.data(), job.x.type};
     job.use_through = true;
     return run(method, Direction::gather, job, reduction, result, threads);
@@ -116,10 +141,14 @@ bool run(Method method, Direction direction, Job job, const Reduction* reduction
   float number = float(job.operand[0].number);  // as a tensor whose entries all lie there
   if (!job.operand[0].tensor.given()) job.operand[0] = {{&number, Type::float32}, {}, 0, job.operand[0].given};
   const Fallback fallback{&job, direction, kernel->fallback[twin], twin};
-  const bool by_channel = lanes_are_channels(job);
+  const bool by_channel = square && lanes_are_channels(job) && !PlaneWalk::flat(job, *kernel);
   if (kernel->logits && !cut_off && !by_channel) return false;
   if (job.channels_last && job.channels < kLanes && (cut_off || job.channels >= kFewLanes)) return false;
-  if (cut_off || (by_channel && !PlaneWalk::flat(job, *kernel))) {
+  if (kernel->depth > 1) {
+    Job joined = job;
+    if (!join_slabs(joined, reduction)) return false;
+    run_walk<PlaneWalk>(joined, *kernel, fallback, reduction, result, threads);
+  } else if (cut_off || by_channel) {
     run_walk<ChannelWalk>(job, *kernel, fallback, reduction, result, threads);
   } else {
     run_walk<PlaneWalk>(job, *kernel, fallback, reduction, result, threads);

@@ -7,6 +7,7 @@ inline namespace ADAPOOL_ISA {
 
 template <int K> struct AtEdge {
   static constexpr bool weighed = false, partial = true;
+  static constexpr int height = K;
   const float *const *rows, *const *soft;  // rows: null where there is none
   int64_t from, next, column, width;
 

@@ -62,25 +62,29 @@ template <Method method> constexpr auto fallback_of_twin() {
 constexpr bool logits = std::is_same_v<Policy, Logits>;
 
 // The kernels that compute `computes`, which are those for `as`, too.
-template <int K, int S, Computes computes, Computes as = computes> constexpr void add(Kernel& kernel) {
-  if constexpr (written_out<K> && !logits)  // others read channels, or columns that lie as channels do
-    kernel.rows[int(as)] = run_row<Policy, K, S, computes>;
-  kernel.channels[int(as)] = run_channels<Policy, K, S, computes>;
-  if constexpr (written_out<K> && (logits || computes != Computes::detached))  // larger windows are hardly ever cut off
+template <int R, int K, int S, Computes computes, Computes as = computes> constexpr void add(Kernel& kernel) {
+  if constexpr (written_out<R, K> && !logits)  // others read channels, or columns that lie as channels do
+    kernel.rows[int(as)] = run_row<Policy, R, K, S, computes>;
+  if constexpr (R == K)
+    kernel.channels[int(as)] = run_channels<Policy, K, S, computes>;
+  if constexpr (R == K && written_out<K> && (logits || computes != Computes::detached))  // larger windows are hardly ever cut off
     kernel.edges[int(as)] = run_edges<Policy, K, computes>;
 }
 
-template <int K, int S> constexpr Kernel kernel_for() {
+template <int K, int S, int height = K, int depth = 1> constexpr Kernel kernel_for() {
+  constexpr int R = depth * height;
   Kernel kernel{};
+  kernel.depth = depth;
+  kernel.height = height;
   kernel.k = K;
   kernel.s = S;
   kernel.logits = logits;
   kernel.weighed = Policy::weighed(K, S) == Weighed::where_near;
-  add<K, S, Computes::value>(kernel);
-  add<K, S, Computes::exact>(kernel);
-  if constexpr (!Policy::detaches) add<K, S, Computes::exact, Computes::detached>(kernel);
+  add<R, K, S, Computes::value>(kernel);
+  add<R, K, S, Computes::exact>(kernel);
+  if constexpr (!Policy::detaches) add<R, K, S, Computes::exact, Computes::detached>(kernel);
   // Of others than logits, restoring from a guide; what overlaps or is larger: the general loops.
-  else if constexpr (logits || (K == S && written_out<K>)) add<K, S, Computes::detached>(kernel);
+  else if constexpr (logits || (K == S && written_out<R, K>)) add<R, K, S, Computes::detached>(kernel);
   kernel.fallback[0] = Own::fallback;
   kernel.fallback[1] = fallback_of_twin<Method::ADAPOOL_METHOD>();
   return kernel;
@@ -90,9 +94,11 @@ template <int K, int S> constexpr Kernel kernel_for() {
 
 template <> const Kernel* find_kernel<Method::ADAPOOL_METHOD>(const Window& w) {
   static constexpr Kernel kernels[] = {kernel_for<2, 2>(), kernel_for<3, 3>(), kernel_for<3, 2>(), kernel_for<4, 4>(),
-                                       kernel_for<5, 5>(), kernel_for<7, 7>(), kernel_for<3, 1>()};
+                                       kernel_for<5, 5>(), kernel_for<7, 7>(), kernel_for<3, 1>(),
+                                       kernel_for<2, 2, 1>(), kernel_for<3, 3, 1>(), kernel_for<1, 1, 2>(), kernel_for<2, 2, 2, 2>()};
   for (const Kernel& kernel : kernels)
-    if (w.kernel[1] == kernel.k && w.kernel[2] == kernel.k && w.stride[1] == kernel.s && w.stride[2] == kernel.s)
+    if (w.kernel[0] == kernel.depth && w.kernel[1] == kernel.height && w.kernel[2] == kernel.k && w.stride[2] == kernel.s &&
+        w.stride[1] == (kernel.square() ? kernel.s : kernel.height) && (kernel.depth == 1 || w.stride[0] == kernel.depth))
       return &kernel;
   return nullptr;
 }

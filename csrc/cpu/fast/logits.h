@@ -13,7 +13,7 @@ template <int K, class Taps> struct LogitWindows {
   static constexpr float largest = 1.2676506e30f;  // 2^100
   Taps taps;
   int bad;
-  V top, p, scale, e[K * K];
+  V top, p, scale, e[Taps::height * K];
 
   ADAPOOL_INLINE void begin(const LogitWindows& opened) { taps = opened.taps; }
   ADAPOOL_INLINE void open() {}
@@ -37,7 +37,7 @@ template <int K, class Taps> struct LogitWindows {
  private:
   template <class F> ADAPOOL_INLINE void weigh(const F& beside) {
     V first, all{}, sum{}, below{};
-    each_of<K>([&](int i) __attribute__((always_inline)) {
+    each_row_of<Taps::height, K>([&](int i) __attribute__((always_inline)) {
       beside(i);
       V a[K], l[K];
       taps.row(i, a);
@@ -49,7 +49,7 @@ template <int K, class Taps> struct LogitWindows {
       top = i == 0 ? largest_of<K>(a) : larger(top, largest_of<K>(a));
       first = i == 0 ? largest_of<K>(l) : larger(first, largest_of<K>(l));
     });
-    each_of<K>([&](int i) __attribute__((always_inline)) {
+    each_row_of<Taps::height, K>([&](int i) __attribute__((always_inline)) {
       V a[K], l[K];
       taps.row(i, a);
       taps.weights(i, l);

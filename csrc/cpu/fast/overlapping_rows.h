@@ -72,7 +72,7 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_place
       if (i >= K - S) r.reads[i].ask<S>(j * S);
       if (i < S) r.writes[i].ask<S>(j * S);
     }
-    WindowsOf<M, K, InRegisters<K, Order, weighed>> w;
+    WindowsOf<M, K, InRegisters<K, K, Order, weighed>> w;
     tell(r.fallback, w);
     w.taps.soft = r.soft;
     w.taps.at = j * S;
@@ -100,9 +100,9 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_place
   }
 }
 
-template <class M, int K, int S, Computes computes> void run_row(const RowArguments& r) {
+template <class M, int R, int K, int S, Computes computes> void run_row(const RowArguments& r) {
   by_weights<M::weighed(K, S)>(r.soft[0], [&]<bool weighed>() {
-    if constexpr (K == S || computes == Computes::value) run_line<M, K, S, computes, weighed>(r);
+    if constexpr (K == S || computes == Computes::value) run_line<M, R, K, S, computes, weighed>(r);
     else run_places<M, K, S, computes, weighed>(r);
   });
 }

@@ -21,10 +21,12 @@ class PlaneWalk {
   PlaneWalk(const Job& job, const Kernel& kernel, const Fallback& fallback)
       : job_(job), w_(job.window), kernel_(kernel), computes_(kernel.computes(job, fallback.direction)),
         forward_(fallback.direction == Direction::forward), planes_(together(job)), flat_(flat(job, kernel)),
-        rows_(flat_ ? std::clamp<int64_t>(kFlat / w_.out[2], 1, w_.out[1]) : 1), beyond_(w_.out[2] < kLanes ? 2 * kLanes * kernel.s : 0),
-        in_(job.x, lines(w_.in), w_.in[2], planes_, flat_ ? 0 : kernel.k, flat_ ? 0 : kLanes * kernel.s + kernel.k),
+        slab_(fallback.job->window), held_(kernel.depth > 1 ? slab_.in[1] + kernel.height : kernel.height),
+        rows_(flat_ ? std::clamp<int64_t>(kFlat / w_.out[2], 1, slab_.out[1]) : 1),
+        beyond_(w_.out[2] < kLanes ? 2 * kLanes * kernel.s : 0),
+        in_(job.x, lines(w_.in), w_.in[2], planes_, flat_ ? 0 : held_, flat_ ? 0 : kLanes * kernel.s + kernel.k),
         y_(job.y, 0, w_.out[2], planes_, !flat_ && forward_, kLanes),
-        target_(job.target, beyond_ ? 0 : lines(w_.in), w_.in[2], planes_, flat_ || forward_ ? 0 : kernel.s, beyond_),
+        target_(job.target, beyond_ ? 0 : lines(w_.in), w_.in[2], planes_, flat_ || forward_ ? 0 : kernel.k > kernel.s ? kernel.s : held_, beyond_),
         apart_(planes_ > 1 && job.coefficient.given() && conversion_of(job.coefficient.type) && job.cs.c == 1 &&
                job.cs.d[2] == planes_ && job.cs.d[1] == w_.out[2] * planes_ && job.cs.n == w_.cells() * planes_),
         grads_(job.coefficient, lines(w_.out), w_.out[2], planes_, apart_, kLanes),
@@ -33,16 +35,17 @@ class PlaneWalk {
         beta_(copied(job.operand[0].tensor, job.operand[0].strides)), grad_(forward_ ? 0 : copied(job.coefficient, job.cs)),
         by_beta_(forward_ ? 0 : padded(rows_ * w_.out[2])) {
     row_.across = w_.out[2];
-    row_.jump = flat_ ? kernel.s * (w_.in[2] - w_.out[2]) : 0;
+    row_.jump = flat_ ? w_.stride[1] * w_.in[2] - kernel.s * w_.out[2] : 0;
     row_.fallback = fallback;
-    row_.gain = job.unpool && job.normalize ? float(kernel.k * kernel.k) : 1;
+    row_.gain = job.unpool && job.normalize ? float(kernel.taps()) : 1;
   }
 
   void forward(int64_t group, int64_t first, int64_t last) {
     y_.limit(group * w_.out[1] + last);
-    for (int64_t i = first; i < last; i += rows_) {
+    for (int64_t i = first, next; i < last; i = next) {
       const int64_t line = group * w_.out[1] + i;
-      for (int64_t c = 0; c < planes_; ++c) run(group, c, i, std::min(rows_, last - i), y_.at(line, c));
+      next = std::min(last, end_of_line(i));
+      for (int64_t c = 0; c < planes_; ++c) run(group, c, i, next - i, y_.at(line, c));
       y_.write(line);
     }
   }
@@ -57,6 +60,21 @@ class PlaneWalk {
 
  private:
   int64_t lines(const int64_t* extent) const { return job_.batch * job_.channels / planes_ * extent[1]; }
+
+  // Row i of the cells as a place of its slab.
+  Point place_of(int64_t i) const {
+    const int64_t slab = kernel_.depth > 1 ? i / slab_.out[1] : 0;
+    return {0, 0, {slab, i - slab * slab_.out[1], 0}};
+  }
+  // The line of row r of its taps.
+  int64_t line_of_taps(int64_t group, int64_t i, int64_t r) const {
+    if (kernel_.depth == 1) return group * w_.in[1] + i * w_.stride[1] + r;
+    const Point at = place_of(i);
+    const int64_t high = kernel_.height, slab = at.at[0] * kernel_.depth + r / high;
+    return group * w_.in[1] + slab * slab_.in[1] + at.at[1] * w_.stride[1] + r % high;
+  }
+  // Where the rows of cells end that are one line with row i.
+  int64_t end_of_line(int64_t i) const { return std::min(i + rows_, (place_of(i).at[0] + 1) * slab_.out[1]); }
 
   // Whether the numbers of a line lie in memory as its cells follow each other; and room for a copy, where they may not.
   bool lies(const Any& t, const Strides& s) const {
@@ -77,8 +95,8 @@ class PlaneWalk {
 
   // So many rows of cells from the i-th on.
   void run(int64_t group, int64_t plane, int64_t i, int64_t rows, float* out) {
-    for (int64_t r = 0; r < kernel_.k; ++r) {
-      const int64_t line = group * w_.in[1] + i * kernel_.s + r;
+    for (int64_t r = 0; r < kernel_.rows_of_taps(); ++r) {
+      const int64_t line = line_of_taps(group, i, r);
       row_.rows[r] = in_.read(line, plane);
       row_.reads[r] = in_.prefetch_of(line, plane, kernel_.s);
     }
@@ -89,7 +107,9 @@ class PlaneWalk {
     }
     if (!near) row_.soft[0] = nullptr;
     row_.cells = rows * w_.out[2];
-    row_.first = {group * planes_ / job_.channels, group * planes_ % job_.channels + plane, {0, i, 0}};
+    row_.first = place_of(i);
+    row_.first.n = group * planes_ / job_.channels;
+    row_.first.c = group * planes_ % job_.channels + plane;
     row_.beta = line(job_.operand[0].tensor, job_.operand[0].strides, rows, beta_.at(0));
     row_.grad = row_.beta;
     if (apart_) {
@@ -131,25 +151,31 @@ class PlaneWalk {
 
   // Shares are written where they belong.
   void disjoint(int64_t group, int64_t first, int64_t last, BetaSums* sums) {
-    const int64_t k = kernel_.k, covered = k * w_.out[2], width = w_.in[2], part = sums ? sums->rows() : w_.out[1];
+    const int64_t taps = kernel_.rows_of_taps(), covered = kernel_.k * w_.out[2], width = w_.in[2];
+    const int64_t part = sums ? sums->rows() : w_.out[1];
     for (int64_t i = first, next; i < last; i = next) {
-      next = std::min({i + rows_, last, (i / part + 1) * part});
-      const int64_t row = group * w_.in[1] + i * k, done = (next - i) * k, end = next < w_.out[1] ? done : w_.in[1] - i * k;
+      next = std::min({last, end_of_line(i), (i / part + 1) * part});
       for (int64_t c = 0; c < planes_; ++c) {
-        for (int64_t r = 0; r < k; ++r) {
-          row_.to[r] = target_.at(row + r, c);
-          row_.writes[r] = target_.prefetch_of(row + r, c, 0);
+        for (int64_t r = 0; r < taps; ++r) {
+          const int64_t line = line_of_taps(group, i, r);
+          row_.to[r] = target_.at(line, c);
+          row_.writes[r] = target_.prefetch_of(line, c, 0);
         }
         gradients(group, c, i, next - i, sums);
-        for (int64_t r = 0; covered < width && r < done; ++r) {
-          float* const to = target_.at(row + r, c);
-          std::fill(to + covered, to + width, 0.f);
+        for (int64_t r = 0; covered < width && r < taps; ++r) {
+          int64_t line = line_of_taps(group, i, r);
+          for (int64_t row = i; row < next; ++row, line += w_.stride[1]) {
+            float* const to = target_.at(line, c);
+            std::fill(to + covered, to + width, 0.f);
+          }
         }
       }
-      for (int64_t r = flat_ ? done : 0; r < end; ++r) {
-        for (int64_t c = 0; r >= done && c < planes_; ++c) std::fill_n(target_.at(row + r, c), width, 0.f);
-        target_.write(row + r);
-      }
+      for (int64_t r = 0; !flat_ && r < taps; ++r) target_.write(line_of_taps(group, i, r));
+    }
+    for (int64_t row = w_.out[1] * kernel_.depth * w_.stride[1]; last == w_.out[1] && row < w_.in[1]; ++row) {
+      const int64_t line = group * w_.in[1] + row;
+      for (int64_t c = 0; c < planes_; ++c) std::fill_n(target_.at(line, c), width, 0.f);
+      target_.write(line);
     }
   }
 
@@ -193,6 +219,8 @@ class PlaneWalk {
   const bool forward_;
   const int64_t planes_;
   const bool flat_;
+  const Window& slab_;    // the window as it is: of `w_` the rows of all slabs are those of one
+  const int64_t held_;    // lines of x that are at hand at once
   const int64_t rows_;    // of cells that are one line
   const int64_t beyond_;  // elements, of a row, that vectors pass its end by where it has few cells
   Rows in_, y_, target_;

@@ -26,16 +26,16 @@ template <Weighed when, class F> void by_weights(const float* soft, const F& f) 
 
 // Loops over the rows and columns of a window whose size is known.
 //
-// f(n) for n = 0 .. count - 1: written out where that is short enough for the cache of decoded instructions.
-template <int count> constexpr bool written_out = count <= 3;
-template <int count, class F> ADAPOOL_INLINE void each_of(const F& f) {
-  if constexpr (written_out<count>) {
+// f(row) for every row of `columns` taps: written out where that is short enough for the cache of decoded instructions.
+template <int rows, int columns = rows> constexpr bool written_out = rows * columns <= 9;
+template <int rows, int columns, class F> ADAPOOL_INLINE void each_row_of(const F& f) {
+  if constexpr (written_out<rows, columns>) {
     [&]<int... n>(std::integer_sequence<int, n...>) __attribute__((always_inline)) {
       (f(n), ...);
-    }(std::make_integer_sequence<int, count>{});
+    }(std::make_integer_sequence<int, rows>{});
   } else {
 #pragma GCC unroll 1
-    for (int n = 0; n < count; ++n) f(n);
+    for (int n = 0; n < rows; ++n) f(n);
   }
 }
 

@@ -26,13 +26,13 @@ template <Of of, int K, class Taps> struct PowerWindows : Topped<Taps> {
   using Topped<Taps>::taps, Topped<Taps>::top, Topped<Taps>::inverse;
   int bad;
   V all, of_all, of_p, logs, level, root, scale;  // S, 1 / S, 1 / p, sum t f log2 t, log2 T / p, T^(1/p)
-  V slope[K * K];                                 // f
+  V slope[Taps::height * K];                      // f
   bool squares, twin;
 
   ADAPOOL_INLINE void begin(const Topped<Taps>& opened) { Topped<Taps>::operator=(opened); }
   ADAPOOL_INLINE void open() {
     top = norm ? V{} : same(least);
-    each_of<K>([&](int i) __attribute__((always_inline)) {
+    each_row_of<Taps::height, K>([&](int i) __attribute__((always_inline)) {
       V a[K];
       taps.row(i, a);
       if constexpr (norm)
@@ -55,7 +55,7 @@ template <Of of, int K, class Taps> struct PowerWindows : Topped<Taps> {
   ADAPOOL_INLINE V apart() {
     if (squares) {
       logs = V{};
-      each_of<K>([&](int i) __attribute__((always_inline)) {
+      each_row_of<Taps::height, K>([&](int i) __attribute__((always_inline)) {
         V t[K], l[K];
         for (int k = 0; k < K; ++k) t[k] = larger(same(least), magnitude(slope[i * K + k]));
         log2_of<K>(t, l);
@@ -78,7 +78,7 @@ template <Of of, int K, class Taps> struct PowerWindows : Topped<Taps> {
   }
   // lp's power of a negative number has no derivative by p.
   ADAPOOL_INLINE V unless_negative(V v) const {
-    each_of<K>([&](int i) __attribute__((always_inline)) {
+    each_row_of<Taps::height, K>([&](int i) __attribute__((always_inline)) {
       V a[K];
       taps.row(i, a);
       for (int k = 0; k < K; ++k) v = a[k] < 0 ? none() : v;
@@ -94,7 +94,7 @@ template <Of of, int K, class Taps> struct PowerWindows : Topped<Taps> {
     const V at_zero = twin ? V{} : p == 1 ? same(1) : V{};  // times f of a tap that is 0: its size has no slope
     squares = norm && not_within(magnitude(p - same(2)), 0) == 0;
     all = logs = V{};
-    each_of<K>([&](int i) __attribute__((always_inline)) {
+    each_row_of<Taps::height, K>([&](int i) __attribute__((always_inline)) {
       beside(i);
       V a[K];
       taps.row(i, a);

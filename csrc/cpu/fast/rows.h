@@ -70,7 +70,8 @@ struct RowArguments : CellArguments {  // to: rows of the regions, or the S that
 };
 
 // Out of line, so that the hot loop keeps its registers. Gradients are those of regions that abut.
-template <class Order, int K, int S> __attribute__((noinline, cold)) void fallback_lanes(const RowArguments& r, int bad, int64_t j) {
+template <class Order, int R, int K, int S>
+__attribute__((noinline, cold)) void fallback_lanes(const RowArguments& r, int bad, int64_t j) {
   for (int lane = 0; lane < kLanes; ++lane) {
     const int64_t cell = j + Order::order(lane);
     if ((bad >> lane & 1) == 0 || cell >= r.cells) continue;
@@ -79,9 +80,9 @@ template <class Order, int K, int S> __attribute__((noinline, cold)) void fallba
     p.at[1] += row;
     p.at[2] += column;
     if (r.to[0]) {
-      float share[K * K];
+      float share[R * K];
       r.fallback.cell(*r.fallback.job, r.fallback.direction, p, share, 1);
-      for (int i = 0; i < K; ++i)
+      for (int i = 0; i < R; ++i)
         std::copy_n(share + i * K, K, r.to[i] + row * (r.across * S + r.jump) + column * S);
     } else {
       r.fallback.cell(*r.fallback.job, r.fallback.direction, p, r.out + cell, 0);
@@ -90,10 +91,11 @@ template <class Order, int K, int S> __attribute__((noinline, cold)) void fallba
   }
 }
 
-template <int K, class Order, bool with_weights> struct InRegisters {
+template <int R, int K, class Order, bool with_weights> struct InRegisters {
   static constexpr bool weighed = with_weights, partial = false;
-  static constexpr float count() { return K * K; }
-  V a[K * K];
+  static constexpr int height = R;
+  static constexpr float count() { return R * K; }
+  V a[R * K];
   const float* const* soft;
   int64_t at;  // of the first tap in its row
   ADAPOOL_INLINE void row(int i, V* to) const {
@@ -103,6 +105,7 @@ template <int K, class Order, bool with_weights> struct InRegisters {
 };
 template <int K, bool with_weights = false> struct InMemory {
   static constexpr bool weighed = with_weights, partial = false;
+  static constexpr int height = K;
   static constexpr float count() { return K * K; }
   const float *const *rows, *const *soft;
   int64_t at, next;  // of the first tap in its row; from one to the next
@@ -126,7 +129,7 @@ ADAPOOL_INLINE void each_share(const Windows& w, const Repair& repair, const F& 
     repair(share);
     for (int i = 0; i < K; ++i) f(i, share + i * K);
   } else {
-    each_of<K>([&](int i) __attribute__((always_inline)) {
+    each_row_of<K, K>([&](int i) __attribute__((always_inline)) {
       V share[K];
       w.template share<exact>(i, share);
       f(i, share);
@@ -134,8 +137,8 @@ ADAPOOL_INLINE void each_share(const Windows& w, const Repair& repair, const F& 
   }
 }
 
-// Lanes are neighbouring cells of one plane. The last vector overlaps the one before it. Gradients: where regions abut.
-template <class M, int K, int S, Computes computes, bool weighed> void run_line(const RowArguments& r) {
+// Lanes are neighbouring cells of one plane, their windows R rows of K taps. The last vector overlaps the one before it. Gradients: where regions abut.
+template <class M, int R, int K, int S, Computes computes, bool weighed> void run_line(const RowArguments& r) {
   using Order = Columns<S>;
   int64_t from = 0, left = r.across;  // the first cell's first tap; cells to the end of its row
   for (int64_t j = 0;;) {
@@ -143,15 +146,15 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_line(
       if (K != S || __builtin_expect(left >= kLanes, 1)) f(const_cast<float*>(row) + from);
       else f(Split{const_cast<float*>(row) + from, left * S, r.jump});
     };
-    for (int i = 0; i < K; ++i) {
+    for (int i = 0; i < R; ++i) {
       if (i >= K - S) r.reads[i].ask<S>(from);
       if (computes != Computes::value) r.writes[i].ask<S>(from);
     }
-    WindowsOf<M, K, InRegisters<K, Order, weighed>> w;
+    WindowsOf<M, K, InRegisters<R, K, Order, weighed>> w;
     tell(r.fallback, w);
     w.taps.soft = r.soft;
     w.taps.at = from;
-    for (int i = 0; i < K; ++i)
+    for (int i = 0; i < R; ++i)
       at(r.rows[i], [&](const auto& p) __attribute__((always_inline)) { Order::template take<K>(p, w.taps.a + i * K); });
     w.open();
     const V beta = Order::lanes(r.beta.at(0, j));
@@ -163,13 +166,13 @@ template <class M, int K, int S, Computes computes, bool weighed> void run_line(
       w.template differentiate<exact>(beta, grad);
       if constexpr (M::operand)
         if (r.by_beta) store(r.by_beta + j, Order::natural(grad * w.apart()));
-      each_of<K>([&](int i) __attribute__((always_inline)) {
+      each_row_of<R, K>([&](int i) __attribute__((always_inline)) {
         V share[K];
         w.template share<exact>(i, share);
         at(r.to[i], [&](const auto& p) __attribute__((always_inline)) { Order::put_lanes(p, share); });
       });
     }
-    if (__builtin_expect(w.bad, 0)) fallback_lanes<Order, K, S>(r, w.bad, j);
+    if (__builtin_expect(w.bad, 0)) fallback_lanes<Order, R, K, S>(r, w.bad, j);
     if (j + kLanes >= r.cells) return;
     const int64_t step = next_lanes<kLanes>(j, r.cells) - j;
     j += step;
