@@ -51,8 +51,11 @@ template <class V, bool symmetric> struct DppOf : Weighing<V> {
       highest.take(p);
     }, squares, most);
     power = squares / n;
-    // e^60 is 1e26: sums of it over any region, weighed by values, stay finite in float32, whose end is e^88.
-    lower = select(half * log_of(most.value / power) > V(60), power / most.value, V(1));
+    // e^60 is 1e26: sums of it over any region, weighed by values, stay finite in float32, whose end is e^88. The largest t is
+    // n at most, and ln n below the root of n, so that few regions need to look.
+    lower = V(1);
+    if (!kSkipsWhatIsRare || !all(half * half * n <= V(3600)))
+      lower = select(half * log_of(most.value / power) > V(60), power / most.value, V(1));
     alpha = alpha * factor();
     V all = V(0), weighed = V(0), p = V(0), p_v = V(0), d1 = V(0), d1_p = V(0), d1_pv = V(0);
     r.each([&](const Tap<V>& t, auto& sum, auto& product, auto& powers, auto& powers_v, auto& details, auto& inners,

@@ -94,6 +94,13 @@ template <class A> ADAPOOL_HD A select(bool condition, A yes, A no) { return con
 ADAPOOL_HD bool all(bool condition) { return condition; }
 ADAPOOL_HD bool both(bool a, bool b) { return a & b; }  // of conditions that are known, without a branch
 
+// Whether to branch around arithmetic that few regions need: what a device would save it loses to the branch's registers.
+#if defined(ADAPOOL_ON_DEVICE)
+constexpr bool kSkipsWhatIsRare = false;
+#else
+constexpr bool kSkipsWhatIsRare = true;
+#endif
+
 #if !defined(ADAPOOL_ON_DEVICE)
 template <class V> V larger(V a, V b) { return select(a > b, a, b); }
 template <class V> V smaller(V a, V b) { return select(a < b, a, b); }
