@@ -121,7 +121,7 @@ def test_a_run_says_where_its_time_went(tmp_path: Path) -> None:
     (spent,) = store.read_machine(run.folder)["run"]["spent"].values()
     assert set(spent) == {"start", "inputs", "sampling", "verifying", "memory", "other"}
     assert min(spent["sampling"], spent["memory"], spent["start"]) > 0, "a few samples may be precise enough"
-    assert sum(spent.values()) < elapsed
+    assert sum(spent.values()) < elapsed + 0.01 * len(spent), "each is rounded"
     again = Session.resumed(run.folder, 60)
     again.run()
     (longer,) = store.read_machine(run.folder)["run"]["spent"].values()
